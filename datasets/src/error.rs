@@ -1,0 +1,185 @@
+//! What can go wrong between a file and a batch: one typed error that says what was expected, found, and what to do.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// How many bad records an error lists before it only counts the rest.
+const LISTED: usize = 20;
+
+/// An error of reading, formatting, tokenizing or batching data.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A file could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried: "read", "write", ...
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The file's extension names no format that is read here.
+    #[error("{}: the extension says no known format; supported are {supported}", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// The extensions that are read.
+        supported: &'static str,
+    },
+    /// A JSON file is no array of objects, or no JSON at all.
+    #[error("{}, line {line}, column {column}: expected a JSON array of objects: {reason}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The line of the fault, from 1.
+        line: usize,
+        /// The column of the fault, from 1.
+        column: usize,
+        /// What the parser found.
+        reason: String,
+    },
+    /// A CSV or Parquet file is damaged, or a text file is not UTF-8.
+    #[error("{}: expected {expected}: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What the file should have been.
+        expected: &'static str,
+        /// What the reader found.
+        reason: String,
+    },
+    /// Columns that the template uses are nowhere in the file.
+    #[error(
+        "{}: no column {}; the file has {}. Name the columns with --instruction-column, --question-column, \
+         --answer-column",
+        path.display(), quoted(missing), quoted(found)
+    )]
+    MissingColumns {
+        /// The file.
+        path: PathBuf,
+        /// The names that were looked for.
+        missing: Vec<String>,
+        /// The names that are there.
+        found: Vec<String>,
+    },
+    /// Records that cannot be used, all of them.
+    #[error("{}: {bad}", path.display())]
+    BadRecords {
+        /// The file.
+        path: PathBuf,
+        /// The records and what is wrong with each.
+        bad: BadRecords,
+    },
+    /// A file without any record or document.
+    #[error("{}: no {what} in it; expected at least one", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+        /// "records" or "documents".
+        what: &'static str,
+    },
+    /// A prompt template that cannot be used.
+    #[error("prompt template {template:?}: {reason}")]
+    Template {
+        /// The template as given.
+        template: String,
+        /// What is wrong, and what is expected.
+        reason: String,
+    },
+    /// A folder without a tokenizer.
+    #[error("{}: no tokenizer; looked for tokenizer.json, then vocab.json with merges.txt", folder.display())]
+    NoTokenizer {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The tokenizer's files do not load, or an end-of-text token is missing.
+    #[error("tokenizer in {}: {reason}", folder.display())]
+    TokenizerFiles {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The tokenizer refused a text or ids.
+    #[error("the tokenizer cannot {action}: {reason}")]
+    Tokenize {
+        /// What was tried: "encode", "decode", "train", ...
+        action: &'static str,
+        /// The tokenizer's answer.
+        reason: String,
+    },
+    /// A setting outside its range.
+    #[error("{name} is {found}; expected {expected}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// The value given.
+        found: String,
+        /// The values that are allowed.
+        expected: String,
+    },
+    /// No example is left to learn from.
+    #[error("{reason}")]
+    NothingLeft {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+impl DataError {
+    /// An [`DataError::Io`] for `path`, as a closure for `map_err`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// A [`DataError::Setting`].
+    pub(crate) fn setting(name: &'static str, found: impl ToString, expected: impl ToString) -> Self {
+        Self::Setting { name, found: found.to_string(), expected: expected.to_string() }
+    }
+}
+
+/// One record that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRecord {
+    /// The record's number in the file, from 1.
+    pub record: usize,
+    /// The line it begins on, from 1, where the format has lines.
+    pub line: Option<u64>,
+    /// Everything that is wrong with it.
+    pub reason: String,
+}
+
+/// All bad records of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRecords {
+    /// How many records the file has, good and bad.
+    pub records: usize,
+    /// The bad ones in file order.
+    pub bad: Vec<BadRecord>,
+}
+
+impl fmt::Display for BadRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} records cannot be used:", self.bad.len(), self.records)?;
+        for bad in self.bad.iter().take(LISTED) {
+            match bad.line {
+                Some(line) => write!(f, "\n  record {} (line {line}): {}", bad.record, bad.reason)?,
+                None => write!(f, "\n  record {}: {}", bad.record, bad.reason)?,
+            }
+        }
+        match self.bad.len().saturating_sub(LISTED) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    match names {
+        [] => "no columns".to_string(),
+        _ => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    }
+}

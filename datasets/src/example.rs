@@ -1,0 +1,289 @@
+//! One text as the model sees it: token ids closed by end-of-text, and which of them are predicted.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::DataError;
+use crate::prompt::PromptTemplate;
+use crate::record::Record;
+use crate::tokenizer::Tokenizer;
+
+/// Which tokens are learned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Supervise {
+    /// Every token but the first, which nothing predicts.
+    #[default]
+    Text,
+    /// The answer and its end-of-text.
+    Response,
+}
+
+/// What happens to a text that is longer than the longest allowed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overlong {
+    /// It loses its end.
+    #[default]
+    Cut,
+    /// It is left out.
+    Drop,
+}
+
+/// One text in token ids. The token at position `t` is predicted from those before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// The text's ids and one end-of-text, cut at the longest allowed length.
+    pub ids: Vec<u32>,
+    /// Where the answer begins: the number of the prompt's tokens, at most the length.
+    pub response_from: usize,
+    /// Where supervision begins; see [`Example::targets`].
+    pub supervised_from: usize,
+    /// The index of its record in the slice it was made from.
+    pub record: usize,
+}
+
+impl Example {
+    /// The positions of `ids` that are supervised targets, from `max(1, supervised_from)`; empty if none is left.
+    pub fn targets(&self) -> Range<usize> {
+        targets(self.supervised_from, self.ids.len())
+    }
+
+    /// The positions of `ids` that are the answer's targets, whatever is supervised.
+    pub fn response_targets(&self) -> Range<usize> {
+        targets(self.response_from, self.ids.len())
+    }
+}
+
+/// The targets of a text of `length` ids from position `from` on; position 0 never is one.
+pub(crate) fn targets(from: usize, length: usize) -> Range<usize> {
+    from.max(1).min(length)..length
+}
+
+/// The examples of a set of records, and what did not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The examples in the records' order.
+    pub examples: Vec<Example>,
+    /// How many tokens each record has uncut, its end-of-text included; dropped records too.
+    pub lengths: Vec<usize>,
+    /// What was cut or dropped.
+    pub truncation: Truncation,
+}
+
+/// What the longest allowed length did to a set of records. Token counts include each end-of-text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Truncation {
+    /// The longest length allowed, in tokens.
+    pub max_length: usize,
+    /// Records before anything was left out.
+    pub records: usize,
+    /// Records that are longer than allowed.
+    pub over_long: usize,
+    /// Those of them left out ([`Overlong::Drop`]).
+    pub dropped: usize,
+    /// Those of them cut, with some of the answer left.
+    pub answers_cut_partly: usize,
+    /// Those of them cut, with no token of the answer left.
+    pub answers_lost: usize,
+    /// Tokens of all records, uncut.
+    pub tokens: usize,
+    /// Tokens of the examples.
+    pub tokens_kept: usize,
+    /// Tokens of the examples that are supervised.
+    pub supervised_tokens: usize,
+}
+
+impl Encoded {
+    /// Blocks of packed documents as a set of their own, so that they are reported as records are.
+    pub fn from_blocks(examples: Vec<Example>, block_length: usize) -> Self {
+        let lengths: Vec<usize> = examples.iter().map(|example| example.ids.len()).collect();
+        let truncation =
+            Truncation { max_length: block_length, records: examples.len(), ..Truncation::default() };
+        Self { examples, lengths, truncation }.counted()
+    }
+
+    fn counted(mut self) -> Self {
+        self.truncation.tokens = self.lengths.iter().sum();
+        self.truncation.tokens_kept = self.examples.iter().map(|example| example.ids.len()).sum();
+        self.truncation.supervised_tokens = self.examples.iter().map(|example| example.targets().len()).sum();
+        self
+    }
+}
+
+/// Makes an example of each record: its text's ids, one end-of-text, cut or dropped at `max_length`.
+///
+/// The prompt's tokens are those of [`PromptTemplate::prompt`] alone as far as the text's ids begin with them; a
+/// tokenizer may join the prompt's last character with the answer's first, and that token belongs to the answer.
+///
+/// # Errors
+/// `max_length` is below 2, the tokenizer fails, every record is dropped, or no token is left to supervise.
+pub fn encode_examples(
+    records: &[Record],
+    template: &PromptTemplate,
+    tokenizer: &Tokenizer,
+    max_length: usize,
+    supervise: Supervise,
+    overlong: Overlong,
+) -> Result<Encoded, DataError> {
+    if max_length < 2 {
+        return Err(DataError::setting("the longest length", max_length, "at least 2 tokens"));
+    }
+    let texts: Vec<String> = records.iter().map(|record| template.text(record)).collect();
+    let prompts: Vec<String> = records.iter().map(|record| template.prompt(record)).collect();
+    let texts = tokenizer.encode_batch(&texts)?;
+    let prompts = tokenizer.encode_batch(&prompts)?;
+
+    let mut truncation = Truncation { max_length, records: records.len(), ..Truncation::default() };
+    let mut examples = Vec::with_capacity(records.len());
+    let mut lengths = Vec::with_capacity(records.len());
+    for (record, (mut ids, prompt)) in texts.into_iter().zip(prompts).enumerate() {
+        let response_from = ids.iter().zip(&prompt).take_while(|(a, b)| a == b).count();
+        ids.push(tokenizer.end_of_text());
+        lengths.push(ids.len());
+        if ids.len() > max_length {
+            truncation.over_long += 1;
+            match overlong {
+                Overlong::Drop => {
+                    truncation.dropped += 1;
+                    continue;
+                }
+                Overlong::Cut if response_from < max_length => truncation.answers_cut_partly += 1,
+                Overlong::Cut => truncation.answers_lost += 1,
+            }
+            ids.truncate(max_length);
+        }
+        let response_from = response_from.min(ids.len());
+        let supervised_from = match supervise {
+            Supervise::Text => 1,
+            Supervise::Response => response_from.max(1),
+        };
+        examples.push(Example { ids, response_from, supervised_from, record });
+    }
+    let encoded = Encoded { examples, lengths, truncation }.counted();
+    if encoded.truncation.supervised_tokens == 0 {
+        return Err(nothing_left(&encoded));
+    }
+    Ok(encoded)
+}
+
+fn nothing_left(encoded: &Encoded) -> DataError {
+    let Truncation { max_length, records, dropped, .. } = encoded.truncation;
+    let shortest = encoded.lengths.iter().min().copied().unwrap_or(0);
+    DataError::NothingLeft {
+        reason: match (records, dropped == records) {
+            (0, _) => "no records to encode; expected at least one".to_string(),
+            (_, true) => format!(
+                "all {records} records are longer than {max_length} tokens and were dropped; the shortest has \
+                 {shortest}: raise the longest length"
+            ),
+            (_, false) => format!(
+                "no answer has a token within the first {max_length}, so none of {records} records has anything to \
+                 supervise: raise the longest length"
+            ),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::str::FromStr;
+
+    use super::*;
+    use crate::bpe::tests::small;
+
+    fn record(input: &str, output: &str) -> Record {
+        Record { instruction: String::new(), input: input.into(), output: output.into() }
+    }
+
+    /// One byte a token: letters the training texts never pair.
+    fn encode(
+        records: &[Record],
+        max: usize,
+        supervise: Supervise,
+        overlong: Overlong,
+    ) -> Result<Encoded, DataError> {
+        let template = PromptTemplate::from_str("{input}>{output}").unwrap();
+        encode_examples(records, &template, &small(), max, supervise, overlong)
+    }
+
+    #[test]
+    fn targets_are_the_text_or_the_answer_with_its_end() {
+        let records = [record("ZY", "XW")];
+        let text = &encode(&records, 9, Supervise::Text, Overlong::Cut).unwrap().examples[0];
+        assert_eq!(text.ids, [small().encode("ZY>XW").unwrap(), vec![299]].concat());
+        assert_eq!((text.response_from, text.targets(), text.response_targets()), (3, 1..6, 3..6));
+        let response = &encode(&records, 9, Supervise::Response, Overlong::Cut).unwrap().examples[0];
+        assert_eq!((response.response_from, response.targets()), (3, 3..6));
+        assert_eq!(response.ids, text.ids);
+    }
+
+    #[test]
+    fn a_cut_takes_the_end_and_is_counted() {
+        // With end-of-text: 6 tokens, fits; 7, loses only its end-of-text; 9, whose prompt alone takes all 6.
+        let records = [record("ZY", "XW"), record("ZY", "XWV"), record("ZYXWV", "XW")];
+        let encoded = encode(&records, 6, Supervise::Response, Overlong::Cut).unwrap();
+        assert_eq!(encoded.lengths, [6, 7, 9]);
+        let targets: Vec<_> = encoded.examples.iter().map(Example::targets).collect();
+        assert_eq!(targets, [3..6, 3..6, 6..6]);
+        assert_eq!(encoded.examples[0].ids[5], 299);
+        assert_eq!(encoded.examples[1].ids, small().encode("ZY>XWV").unwrap());
+        let expected = Truncation {
+            max_length: 6,
+            records: 3,
+            over_long: 2,
+            dropped: 0,
+            answers_cut_partly: 1,
+            answers_lost: 1,
+            tokens: 22,
+            tokens_kept: 18,
+            supervised_tokens: 6,
+        };
+        assert_eq!(encoded.truncation, expected);
+    }
+
+    #[test]
+    fn a_dropped_record_keeps_the_others_indices() {
+        let records = [record("ZYXWVU", "X"), record("Z", "Y")];
+        let encoded = encode(&records, 6, Supervise::Text, Overlong::Drop).unwrap();
+        assert_eq!(encoded.examples.len(), 1);
+        assert_eq!(encoded.examples[0].record, 1);
+        assert_eq!((encoded.truncation.over_long, encoded.truncation.dropped), (1, 1));
+        assert_eq!((encoded.truncation.tokens, encoded.truncation.tokens_kept), (9 + 4, 4));
+    }
+
+    #[test]
+    fn a_token_across_the_border_belongs_to_the_answer() {
+        let tokenizer = small();
+        let template = PromptTemplate::from_str("{input}:{output}").unwrap();
+        let joined = PromptTemplate::from_str("{input} vi{output}").unwrap();
+        let encode = |template, record| {
+            encode_examples(&[record], template, &tokenizer, 50, Supervise::Response, Overlong::Cut).unwrap()
+        };
+        let apart = encode(&template, record("Z", "Y"));
+        assert_eq!(apart.examples[0].response_from, 2);
+        // " virus" is one token, so "Z" is all that the text and its prompt "Z vi" have in common.
+        let across = encode(&joined, record("Z", "rus"));
+        assert_eq!(across.examples[0].ids.len(), 3);
+        assert_eq!(across.examples[0].targets(), 1..3);
+    }
+
+    #[test]
+    fn nothing_to_learn_from_is_an_error_with_its_reason() {
+        let records = [record("ZYXWVU", "X")];
+        let fault =
+            |max, supervise, overlong| encode(&records, max, supervise, overlong).unwrap_err().to_string();
+        assert!(fault(1, Supervise::Text, Overlong::Cut).contains("at least 2"));
+        assert!(fault(4, Supervise::Text, Overlong::Drop).contains("the shortest has 9"));
+        assert!(fault(7, Supervise::Response, Overlong::Cut).contains("no answer has a token"));
+        assert!(encode(&[], 4, Supervise::Text, Overlong::Cut).is_err());
+    }
+
+    #[test]
+    fn settings_are_lower_case_words() {
+        assert_eq!(serde_json::to_string(&Supervise::Response).unwrap(), "\"response\"");
+        assert_eq!(serde_json::from_str::<Overlong>("\"drop\"").unwrap(), Overlong::Drop);
+    }
+}

@@ -1,0 +1,246 @@
+//! The text a record becomes: a template with placeholders, checked once when it is made.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::DataError;
+use crate::record::Record;
+
+/// The instruction of the medical question-and-answer records.
+pub const DEFAULT_INSTRUCTION: &str = "Answer this question truthfully";
+
+const DEFAULT_TEMPLATE: &str = "Instruction: {instruction}\nQuestion: {input}\nResponse: {output}";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Literal(String),
+    Instruction,
+    Input,
+    Output,
+}
+
+/// A checked template: `{input}` at least once, `{output}` exactly once and at the very end, `{instruction}` at will.
+///
+/// A backslash followed by `n` stands for a newline, so that a template fits in a flag. Braces around anything but
+/// a name are plain text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PromptTemplate {
+    source: String,
+    pieces: Vec<Piece>,
+}
+
+impl PromptTemplate {
+    /// The whole text of a record, answer included.
+    pub fn text(&self, record: &Record) -> String {
+        self.fill(record, true)
+    }
+
+    /// What comes before the answer, without the white space at its end: what the model is asked with.
+    pub fn prompt(&self, record: &Record) -> String {
+        let mut prompt = self.fill(record, false);
+        prompt.truncate(prompt.trim_end().len());
+        prompt
+    }
+
+    /// The prompt of a question that has no record.
+    pub fn question_prompt(&self, question: &str, instruction: &str) -> String {
+        self.prompt(&Record {
+            instruction: instruction.to_string(),
+            input: question.to_string(),
+            output: String::new(),
+        })
+    }
+
+    /// Whether the text has the record's instruction in it.
+    pub fn uses_instruction(&self) -> bool {
+        self.pieces.contains(&Piece::Instruction)
+    }
+
+    /// The template with real newlines.
+    pub fn as_str(&self) -> &str {
+        &self.source
+    }
+
+    fn fill(&self, record: &Record, with_output: bool) -> String {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            text.push_str(match piece {
+                Piece::Literal(literal) => literal,
+                Piece::Instruction => &record.instruction,
+                Piece::Input => &record.input,
+                Piece::Output if with_output => &record.output,
+                Piece::Output => "",
+            });
+        }
+        text
+    }
+}
+
+impl Default for PromptTemplate {
+    fn default() -> Self {
+        let literal = |text: &str| Piece::Literal(text.to_string());
+        Self {
+            source: DEFAULT_TEMPLATE.to_string(),
+            pieces: vec![
+                literal("Instruction: "),
+                Piece::Instruction,
+                literal("\nQuestion: "),
+                Piece::Input,
+                literal("\nResponse: "),
+                Piece::Output,
+            ],
+        }
+    }
+}
+
+impl TryFrom<String> for PromptTemplate {
+    type Error = DataError;
+
+    fn try_from(given: String) -> Result<Self, DataError> {
+        let refuse = |reason: String| DataError::Template { template: given.clone(), reason };
+        let source = given.replace("\\n", "\n");
+        let pieces = parse(&source).map_err(refuse)?;
+        if !pieces.contains(&Piece::Input) {
+            return Err(refuse("`{input}` is missing; it says where the question goes".to_string()));
+        }
+        match pieces.iter().filter(|piece| **piece == Piece::Output).count() {
+            1 if pieces.last() == Some(&Piece::Output) => Ok(Self { source, pieces }),
+            1 => Err(refuse(
+                "`{output}` must be the very end; text after it is never predicted from it".into(),
+            )),
+            count => {
+                Err(refuse(format!("`{{output}}` stands {count} times in it; expected once, at the end")))
+            }
+        }
+    }
+}
+
+impl FromStr for PromptTemplate {
+    type Err = DataError;
+
+    fn from_str(template: &str) -> Result<Self, DataError> {
+        Self::try_from(template.to_string())
+    }
+}
+
+impl From<PromptTemplate> for String {
+    fn from(template: PromptTemplate) -> String {
+        template.source
+    }
+}
+
+impl fmt::Display for PromptTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.source)
+    }
+}
+
+/// Cuts a template at its placeholders; the error is the reason, by name.
+fn parse(source: &str) -> Result<Vec<Piece>, String> {
+    let mut pieces = Vec::new();
+    let mut literal = String::new();
+    let mut rest = source;
+    while let Some(open) = rest.find('{') {
+        literal.push_str(&rest[..open]);
+        rest = &rest[open..];
+        let Some(name) = placeholder(rest) else {
+            literal.push('{');
+            rest = &rest[1..];
+            continue;
+        };
+        let piece = match name {
+            "instruction" => Piece::Instruction,
+            "input" => Piece::Input,
+            "output" => Piece::Output,
+            _ => {
+                let known = "`{instruction}`, `{input}` and `{output}`";
+                return Err(format!("unknown placeholder `{{{name}}}`; known are {known}"));
+            }
+        };
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+        }
+        pieces.push(piece);
+        rest = &rest[name.len() + 2..];
+    }
+    literal.push_str(rest);
+    if !literal.is_empty() {
+        pieces.push(Piece::Literal(literal));
+    }
+    Ok(pieces)
+}
+
+/// The name in `{name}` at the start of `text`. Blanks around it count as part of it: they are a slip, not prose.
+fn placeholder(text: &str) -> Option<&str> {
+    let name = &text[1..text.find('}')?];
+    let core = name.trim();
+    let named = !core.is_empty() && core.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+    named.then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            instruction: "Be true".into(),
+            input: "What is {output}?".into(),
+            output: " It {input}. ".into(),
+        }
+    }
+
+    fn reason(template: &str) -> String {
+        PromptTemplate::from_str(template).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_default_is_its_own_source() {
+        let default = PromptTemplate::default();
+        assert_eq!(default, PromptTemplate::from_str(DEFAULT_TEMPLATE).unwrap());
+        let prompt = default.question_prompt("Why?", DEFAULT_INSTRUCTION);
+        assert_eq!(prompt, "Instruction: Answer this question truthfully\nQuestion: Why?\nResponse:");
+    }
+
+    #[test]
+    fn placeholders_inside_a_record_are_left_alone_and_its_text_is_kept() {
+        let template = PromptTemplate::default();
+        let text = "Instruction: Be true\nQuestion: What is {output}?\nResponse:  It {input}. ";
+        assert_eq!(template.text(&record()), text);
+        assert_eq!(
+            template.prompt(&record()),
+            "Instruction: Be true\nQuestion: What is {output}?\nResponse:"
+        );
+    }
+
+    #[test]
+    fn a_backslash_n_is_a_newline_and_serde_is_a_string() {
+        let template = PromptTemplate::from_str("Q: {input}\\nA: {output}").unwrap();
+        assert_eq!(template.as_str(), "Q: {input}\nA: {output}");
+        assert!(!template.uses_instruction());
+        let json = serde_json::to_string(&template).unwrap();
+        assert_eq!(json, r#""Q: {input}\nA: {output}""#);
+        assert_eq!(serde_json::from_str::<PromptTemplate>(&json).unwrap(), template);
+        assert!(serde_json::from_str::<PromptTemplate>(r#""{input}""#).is_err());
+    }
+
+    #[test]
+    fn bad_templates_are_refused_with_their_fault() {
+        assert!(reason("{question} {input} {output}").contains("`{question}`"));
+        assert!(reason("{ input } {output}").contains("`{ input }`"));
+        assert!(reason("Q: {output}").contains("`{input}` is missing"));
+        assert!(reason("{input}").contains("stands 0 times"));
+        assert!(reason("{input} {output} {output}").contains("stands 2 times"));
+        assert!(reason("{input} {output}.").contains("very end"));
+    }
+
+    #[test]
+    fn braces_around_no_name_are_text() {
+        let template = PromptTemplate::from_str("{\"q\": {input}, {} {output}").unwrap();
+        assert_eq!(template.question_prompt("x", ""), "{\"q\": x, {}");
+    }
+}

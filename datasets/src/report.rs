@@ -1,0 +1,193 @@
+//! What a model will see, in numbers and for the eye: counts, lengths, what was cut, and one text with its targets.
+
+mod render;
+
+use serde::Serialize;
+
+use crate::batch::{Order, plan_batches};
+use crate::duplicates::Duplicates;
+use crate::error::DataError;
+use crate::example::{Encoded, Example, Truncation};
+use crate::split::Split;
+use crate::tokenizer::Tokenizer;
+
+/// How many bins the histogram has, at most.
+const BINS: usize = 16;
+
+/// What `prepare` shows about a data set. Its `Display` is a text of at most 110 columns for a terminal.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DataReport {
+    /// Records in the file.
+    pub records: usize,
+    /// Examples to train on: the split's side less what was dropped.
+    pub train: usize,
+    /// Examples to measure on.
+    pub validation: usize,
+    /// Tokens of all examples, each end-of-text included.
+    pub tokens: usize,
+    /// Tokens that are supervised targets.
+    pub supervised_tokens: usize,
+    /// The lengths of the records before any cut, in tokens.
+    pub lengths: Lengths,
+    /// How many records have which length before any cut.
+    pub histogram: Vec<Bin>,
+    /// What did not fit.
+    pub truncation: Truncation,
+    /// Records and questions that stand more than once; none for plain text.
+    pub duplicates: Option<Duplicates>,
+    /// The examples of a batch.
+    pub batch_size: usize,
+    /// The share of a training epoch's positions that are padding, from 0 to 1.
+    pub padding_share: f64,
+}
+
+/// Lengths in tokens. The median and the percentiles are lengths that occur (nearest rank).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Lengths {
+    /// The shortest.
+    pub min: usize,
+    /// The mean.
+    pub mean: f64,
+    /// Half the records are this long or shorter.
+    pub median: usize,
+    /// Nine in ten are this long or shorter.
+    pub p90: usize,
+    /// Ninety-nine in a hundred are this long or shorter.
+    pub p99: usize,
+    /// The longest.
+    pub max: usize,
+}
+
+/// One bar of the histogram: lengths `from ..= to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Bin {
+    /// The shortest length in it.
+    pub from: usize,
+    /// The longest length in it.
+    pub to: usize,
+    /// How many records it has.
+    pub count: usize,
+}
+
+impl DataReport {
+    /// Counts what `encoded` holds. `split` has indices of the records that `encoded` was made from.
+    ///
+    /// The padding is that of the training side's first shuffled epoch with `batch_size` and `seed`.
+    pub fn new(
+        encoded: &Encoded,
+        split: &Split,
+        duplicates: Option<Duplicates>,
+        batch_size: usize,
+        seed: u64,
+    ) -> Self {
+        let Encoded { examples, lengths, truncation } = encoded;
+        let side = |indices: &[usize]| -> Vec<usize> {
+            let chosen = examples.iter().filter(|example| indices.binary_search(&example.record).is_ok());
+            chosen.map(|example| example.ids.len()).collect()
+        };
+        let train = side(&split.train);
+        Self {
+            records: truncation.records,
+            train: train.len(),
+            validation: side(&split.validation).len(),
+            tokens: truncation.tokens_kept,
+            supervised_tokens: truncation.supervised_tokens,
+            lengths: Lengths::of(lengths),
+            histogram: histogram(lengths),
+            truncation: *truncation,
+            duplicates,
+            batch_size,
+            padding_share: padding_share(&train, batch_size, seed),
+        }
+    }
+
+    /// The report as text for a terminal.
+    pub fn render(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Lengths {
+    /// The summary of `lengths`; all zero if there are none.
+    pub fn of(lengths: &[usize]) -> Self {
+        let mut sorted = lengths.to_vec();
+        sorted.sort_unstable();
+        let (Some(&min), Some(&max)) = (sorted.first(), sorted.last()) else {
+            return Self::default();
+        };
+        let rank = |percent: usize| sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1];
+        let mean = sorted.iter().sum::<usize>() as f64 / sorted.len() as f64;
+        Self { min, mean, median: rank(50), p90: rank(90), p99: rank(99), max }
+    }
+}
+
+/// Bins of one round width from 1 on, as wide as ninety-nine in a hundred lengths need; the last one takes the rest up
+/// to the longest, so that a few giants do not press everything else into one bar.
+fn histogram(lengths: &[usize]) -> Vec<Bin> {
+    let Lengths { p99, max, .. } = Lengths::of(lengths);
+    if max == 0 {
+        return Vec::new();
+    }
+    let least = p99.div_ceil(BINS - 1).max(1);
+    // 1, 2, 5, 10, 20, 50, ...: the first that is wide enough.
+    let width = (0..).map(|n| [1, 2, 5][n % 3] * 10_usize.pow(n as u32 / 3)).find(|&width| width >= least);
+    let width = width.unwrap_or(least);
+    let full = p99.div_ceil(width);
+    let mut bins: Vec<Bin> =
+        (0..full).map(|bin| Bin { from: bin * width + 1, to: (bin + 1) * width, count: 0 }).collect();
+    if full * width < max {
+        bins.push(Bin { from: full * width + 1, to: max, count: 0 });
+    }
+    for length in lengths {
+        let bin = (length.saturating_sub(1) / width).min(bins.len() - 1);
+        bins[bin].count += 1;
+    }
+    bins
+}
+
+fn padding_share(lengths: &[usize], batch_size: usize, seed: u64) -> f64 {
+    let plan = plan_batches(lengths, batch_size, Order::Shuffled { seed, epoch: 0 });
+    let longest = |batch: &[usize]| batch.iter().map(|&index| lengths[index]).max().unwrap_or(0);
+    let positions: usize = plan.iter().map(|batch| batch.len() * longest(batch)).sum();
+    match positions {
+        0 => 0.0,
+        _ => 1.0 - lengths.iter().sum::<usize>() as f64 / positions as f64,
+    }
+}
+
+/// The example's text with its supervised tokens between `⟦` and `⟧`, which show without colour.
+///
+/// # Errors
+/// As [`Tokenizer::decode`].
+pub fn mark_supervised(example: &Example, tokenizer: &Tokenizer) -> Result<String, DataError> {
+    mark_supervised_with(example, tokenizer, "⟦", "⟧")
+}
+
+/// As [`mark_supervised`], with marks of the caller's, for example the codes of a terminal's colours.
+///
+/// End-of-text is written out. A character that spans the border is put inside the marks.
+///
+/// # Errors
+/// As [`Tokenizer::decode`].
+pub fn mark_supervised_with(
+    example: &Example,
+    tokenizer: &Tokenizer,
+    open: &str,
+    close: &str,
+) -> Result<String, DataError> {
+    let text = tokenizer.decode_all(&example.ids)?;
+    let targets = example.targets();
+    if targets.is_empty() {
+        return Ok(text);
+    }
+    let before = tokenizer.decode_all(&example.ids[..targets.start])?;
+    let before = before.trim_end_matches('\u{fffd}');
+    match text.strip_prefix(before) {
+        Some(supervised) => Ok(format!("{before}{open}{supervised}{close}")),
+        // A decoder whose text of a part is no part of the whole: mark the parts as they decode.
+        None => Ok(format!("{before}{open}{}{close}", tokenizer.decode_all(&example.ids[targets])?)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! What loading, saving and streaming promise, on a tokenizer trained here.
+#![allow(clippy::unwrap_used)]
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::bpe::tests::small;
+
+fn saved() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    small().save(folder.path()).unwrap();
+    folder
+}
+
+fn write(folder: &TempDir, name: &str, text: &str) {
+    std::fs::write(folder.path().join(name), text).unwrap();
+}
+
+#[test]
+fn a_folder_without_a_tokenizer_says_what_was_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder, "vocab.json", "{}");
+    let message = Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
+    assert!(
+        message.contains("tokenizer.json") && message.contains("vocab.json with merges.txt"),
+        "{message}"
+    );
+    write(&folder, "merges.txt", "#version: 0.2\na b c\n");
+    let message = Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("merges.txt line 2: expected two tokens, found \"a b c\""), "{message}");
+    write(&folder, "tokenizer.json", "{}");
+    let message = Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("tokenizer.json: "), "{message}");
+}
+
+#[test]
+fn end_of_text_comes_from_the_configuration() {
+    let folder = saved();
+    let virus = small().encode(" virus").unwrap();
+    assert_eq!(virus.len(), 1, "the test needs a word that is one token");
+    write(&folder, "tokenizer_config.json", r#"{"eos_token": null}"#);
+    write(&folder, "special_tokens_map.json", r#"{"eos_token": {"content": "Ġvirus"}}"#);
+    assert_eq!(Tokenizer::from_folder(folder.path()).unwrap().end_of_text(), virus[0]);
+    write(&folder, "tokenizer_config.json", r#"{"eos_token": "<|endoftext|>"}"#);
+    assert_eq!(Tokenizer::from_folder(folder.path()).unwrap().end_of_text(), 299);
+
+    write(&folder, "tokenizer_config.json", r#"{"eos_token": "</s>"}"#);
+    for source in ["tokenizer.json", "vocab.json and merges.txt"] {
+        let message = Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("\"</s>\" is not in the vocabulary"), "{source}: {message}");
+        std::fs::remove_file(folder.path().join("tokenizer.json")).ok();
+    }
+}
+
+#[test]
+fn a_source_file_is_carried_byte_for_byte() {
+    let folder = saved();
+    let config = "{ \"eos_token\":\"<|endoftext|>\",   \"model_max_length\": 8 }";
+    write(&folder, "tokenizer_config.json", config);
+    std::fs::remove_file(folder.path().join("special_tokens_map.json")).unwrap();
+    let files = Tokenizer::from_folder(folder.path()).unwrap().files();
+    let find = |name: &str| files.iter().find(|file| file.0 == name).unwrap().1.clone();
+    assert_eq!(find("tokenizer_config.json"), config.as_bytes());
+    assert!(
+        String::from_utf8(find("special_tokens_map.json"))
+            .unwrap()
+            .contains("\"eos_token\": \"<|endoftext|>\"")
+    );
+}
+
+#[test]
+fn cutting_and_padding_in_the_file_are_ignored() {
+    let folder = saved();
+    let path = folder.path().join("tokenizer.json");
+    let mut value: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    value["truncation"] =
+        serde_json::json!({"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0});
+    std::fs::write(&path, value.to_string()).unwrap();
+    let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+    assert_eq!(tokenizer.encode("zyxwv").unwrap().len(), 5);
+}
+
+#[test]
+fn a_batch_is_its_texts_one_by_one() {
+    let tokenizer = small();
+    let texts: Vec<String> = (0..1100).map(|i| format!("the virus {i}")).collect();
+    let batch = tokenizer.encode_batch(&texts).unwrap();
+    assert_eq!(batch.len(), texts.len());
+    assert!(batch.iter().zip(&texts).all(|(ids, text)| *ids == tokenizer.encode(text).unwrap()));
+}
+
+#[test]
+fn decoding_leaves_end_of_text_out_unless_asked() {
+    let tokenizer = small();
+    let mut ids = tokenizer.encode("a cold").unwrap();
+    ids.push(tokenizer.end_of_text());
+    assert_eq!(tokenizer.decode(&ids).unwrap(), "a cold");
+    assert_eq!(tokenizer.decode_all(&ids).unwrap(), "a cold<|endoftext|>");
+}
+
+#[test]
+fn a_stream_never_shows_half_a_character_and_loses_none() {
+    let tokenizer = small();
+    let text = "flu: 感冒 🤒! naïve\u{fffd} x";
+    let mut stream = tokenizer.stream();
+    let mut pieces = Vec::new();
+    for id in tokenizer.encode(text).unwrap() {
+        pieces.push(stream.push(id).unwrap());
+        assert!(text.starts_with(&pieces.concat()), "{pieces:?}");
+    }
+    assert!(pieces.iter().filter(|piece| !piece.is_empty()).count() > 5, "it streams: {pieces:?}");
+    assert_eq!(stream.push(tokenizer.end_of_text()).unwrap(), "");
+    assert_eq!(stream.finish().unwrap(), "");
+    assert_eq!(pieces.concat(), text);
+}
+
+#[test]
+fn a_stream_that_ends_in_half_a_character_says_so() {
+    let tokenizer = small();
+    let mut ids = tokenizer.encode("ok 🤒").unwrap();
+    ids.pop();
+    let mut stream = tokenizer.stream();
+    let shown: String = ids.iter().map(|&id| stream.push(id).unwrap()).collect();
+    assert_eq!(shown, "ok ");
+    let rest = stream.finish().unwrap();
+    assert!(rest.chars().all(|c| c == '\u{fffd}') && !rest.is_empty(), "{rest:?}");
+    assert_eq!(shown + &rest, tokenizer.decode(&ids).unwrap());
+
+    // A byte that no character begins with is shown as soon as a whole one follows.
+    let bytes: Vec<u32> = tokenizer.encode("é").unwrap();
+    let mut stream = tokenizer.stream();
+    let mut broken = vec![bytes[bytes.len() - 1]];
+    broken.extend(tokenizer.encode("z").unwrap());
+    let shown: String = broken.iter().map(|&id| stream.push(id).unwrap()).collect();
+    assert_eq!(shown, tokenizer.decode(&broken).unwrap());
+}
+
+#[test]
+fn a_token_of_a_character_and_half_the_next_is_shown_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = [" é è ê ë ñ".to_string()];
+    // One merge: the space with the first byte that all of these have.
+    let tokenizer = crate::train_byte_level_bpe(texts.into_iter(), 258, folder.path()).unwrap();
+    let ids = tokenizer.encode(" ü").unwrap();
+    assert_eq!(ids.len(), 2, "the test needs a token that ends inside a character");
+    let mut stream = tokenizer.stream();
+    assert_eq!(stream.push(ids[0]).unwrap(), " ");
+    assert_eq!(stream.push(ids[1]).unwrap(), "ü");
+}
