@@ -1,0 +1,65 @@
+//! Keys and values of the tokens already seen, so that each new token costs one position.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, s};
+
+use crate::GptNeoConfig;
+
+/// One layer's keys and values, in buffers that never grow.
+#[derive(Clone, Debug)]
+pub struct LayerCache<B: Backend> {
+    /// `[batch, heads, capacity, head size]`.
+    keys: Tensor<B, 4>,
+    values: Tensor<B, 4>,
+    length: usize,
+}
+
+impl<B: Backend> LayerCache<B> {
+    /// Writes the new positions behind the old ones; returns all keys and values so far,
+    /// `[batch, heads, length, head size]`.
+    pub fn append(&mut self, keys: Tensor<B, 4>, values: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 4>) {
+        let [_, _, new, _] = keys.dims();
+        let end = self.length + new;
+        let range = s![.., .., self.length..end, ..];
+        self.keys.inplace(|buffer| buffer.slice_assign(range.clone(), keys));
+        self.values.inplace(|buffer| buffer.slice_assign(range, values));
+        self.length = end;
+        let seen = s![.., .., 0..end, ..];
+        (self.keys.clone().slice(seen.clone()), self.values.clone().slice(seen))
+    }
+}
+
+/// The keys and values of all layers for one batch of sequences.
+#[derive(Clone, Debug)]
+pub struct KvCache<B: Backend> {
+    pub(crate) layers: Vec<LayerCache<B>>,
+    capacity: usize,
+}
+
+impl<B: Backend> KvCache<B> {
+    /// Room for `capacity` positions of `batch` sequences.
+    pub fn new(config: &GptNeoConfig, batch: usize, capacity: usize, device: &B::Device) -> Self {
+        let shape = [batch, config.num_heads, capacity, config.head_size()];
+        let layer = || LayerCache {
+            keys: Tensor::zeros(shape, device),
+            values: Tensor::zeros(shape, device),
+            length: 0,
+        };
+        Self { layers: (0..config.num_layers()).map(|_| layer()).collect(), capacity }
+    }
+
+    /// Positions already held.
+    pub fn len(&self) -> usize {
+        self.layers.first().map_or(0, |layer| layer.length)
+    }
+
+    /// Whether no position is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Positions that fit.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+}

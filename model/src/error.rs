@@ -1,0 +1,82 @@
+//! What can go wrong with a model folder, an adapter or a generation: each error says what was expected,
+//! what was found and what to do.
+
+use std::path::PathBuf;
+
+/// An error of the model crate.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file or folder cannot be read or written.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was tried: "read", "write", ...
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's word.
+        source: std::io::Error,
+    },
+    /// A JSON file does not hold what it should.
+    #[error("{path} is not what was expected: {reason}", path = path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A model configuration that this program does not implement.
+    #[error("this GPT-Neo configuration is not supported: {0}")]
+    Config(String),
+    /// A folder without weights.
+    #[error(
+        "no weights in {path}: expected model.safetensors, model.safetensors.index.json or pytorch_model.bin",
+        path = path.display()
+    )]
+    NoWeights {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Tensors that are missing, unexpected or of another shape: all of them at once.
+    #[error("the weights in {path} do not fit the model:\n{problems}", path = path.display())]
+    Weights {
+        /// The file or folder.
+        path: PathBuf,
+        /// A line per tensor.
+        problems: String,
+    },
+    /// An adapter configuration that this program does not implement.
+    #[error("the adapter in {path} is not supported: {reason}", path = path.display())]
+    Adapter {
+        /// The adapter's folder.
+        path: PathBuf,
+        /// What is not supported and what to do.
+        reason: String,
+    },
+    /// LoRA settings that make no sense.
+    #[error("these LoRA settings do not work: {0}")]
+    Lora(String),
+    /// A prompt or a generation setting that does not work.
+    #[error("{0}")]
+    Generation(String),
+}
+
+impl ModelError {
+    /// The closure for `map_err` on a file operation.
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> ModelError {
+        let path = path.into();
+        move |source| ModelError::Io { action, path, source }
+    }
+}
+
+/// Joins at most `limit` lines and counts the rest, so that a list of problems stays readable.
+pub(crate) fn list_problems(problems: &[String], limit: usize) -> String {
+    let mut text: String =
+        problems.iter().take(limit).map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n");
+    if problems.len() > limit {
+        text.push_str(&format!("\n  ... and {} more", problems.len() - limit));
+    }
+    text
+}

@@ -1,0 +1,168 @@
+//! The whole network: embeddings, blocks, final norm and head.
+//!
+//! Field names are the Hugging Face checkpoint's, so that a parameter's path is its key there.
+
+use burn::module::Module;
+use burn::nn::{Embedding, EmbeddingConfig, Initializer};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Bool, Int, Tensor};
+
+use crate::attention::Visibility;
+use crate::block::Block;
+use crate::cache::KvCache;
+use crate::{GptNeoConfig, LayerNorm, LoraLinear, NeoBackend, Target};
+
+/// Everything but the head.
+#[derive(Module, Debug)]
+pub struct Transformer<B: Backend> {
+    /// Token embedding, `[vocabulary, hidden]`.
+    pub wte: Embedding<B>,
+    /// Position embedding, `[positions, hidden]`.
+    pub wpe: Embedding<B>,
+    /// Blocks.
+    pub h: Vec<Block<B>>,
+    /// Final norm.
+    pub ln_f: LayerNorm<B>,
+}
+
+/// GPT-Neo for causal language modelling.
+#[derive(Module, Debug)]
+pub struct GptNeo<B: Backend> {
+    /// Everything but the head.
+    pub transformer: Transformer<B>,
+    /// The head, where it is not the token embedding.
+    pub lm_head: Option<LoraLinear<B>>,
+    #[module(skip)]
+    config: GptNeoConfig,
+}
+
+impl<B: Backend> GptNeo<B> {
+    /// Random weights as the configuration says; they are drawn when first used, so that loading a checkpoint
+    /// never pays for them.
+    pub fn init(config: &GptNeoConfig, device: &B::Device) -> Self {
+        let initializer = Initializer::Normal { mean: 0.0, std: config.initializer_range };
+        let embedding = |rows| {
+            EmbeddingConfig::new(rows, config.hidden_size)
+                .with_initializer(initializer.clone())
+                .init(device)
+        };
+        Self {
+            transformer: Transformer {
+                wte: embedding(config.vocab_size),
+                wpe: embedding(config.max_position_embeddings),
+                h: config.attention_layers.iter().map(|kind| Block::init(config, *kind, device)).collect(),
+                ln_f: LayerNorm::init(config.hidden_size, config.layer_norm_epsilon, device),
+            },
+            lm_head: (!config.tie_word_embeddings).then(|| {
+                let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
+                LoraLinear::init(hidden, vocabulary, false, config.initializer_range, device)
+            }),
+            config: config.clone(),
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &GptNeoConfig {
+        &self.config
+    }
+
+    /// The matrix that turns hidden states into logits, `[vocabulary, hidden]`.
+    pub fn head_weight(&self) -> Tensor<B, 2> {
+        match &self.lm_head {
+            Some(head) => head.weight.val(),
+            None => self.transformer.wte.weight.val(),
+        }
+    }
+
+    /// The linear layers that can carry an adapter, each with its path in the checkpoint.
+    pub fn linears(&self) -> impl Iterator<Item = (String, Target, &LoraLinear<B>)> {
+        self.transformer.h.iter().enumerate().flat_map(|(layer, block)| {
+            let attention = &block.attn.attention;
+            [
+                (Target::QProj, &attention.q_proj),
+                (Target::KProj, &attention.k_proj),
+                (Target::VProj, &attention.v_proj),
+                (Target::OutProj, &attention.out_proj),
+                (Target::CFc, &block.mlp.c_fc),
+                (Target::CProj, &block.mlp.c_proj),
+            ]
+            .map(|(target, linear)| (linear_path(layer, target), target, linear))
+        })
+    }
+
+    /// As [`GptNeo::linears`], to change them.
+    pub fn linears_mut(&mut self) -> impl Iterator<Item = (String, Target, &mut LoraLinear<B>)> {
+        self.transformer.h.iter_mut().enumerate().flat_map(|(layer, block)| {
+            let attention = &mut block.attn.attention;
+            [
+                (Target::QProj, &mut attention.q_proj),
+                (Target::KProj, &mut attention.k_proj),
+                (Target::VProj, &mut attention.v_proj),
+                (Target::OutProj, &mut attention.out_proj),
+                (Target::CFc, &mut block.mlp.c_fc),
+                (Target::CProj, &mut block.mlp.c_proj),
+            ]
+            .map(|(target, linear)| (linear_path(layer, target), target, linear))
+        })
+    }
+}
+
+fn linear_path(layer: usize, target: Target) -> String {
+    let part = match target {
+        Target::CFc | Target::CProj => "mlp",
+        _ => "attn.attention",
+    };
+    format!("transformer.h.{layer}.{part}.{}", target.name())
+}
+
+impl<B: NeoBackend> GptNeo<B> {
+    /// Final hidden states of whole texts: ids `[batch, tokens]` to `[batch, tokens, hidden]`.
+    ///
+    /// `padding` is true where a token is padding, `[batch, tokens]`. Texts are padded on the right; positions
+    /// count from 0.
+    pub fn hidden(&self, ids: Tensor<B, 2, Int>, padding: Option<Tensor<B, 2, Bool>>) -> Tensor<B, 3> {
+        let [_, tokens] = ids.dims();
+        let device = ids.device();
+        let positions = Tensor::<B, 1, Int>::arange(0..tokens as i64, &device).reshape([1, tokens]);
+        let visibility = Visibility::new(0, tokens, self.config.window_size, padding, &device);
+        self.run(ids, positions, &visibility, None)
+    }
+
+    /// Final hidden states of new tokens behind those in the cache: ids and positions `[batch, new]` to
+    /// `[batch, new, hidden]`.
+    ///
+    /// `padding` is true where a position, cached or new, is padding, `[batch, cached + new]`.
+    pub fn hidden_cached(
+        &self,
+        ids: Tensor<B, 2, Int>,
+        positions: Tensor<B, 2, Int>,
+        padding: Option<Tensor<B, 2, Bool>>,
+        cache: &mut KvCache<B>,
+    ) -> Tensor<B, 3> {
+        let [_, new] = ids.dims();
+        let visibility =
+            Visibility::new(cache.len(), new, self.config.window_size, padding, &ids.device());
+        self.run(ids, positions, &visibility, Some(cache))
+    }
+
+    /// Logits of hidden states: `[rows, hidden]` to `[rows, vocabulary]`.
+    pub fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
+        hidden.matmul(self.head_weight().transpose())
+    }
+
+    fn run(
+        &self,
+        ids: Tensor<B, 2, Int>,
+        positions: Tensor<B, 2, Int>,
+        visibility: &Visibility<B>,
+        mut cache: Option<&mut KvCache<B>>,
+    ) -> Tensor<B, 3> {
+        let embedded = self.transformer.wte.forward(ids);
+        let mut x = embedded + self.transformer.wpe.forward(positions);
+        for (layer, block) in self.transformer.h.iter().enumerate() {
+            let cache = cache.as_deref_mut().map(|cache| &mut cache.layers[layer]);
+            x = block.forward(x, visibility, cache);
+        }
+        self.transformer.ln_f.forward(x)
+    }
+}

@@ -1,0 +1,36 @@
+//! GPT-Neo with LoRA on Burn, generic over the backend.
+//!
+//! The network ([`GptNeo`]) reads and writes Hugging Face model folders ([`checkpoint`]), carries LoRA
+//! adapters in PEFT's format ([`adapter`]) and continues prompts with a KV cache ([`generate`]). The few
+//! operations that gain from a backward pass of their own are in [`ops`].
+
+pub mod adapter;
+mod attention;
+mod block;
+mod cache;
+pub mod checkpoint;
+mod config;
+mod error;
+pub mod files;
+pub mod generate;
+mod gpt_neo;
+mod lora;
+mod mlp;
+mod norm;
+pub mod ops;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod reference_tests;
+mod sampling;
+
+pub use attention::{SelfAttention, Visibility};
+pub use block::Block;
+pub use cache::KvCache;
+pub use config::{AttentionKind, GptNeoConfig};
+pub use error::ModelError;
+pub use gpt_neo::{GptNeo, Transformer};
+pub use lora::{Lora, LoraConfig, LoraLinear, Target};
+pub use mlp::Mlp;
+pub use norm::LayerNorm;
+pub use ops::NeoBackend;
+pub use sampling::{Sampler, SamplingConfig};

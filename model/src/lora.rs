@@ -1,0 +1,205 @@
+//! A linear layer that may carry a LoRA adapter, and the adapter's settings.
+//!
+//! With an adapter, `y = x W^T + b + scale * (dropout(x) A^T) B^T` (Hu et al. 2021, equation 3, as PEFT
+//! computes it); `scale` is alpha / r, or alpha / sqrt(r) with rank stabilisation (Kalajdzievski 2023).
+
+use burn::module::{Module, Param};
+use burn::nn::{Dropout, DropoutConfig, Initializer};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use serde::{Deserialize, Serialize};
+
+use crate::{ModelError, NeoBackend};
+
+/// A kind of linear layer that can carry an adapter, by its name in the checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Attention queries.
+    QProj,
+    /// Attention keys.
+    KProj,
+    /// Attention values.
+    VProj,
+    /// Attention output.
+    OutProj,
+    /// Feed-forward input.
+    CFc,
+    /// Feed-forward output.
+    CProj,
+}
+
+impl Target {
+    /// All targets.
+    pub const ALL: [Target; 6] =
+        [Self::QProj, Self::KProj, Self::VProj, Self::OutProj, Self::CFc, Self::CProj];
+
+    /// The name in the checkpoint.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QProj => "q_proj",
+            Self::KProj => "k_proj",
+            Self::VProj => "v_proj",
+            Self::OutProj => "out_proj",
+            Self::CFc => "c_fc",
+            Self::CProj => "c_proj",
+        }
+    }
+}
+
+impl std::str::FromStr for Target {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        Self::ALL.into_iter().find(|target| target.name() == name).ok_or_else(|| {
+            let known = Self::ALL.map(Target::name).join(", ");
+            ModelError::Lora(format!("unknown target module \"{name}\": expected some of {known}"))
+        })
+    }
+}
+
+/// LoRA's settings, by PEFT's names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoraConfig {
+    /// Rank of the update.
+    pub r: usize,
+    /// Scale of the update, before the division by the rank.
+    pub alpha: f64,
+    /// Share of the adapter's inputs that are zeroed in training.
+    pub dropout: f64,
+    /// The layers that carry an adapter.
+    pub target_modules: Vec<Target>,
+    /// Divide alpha by the rank's square root.
+    pub use_rslora: bool,
+}
+
+impl Default for LoraConfig {
+    fn default() -> Self {
+        Self {
+            r: 16,
+            alpha: 32.0,
+            dropout: 0.1,
+            target_modules: vec![Target::QProj, Target::VProj],
+            use_rslora: false,
+        }
+    }
+}
+
+impl LoraConfig {
+    /// The factor of the update.
+    pub fn scale(&self) -> f64 {
+        let rank = self.r as f64;
+        self.alpha / if self.use_rslora { rank.sqrt() } else { rank }
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// A rank of zero, a dropout outside [0, 1), an alpha that is not finite, no target.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        let mut problems = Vec::new();
+        if self.r == 0 {
+            problems.push("the rank r is 0, expected at least 1".to_string());
+        }
+        if !self.alpha.is_finite() {
+            problems.push(format!("alpha is {}, expected a number", self.alpha));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            problems.push(format!("the dropout is {}, expected 0 or more and less than 1", self.dropout));
+        }
+        if self.target_modules.is_empty() {
+            problems.push("no target module is named".to_string());
+        }
+        if problems.is_empty() { Ok(()) } else { Err(ModelError::Lora(problems.join("; "))) }
+    }
+}
+
+/// The low-rank update of one linear layer.
+#[derive(Module, Debug)]
+pub struct Lora<B: Backend> {
+    /// A, `[r, in]`.
+    pub a: Param<Tensor<B, 2>>,
+    /// B, `[out, r]`.
+    pub b: Param<Tensor<B, 2>>,
+    dropout: Dropout,
+    #[module(skip)]
+    scale: f64,
+}
+
+impl<B: Backend> Lora<B> {
+    /// A fresh adapter: A Kaiming-uniform with a = sqrt(5), that is uniform within 1 / sqrt(in), and B zero, so
+    /// that the layer computes what it did.
+    pub fn init(input: usize, output: usize, config: &LoraConfig, device: &B::Device) -> Self {
+        let bound = 1.0 / (input as f64).sqrt();
+        Self {
+            a: Initializer::Uniform { min: -bound, max: bound }.init([config.r, input], device),
+            b: Initializer::Zeros.init([output, config.r], device),
+            dropout: DropoutConfig::new(config.dropout).init(),
+            scale: config.scale(),
+        }
+    }
+
+    /// The update of the weight matrix, `scale * B A`, `[out, in]`.
+    pub fn delta(&self) -> Tensor<B, 2> {
+        self.b.val().matmul(self.a.val()) * self.scale
+    }
+
+    /// `[rows, in]` to `[rows, out]`.
+    fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let reduced = self.dropout.forward(x).matmul(self.a.val().transpose());
+        reduced.matmul(self.b.val().transpose()) * self.scale
+    }
+}
+
+/// A linear layer, `y = x W^T + b`, with or without an adapter.
+#[derive(Module, Debug)]
+pub struct LoraLinear<B: Backend> {
+    /// W, `[out, in]`, the checkpoint's own layout.
+    pub weight: Param<Tensor<B, 2>>,
+    /// b, `[out]`.
+    pub bias: Option<Param<Tensor<B, 1>>>,
+    /// The adapter, if one is attached.
+    pub lora: Option<Lora<B>>,
+}
+
+impl<B: Backend> LoraLinear<B> {
+    /// Normal weights of standard deviation `std`, zero bias, no adapter.
+    pub fn init(input: usize, output: usize, bias: bool, std: f64, device: &B::Device) -> Self {
+        Self {
+            weight: Initializer::Normal { mean: 0.0, std }.init([output, input], device),
+            bias: bias.then(|| Initializer::Zeros.init([output], device)),
+            lora: None,
+        }
+    }
+
+    /// Attaches a fresh adapter, in place of one that may be there.
+    pub fn attach(&mut self, config: &LoraConfig, device: &B::Device) {
+        let [output, input] = self.weight.lazy_shape().dims();
+        self.lora = Some(Lora::init(input, output, config, device));
+    }
+
+    /// Adds the adapter's update to the weight and removes the adapter.
+    pub fn merge(&mut self) {
+        if let Some(lora) = self.lora.take() {
+            let weight = self.weight.clone();
+            self.weight = weight.map(|weight| weight + lora.delta());
+        }
+    }
+}
+
+impl<B: NeoBackend> LoraLinear<B> {
+    /// `[rows, in]` to `[rows, out]`.
+    pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let base = x.clone().matmul(self.weight.val().transpose());
+        let base = match &self.bias {
+            Some(bias) => base + bias.val().unsqueeze(),
+            None => base,
+        };
+        match &self.lora {
+            Some(lora) => base + lora.forward(x),
+            None => base,
+        }
+    }
+}

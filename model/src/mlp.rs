@@ -1,0 +1,34 @@
+//! The feed-forward half of a block.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use crate::{GptNeoConfig, LoraLinear, NeoBackend, ops};
+
+/// `c_proj(gelu_new(c_fc(x)))`.
+#[derive(Module, Debug)]
+pub struct Mlp<B: Backend> {
+    /// Hidden to intermediate.
+    pub c_fc: LoraLinear<B>,
+    /// Intermediate to hidden.
+    pub c_proj: LoraLinear<B>,
+}
+
+impl<B: Backend> Mlp<B> {
+    /// Random weights as the configuration says.
+    pub fn init(config: &GptNeoConfig, device: &B::Device) -> Self {
+        let (hidden, inner, std) = (config.hidden_size, config.intermediate_size, config.initializer_range);
+        Self {
+            c_fc: LoraLinear::init(hidden, inner, true, std, device),
+            c_proj: LoraLinear::init(inner, hidden, true, std, device),
+        }
+    }
+}
+
+impl<B: NeoBackend> Mlp<B> {
+    /// `[rows, hidden]` to `[rows, hidden]`.
+    pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.c_proj.forward(ops::gelu_new(self.c_fc.forward(x)))
+    }
+}

@@ -1,0 +1,292 @@
+//! The network against transformers and PEFT, on the small random models of `tests/fixtures`, which
+//! `tests/reference/make_fixtures.py` made.
+//!
+//! Logits are compared relative to the largest one, within 1e-4: float32 sums in another order round otherwise,
+//! and the unscaled scores of these wide random weights magnify that (seen: up to 3e-5 on NdArray, less on
+//! Flex). A wrong mask, scale or activation moves them by more than 1e-2.
+
+use std::path::PathBuf;
+
+use burn::module::Module;
+use burn::tensor::{Bool, Int, Tensor, TensorData};
+use burn_flex::Flex;
+use burn_ndarray::NdArray;
+use serde_json::Value;
+
+use crate::adapter::{self, count_parameters, detach, load_adapter, save_adapter};
+use crate::checkpoint::{Dtype, load_model, save_model};
+use crate::generate::{GenerationConfig, generate};
+use crate::{GptNeo, ModelError, NeoBackend};
+
+const TOLERANCE: f64 = 1e-4;
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
+}
+
+fn expected(name: &str) -> Value {
+    let path = fixture(name).join("expected.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+fn load<B: NeoBackend>(name: &str) -> GptNeo<B> {
+    load_model(&fixture(name), &Default::default()).unwrap()
+}
+
+fn logits<B: NeoBackend>(model: &GptNeo<B>, rows: &[Vec<u32>], lengths: Option<&[usize]>) -> Vec<Vec<Vec<f32>>> {
+    let (batch, tokens) = (rows.len(), rows[0].len());
+    let device = Default::default();
+    let flat: Vec<i32> = rows.iter().flatten().map(|id| *id as i32).collect();
+    let padding = lengths.map(|lengths| {
+        let hidden: Vec<bool> = lengths.iter().flat_map(|n| (0..tokens).map(move |t| t >= *n)).collect();
+        Tensor::<B, 2, Bool>::from_data(TensorData::new(hidden, [batch, tokens]), &device)
+    });
+    let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(flat, [batch, tokens]), &device);
+    let hidden = model.hidden(ids, padding);
+    let [_, _, size] = hidden.dims();
+    let logits = model.logits(hidden.reshape([batch * tokens, size]));
+    let [_, vocabulary] = logits.dims();
+    let flat: Vec<f32> = logits.into_data().to_vec().unwrap();
+    let rows: Vec<Vec<f32>> = flat.chunks(vocabulary).map(<[f32]>::to_vec).collect();
+    rows.chunks(tokens).map(<[Vec<f32>]>::to_vec).collect()
+}
+
+fn assert_close(found: &[Vec<f32>], expected: &Value, what: &str) {
+    let expected: Vec<Vec<f64>> = serde_json::from_value(expected.clone()).unwrap();
+    assert!(found.len() >= expected.len(), "{what}: positions");
+    let largest = expected.iter().flatten().fold(0.0f64, |largest, x| largest.max(x.abs()));
+    for (position, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert_eq!(found.len(), expected.len(), "{what}: vocabulary");
+        for (found, expected) in found.iter().zip(expected) {
+            let difference = (f64::from(*found) - expected).abs();
+            assert!(difference <= TOLERANCE * largest, "{what} at {position}: {found} {expected}");
+        }
+    }
+}
+
+fn logits_equal_transformers<B: NeoBackend>() {
+    for name in ["window", "uneven", "half", "bfloat", "sharded", "pickle", "buffers"] {
+        let expected = expected(name);
+        let found = logits(&load::<B>(name), &[ids(&expected["input_ids"])], None);
+        assert_close(&found[0], &expected["logits"], name);
+    }
+}
+
+#[test]
+fn logits_equal_transformers_on_flex() {
+    logits_equal_transformers::<Flex>();
+}
+
+#[test]
+fn logits_equal_transformers_on_ndarray() {
+    logits_equal_transformers::<NdArray>();
+}
+
+#[test]
+fn padding_changes_no_real_position() {
+    let expected = &expected("window")["right_padded"];
+    let rows: Vec<Vec<u32>> = expected["input_ids"].as_array().unwrap().iter().map(ids).collect();
+    let lengths: Vec<usize> = serde_json::from_value(expected["lengths"].clone()).unwrap();
+    let found = logits(&load::<Flex>("window"), &rows, Some(&lengths));
+    for (row, found) in found.iter().enumerate() {
+        assert_close(found, &expected["logits"][row], &format!("row {row}"));
+    }
+}
+
+#[test]
+fn greedy_continuations_equal_transformers() {
+    let config = |new| GenerationConfig { max_new_tokens: new, sampling: Default::default(), end_of_text: None };
+    for name in ["window", "uneven", "half", "bfloat"] {
+        let expected = expected(name);
+        let continuation = ids(&expected["greedy_ids"]);
+        let prompt = ids(&expected["input_ids"]);
+        let model = load::<Flex>(name);
+        let found = generate(&model, &[prompt], &config(continuation.len()), |_, _| {}).unwrap();
+        assert_eq!(found[0].ids, continuation, "{name}");
+    }
+    let expected = &expected("window")["left_padded"];
+    let prompts: Vec<Vec<u32>> = expected["prompts"].as_array().unwrap().iter().map(ids).collect();
+    let continuations: Vec<Vec<u32>> = expected["greedy_ids"].as_array().unwrap().iter().map(ids).collect();
+    let found =
+        generate(&load::<Flex>("window"), &prompts, &config(continuations[0].len()), |_, _| {}).unwrap();
+    let found: Vec<Vec<u32>> = found.into_iter().map(|generation| generation.ids).collect();
+    assert_eq!(found, continuations);
+}
+
+fn adapters_equal_peft<B: NeoBackend>() {
+    for name in ["adapter_qv", "adapter_all"] {
+        let expected = expected(name);
+        let prompt = [ids(&expected["input_ids"])];
+        let base = load::<B>("window");
+        let (model, config) = load_adapter(base, &fixture(name), &Default::default()).unwrap();
+        let (trainable, _) = count_parameters(&model);
+        assert_eq!(trainable as u64, expected["adapter_parameters"].as_u64().unwrap(), "{name}");
+        assert_close(&logits(&model, &prompt, None)[0], &expected["logits"], name);
+
+        let merged = adapter::merge(model.clone());
+        assert_close(&logits(&merged, &prompt, None)[0], &expected["merged_logits"], name);
+
+        // What is saved is what was loaded, to the bit.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("adapter");
+        save_adapter(&model, &config, "window", &path).unwrap();
+        let (again, same) = load_adapter(load::<B>("window"), &path, &Default::default()).unwrap();
+        assert_eq!(config, same);
+        assert_eq!(logits(&again, &prompt, None), logits(&model, &prompt, None), "{name}");
+    }
+}
+
+#[test]
+fn adapters_equal_peft_on_flex() {
+    adapters_equal_peft::<Flex>();
+}
+
+#[test]
+fn adapters_equal_peft_on_ndarray() {
+    adapters_equal_peft::<NdArray>();
+}
+
+#[test]
+fn a_fresh_adapter_changes_nothing_and_comes_off_again() {
+    let device = Default::default();
+    let base = load::<Flex>("window");
+    let prompt = [ids(&expected("window")["input_ids"])];
+    let before = logits(&base, &prompt, None);
+    let adapted = adapter::attach(base, &Default::default(), &device).unwrap();
+    assert_eq!(logits(&adapted, &prompt, None), before);
+    let (model, _) = load_adapter(adapted, &fixture("adapter_qv"), &device).unwrap();
+    assert_ne!(logits(&model, &prompt, None), before);
+    assert_eq!(logits(&detach(model), &prompt, None), before);
+}
+
+#[test]
+fn the_recipe_trains_its_known_number_of_parameters() {
+    let text = include_str!("../../tests/fixtures/window/config.json");
+    let mut map: serde_json::Map<String, Value> = serde_json::from_str(text).unwrap();
+    for (field, value) in [
+        ("hidden_size", 768),
+        ("num_layers", 12),
+        ("num_heads", 12),
+        ("vocab_size", 50257),
+        ("max_position_embeddings", 2048),
+    ] {
+        map.insert(field.into(), value.into());
+    }
+    map.remove("attention_layers");
+    map.insert("intermediate_size".into(), Value::Null);
+    map.insert("attention_types".into(), serde_json::json!([[["global", "local"], 6]]));
+    let config = crate::GptNeoConfig::from_json(map).unwrap();
+    // Nothing is drawn: parameters are made when first used.
+    let model = GptNeo::<Flex>::init(&config, &Default::default());
+    assert_eq!(model.num_params(), 125_198_592);
+}
+
+#[test]
+fn a_saved_model_loads_the_same() {
+    let model = load::<Flex>("uneven");
+    let folder = tempfile::tempdir().unwrap();
+    // Half the distance between neighbouring numbers of the type, relative to the number.
+    for (dtype, rounding) in [(Dtype::F32, 0.0), (Dtype::F16, 2f32.powi(-11)), (Dtype::Bf16, 2f32.powi(-8))] {
+        let path = folder.path().join("model");
+        save_model(&model, &path, dtype, &[("extra.txt".into(), b"text".to_vec())]).unwrap();
+        assert_eq!(std::fs::read(path.join("extra.txt")).unwrap(), b"text");
+        let again = load_model::<Flex>(&path, &Default::default()).unwrap();
+        for ((path, _, before), (_, _, after)) in model.linears().zip(again.linears()) {
+            let [before, after] = [before, after].map(|linear| linear.weight.val().into_data());
+            for (before, after) in before.iter::<f32>().zip(after.iter::<f32>()) {
+                // Below f16's normal range the distance is fixed.
+                let close = (before - after).abs() <= rounding * before.abs().max(6.2e-5);
+                assert!(close, "{dtype:?} {path}: {before} {after}");
+            }
+        }
+    }
+}
+
+/// Copies a fixture and lets `change` spoil it; returns what loading it says.
+fn spoiled(name: &str, change: impl FnOnce(&std::path::Path)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixture(name)).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    change(folder.path());
+    let error: ModelError = load_model::<Flex>(folder.path(), &Default::default()).unwrap_err();
+    error.to_string()
+}
+
+#[test]
+fn bad_folders_are_refused_with_every_reason() {
+    let edit = |field: &'static str, value: Value| {
+        move |folder: &std::path::Path| {
+            let path = folder.join("config.json");
+            let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            config[field] = value;
+            std::fs::write(path, config.to_string()).unwrap();
+        }
+    };
+    let message = spoiled("half", |folder| std::fs::remove_file(folder.join("model.safetensors")).unwrap());
+    assert!(message.contains("no weights"), "{message}");
+    let message = spoiled("half", |folder| {
+        let path = folder.join("model.safetensors");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    });
+    assert!(message.contains("model.safetensors") && message.contains("cut short"), "{message}");
+    let message = spoiled("half", edit("intermediate_size", 100.into()));
+    for key in ["h.0.mlp.c_fc.weight", "h.1.mlp.c_proj.weight", "h.1.mlp.c_fc.bias"] {
+        assert!(message.contains(key) && message.contains("expected shape"), "{key}: {message}");
+    }
+    let message = spoiled("half", |folder| {
+        edit("num_layers", 3.into())(folder);
+        edit("attention_types", serde_json::json!([[["global"], 3]]))(folder);
+        edit("attention_layers", serde_json::json!(["global", "global", "global"]))(folder);
+    });
+    assert!(message.contains("transformer.h.2.ln_1.weight: missing"), "{message}");
+    let message = spoiled("half", |folder| {
+        edit("num_layers", 1.into())(folder);
+        edit("attention_types", serde_json::json!([[["global"], 1]]))(folder);
+        edit("attention_layers", serde_json::json!(["global"]))(folder);
+    });
+    assert!(message.contains("transformer.h.1.ln_1.weight: unexpected"), "{message}");
+    let message = spoiled("half", edit("tie_word_embeddings", false.into()));
+    assert!(message.contains("lm_head.weight"), "{message}");
+    let message = spoiled("sharded", |folder| {
+        let shard = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+        let shard = shard.filter(|path| path.to_string_lossy().contains("-of-")).min().unwrap();
+        std::fs::remove_file(shard).unwrap();
+    });
+    assert!(message.contains("00001-of-"), "{message}");
+}
+
+#[test]
+fn adapters_of_unknown_kinds_are_refused_by_name() {
+    for (field, value) in [
+        ("use_dora", Value::Bool(true)),
+        ("bias", "all".into()),
+        ("rank_pattern", serde_json::json!({"q_proj": 8})),
+        ("modules_to_save", serde_json::json!(["wte"])),
+        ("peft_type", "IA3".into()),
+        ("target_modules", serde_json::json!(["q_proj", "query"])),
+        ("r", 0.into()),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("adapter_config.json");
+        let text = std::fs::read_to_string(fixture("adapter_qv").join("adapter_config.json")).unwrap();
+        let mut config: Value = serde_json::from_str(&text).unwrap();
+        config[field] = value;
+        std::fs::write(path, config.to_string()).unwrap();
+        let model = load::<Flex>("window");
+        let error = load_adapter(model, folder.path(), &Default::default()).unwrap_err().to_string();
+        let word = if field == "target_modules" { "query" } else { field };
+        assert!(error.contains(word), "{field}: {error}");
+    }
+    // The adapter of another base: every tensor is named.
+    let error = load_adapter(load::<Flex>("uneven"), &fixture("adapter_qv"), &Default::default());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("h.0.attn.attention.q_proj.lora_A.weight: expected shape"), "{error}");
+    assert!(error.contains("h.3.attn.attention.v_proj.lora_B.weight: unexpected"), "{error}");
+}
