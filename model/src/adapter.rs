@@ -51,6 +51,15 @@ pub fn detach<B: Backend>(mut model: GptNeo<B>) -> GptNeo<B> {
     model
 }
 
+/// Gives an attached adapter another dropout; its weights stay.
+pub fn set_dropout<B: Backend>(model: &mut GptNeo<B>, dropout: f64) {
+    for (_, _, linear) in model.linears_mut() {
+        if let Some(lora) = &mut linear.lora {
+            lora.set_dropout(dropout);
+        }
+    }
+}
+
 /// Adds the adapter's updates to the base weights and removes the adapter.
 pub fn merge<B: Backend>(mut model: GptNeo<B>) -> GptNeo<B> {
     for (_, _, linear) in model.linears_mut() {
@@ -209,9 +218,7 @@ pub fn load_adapter<B: Backend>(
 
 fn to_float32(dtype: FileDtype, bytes: &[u8], shape: &[usize]) -> Option<TensorData> {
     let values: Vec<f32> = match dtype {
-        FileDtype::F32 => {
-            bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
-        }
+        FileDtype::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
         FileDtype::F16 => {
             bytes.as_chunks().0.iter().map(|bytes| half::f16::from_le_bytes(*bytes).to_f32()).collect()
         }
@@ -228,10 +235,8 @@ fn read_config(folder: &Path) -> Result<LoraConfig, ModelError> {
     let text = std::fs::read_to_string(&path).map_err(ModelError::io("read", &path))?;
     let map: Map<String, Value> = serde_json::from_str(&text)
         .map_err(|error| ModelError::Format { path: path.clone(), reason: error.to_string() })?;
-    config_from_json(&map).map_err(|problems| ModelError::Adapter {
-        path: folder.into(),
-        reason: problems.join("; "),
-    })
+    config_from_json(&map)
+        .map_err(|problems| ModelError::Adapter { path: folder.into(), reason: problems.join("; ") })
 }
 
 /// PEFT's fields that change the arithmetic and are not implemented: the value that means "off".

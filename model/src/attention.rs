@@ -113,10 +113,7 @@ impl<B: NeoBackend> SelfAttention<B> {
         let rows = x.reshape([batch * tokens, hidden]);
         let split = |linear: &LoraLinear<B>| {
             // [batch * tokens, hidden] -> [batch, heads, tokens, head size]
-            linear
-                .forward(rows.clone())
-                .reshape([batch, tokens, heads, hidden / heads])
-                .swap_dims(1, 2)
+            linear.forward(rows.clone()).reshape([batch, tokens, heads, hidden / heads]).swap_dims(1, 2)
         };
         let query = split(&self.q_proj);
         let (key, value) = match cache {

@@ -79,9 +79,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("model");
         let fill = |text: &'static str| {
-            move |path: &Path| {
-                fs::write(path.join("file"), text).map_err(ModelError::io("write", path))
-            }
+            move |path: &Path| fs::write(path.join("file"), text).map_err(ModelError::io("write", path))
         };
         write_folder(&folder, fill("old")).unwrap();
         let failed: Result<(), ModelError> = write_folder(&folder, |path| {

@@ -42,9 +42,7 @@ impl<B: Backend> GptNeo<B> {
     pub fn init(config: &GptNeoConfig, device: &B::Device) -> Self {
         let initializer = Initializer::Normal { mean: 0.0, std: config.initializer_range };
         let embedding = |rows| {
-            EmbeddingConfig::new(rows, config.hidden_size)
-                .with_initializer(initializer.clone())
-                .init(device)
+            EmbeddingConfig::new(rows, config.hidden_size).with_initializer(initializer.clone()).init(device)
         };
         Self {
             transformer: Transformer {
@@ -140,8 +138,7 @@ impl<B: NeoBackend> GptNeo<B> {
         cache: &mut KvCache<B>,
     ) -> Tensor<B, 3> {
         let [_, new] = ids.dims();
-        let visibility =
-            Visibility::new(cache.len(), new, self.config.window_size, padding, &ids.device());
+        let visibility = Visibility::new(cache.len(), new, self.config.window_size, padding, &ids.device());
         self.run(ids, positions, &visibility, Some(cache))
     }
 

@@ -141,6 +141,11 @@ impl<B: Backend> Lora<B> {
         }
     }
 
+    /// Changes the share of inputs that are zeroed in training.
+    pub fn set_dropout(&mut self, dropout: f64) {
+        self.dropout = DropoutConfig::new(dropout).init();
+    }
+
     /// The update of the weight matrix, `scale * B A`, `[out, in]`.
     pub fn delta(&self) -> Tensor<B, 2> {
         self.b.val().matmul(self.a.val()) * self.scale

@@ -37,7 +37,11 @@ fn load<B: NeoBackend>(name: &str) -> GptNeo<B> {
     load_model(&fixture(name), &Default::default()).unwrap()
 }
 
-fn logits<B: NeoBackend>(model: &GptNeo<B>, rows: &[Vec<u32>], lengths: Option<&[usize]>) -> Vec<Vec<Vec<f32>>> {
+fn logits<B: NeoBackend>(
+    model: &GptNeo<B>,
+    rows: &[Vec<u32>],
+    lengths: Option<&[usize]>,
+) -> Vec<Vec<Vec<f32>>> {
     let (batch, tokens) = (rows.len(), rows[0].len());
     let device = Default::default();
     let flat: Vec<i32> = rows.iter().flatten().map(|id| *id as i32).collect();
@@ -99,7 +103,8 @@ fn padding_changes_no_real_position() {
 
 #[test]
 fn greedy_continuations_equal_transformers() {
-    let config = |new| GenerationConfig { max_new_tokens: new, sampling: Default::default(), end_of_text: None };
+    let config =
+        |new| GenerationConfig { max_new_tokens: new, sampling: Default::default(), end_of_text: None };
     for name in ["window", "uneven", "half", "bfloat"] {
         let expected = expected(name);
         let continuation = ids(&expected["greedy_ids"]);

@@ -7,7 +7,7 @@
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
-use burn::tensor::{Int, IndexingUpdateOp, Tensor, TensorPrimitive, s};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorPrimitive, s};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -62,10 +62,7 @@ fn chunks<B: Backend>(
 }
 
 /// Negative log-likelihoods `[rows]` and probabilities `[rows, vocabulary]` of a chunk of logits.
-fn chunk_nll<B: Backend>(
-    logits: Tensor<B, 2>,
-    targets: Tensor<B, 1, Int>,
-) -> (Tensor<B, 1>, Tensor<B, 2>) {
+fn chunk_nll<B: Backend>(logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> (Tensor<B, 1>, Tensor<B, 2>) {
     let [rows, _] = logits.dims();
     let largest = logits.clone().max_dim(1);
     let shifted = logits - largest;
@@ -157,12 +154,7 @@ struct CrossEntropySum;
 impl<B: Backend> Backward<B, 2> for CrossEntropySum {
     type State = (FloatTensor<B>, Option<FloatTensor<B>>);
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let incoming = grads.consume::<B>(&ops.node);
         let incoming = Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(incoming));
         let scaled = |gradient: FloatTensor<B>| {

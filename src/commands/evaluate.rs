@@ -1,0 +1,104 @@
+//! `evaluate`: loss and perplexity of a model on a data file, by three protocols.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Result;
+use gptneo_datasets::{Encoded, Tokenizer, Truncation};
+use gptneo_model::NeoBackend;
+use gptneo_training::evaluate::{Evaluation, Score, evaluate};
+use serde::Serialize;
+
+use crate::backend::{Job, dispatch};
+use crate::cli::EvaluateArgs;
+use crate::loading::{load, read_config, read_tokenizer};
+use crate::output;
+use crate::progress::Progress;
+use crate::settings::{Flags, Settings};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    protocols: Evaluation,
+    model: PathBuf,
+    adapter: Option<PathBuf>,
+    data: PathBuf,
+    /// Records, or blocks of plain text, that were scored.
+    examples: usize,
+    max_seq_length: usize,
+    truncation: Truncation,
+    backend: &'static str,
+    seconds: f64,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
+    let flags = Flags::default()
+        .with("model", &args.model)?
+        .with("data", &args.data)?
+        .with("data", &args.lengths)?
+        .with("training", &args.batch)?
+        .with("run", &args.backend)?;
+    let mut settings = Settings::resolve(args.file.config.as_deref(), flags)?;
+    let folder = settings.model.folder()?;
+    let config = read_config(folder)?;
+    let tokenizer = read_tokenizer(folder, &config)?;
+    let max_length = settings.data.resolve_length(Some(config.max_position_embeddings))?;
+    let encoded = crate::data::first_examples(&settings.data, &tokenizer, max_length, args.limit)?;
+
+    let started = Instant::now();
+    let job = Evaluate { settings: &settings, tokenizer: &tokenizer, encoded: &encoded, max_length };
+    let protocols = dispatch(settings.run.backend, job)?;
+    let report = Report {
+        protocols,
+        model: settings.model.folder()?.to_path_buf(),
+        adapter: settings.model.adapter.clone(),
+        data: settings.data.file()?.to_path_buf(),
+        examples: encoded.examples.len(),
+        max_seq_length: max_length,
+        truncation: encoded.truncation,
+        backend: settings.run.backend.resolved().name(),
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    if args.json { output::json(&report) } else { print_table(&report) }
+}
+
+fn print_table(report: &Report) -> Result<()> {
+    let Evaluation { notebook, text, response, .. } = &report.protocols;
+    output::line(format_args!("{:<10} {:>10} {:>12} {:>10}", "protocol", "loss", "perplexity", "tokens"))?;
+    for (name, score) in [("notebook", notebook), ("text", text), ("response", response)] {
+        let Score { loss, perplexity, tokens, standard_error, .. } = score;
+        let error = standard_error.map(|error| format!("  (loss ± {error:.4})")).unwrap_or_default();
+        output::line(format_args!("{name:<10} {loss:>10.4} {perplexity:>12.4} {tokens:>10}{error}"))?;
+    }
+    output::line(format_args!(
+        "{} examples of at most {} tokens in {:.1} s; {} were longer. notebook also scores the padding: compare text \
+         and response",
+        report.examples, report.max_seq_length, report.seconds, report.truncation.over_long
+    ))
+}
+
+struct Evaluate<'a> {
+    settings: &'a Settings,
+    tokenizer: &'a Tokenizer,
+    encoded: &'a Encoded,
+    max_length: usize,
+}
+
+impl Job for Evaluate<'_> {
+    type Output = Evaluation;
+
+    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Evaluation> {
+        let settings = self.settings;
+        let model = load::<B>(settings.model.folder()?, settings.model.adapter.as_deref(), &device)?;
+        let mut progress = Progress::new("evaluating");
+        Ok(evaluate::<B>(
+            &model,
+            &self.encoded.examples,
+            self.tokenizer.end_of_text(),
+            self.max_length,
+            settings.training.batch_size,
+            |done, total| progress.update(done, total),
+        )?)
+    }
+}

@@ -1,0 +1,153 @@
+//! `generate`: prompts continued and questions answered, at a terminal or as JSON.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, StreamDecoder, Tokenizer};
+use gptneo_model::generate::{FinishReason, Generation, GenerationConfig, generate};
+use gptneo_model::{NeoBackend, SamplingConfig};
+use serde::Serialize;
+
+use crate::backend::{Job, dispatch};
+use crate::cli::GenerateArgs;
+use crate::loading::{load, read_config, read_tokenizer};
+use crate::output;
+
+/// What `--json` prints of a prompt.
+#[derive(Serialize)]
+struct Continued {
+    prompt_ids: Vec<u32>,
+    new_ids: Vec<u32>,
+    text: String,
+    finish_reason: FinishReason,
+    /// The new tokens of this prompt over the time that all prompts took together.
+    tokens_per_second: f64,
+}
+
+/// What `--json` prints of several prompts.
+#[derive(Serialize)]
+struct Several {
+    generations: Vec<Continued>,
+    /// The new tokens of all prompts over the time.
+    tokens_per_second: f64,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
+    let texts = prompts(args)?;
+    let tokenizer = read_tokenizer(&args.model, &read_config(&args.model)?)?;
+    let prompts = texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
+    let config = GenerationConfig {
+        max_new_tokens: args.max_new_tokens,
+        sampling: SamplingConfig {
+            temperature: args.temperature,
+            top_k: args.top_k,
+            top_p: args.top_p,
+            repetition_penalty: args.repetition_penalty,
+            seed: args.seed,
+        },
+        end_of_text: (!args.ignore_eos).then(|| tokenizer.end_of_text()),
+    };
+    config.sampling.validate()?;
+    let job = Generate { args, tokenizer: &tokenizer, prompts: &prompts, config };
+    let (generations, seconds) = dispatch(args.backend.backend.unwrap_or_default(), job)?;
+    if args.json {
+        return print_json(&tokenizer, prompts, generations, seconds);
+    }
+    if let [_] = prompts.as_slice() {
+        // It was shown as it came.
+        return Ok(());
+    }
+    for (number, (text, generation)) in texts.iter().zip(&generations).enumerate() {
+        let gap = if number == 0 { "" } else { "\n" };
+        output::line(format_args!("{gap}==> {}\n{}", text.trim_end(), tokenizer.decode(&generation.ids)?))?;
+    }
+    Ok(())
+}
+
+/// The prompts as given, then the questions in the template.
+fn prompts(args: &GenerateArgs) -> Result<Vec<String>> {
+    let template: PromptTemplate = match &args.prompt_template {
+        Some(template) => template.parse()?,
+        None => PromptTemplate::default(),
+    };
+    let questions =
+        args.question.iter().map(|question| template.question_prompt(question, DEFAULT_INSTRUCTION));
+    Ok(args.prompt.iter().cloned().chain(questions).collect())
+}
+
+fn print_json(
+    tokenizer: &Tokenizer,
+    prompts: Vec<Vec<u32>>,
+    generations: Vec<Generation>,
+    seconds: f64,
+) -> Result<()> {
+    let rate = |tokens: usize| tokens as f64 / seconds.max(1e-9);
+    let all: usize = generations.iter().map(|generation| generation.ids.len()).sum();
+    let mut generations = prompts
+        .into_iter()
+        .zip(generations)
+        .map(|(prompt_ids, Generation { ids, finish })| {
+            let (text, tokens_per_second) = (tokenizer.decode(&ids)?, rate(ids.len()));
+            Ok(Continued { prompt_ids, new_ids: ids, text, finish_reason: finish, tokens_per_second })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    match (generations.len(), generations.pop()) {
+        (1, Some(only)) => output::json(&only),
+        (_, last) => {
+            generations.extend(last);
+            output::json(&Several { generations, tokens_per_second: rate(all) })
+        }
+    }
+}
+
+struct Generate<'a> {
+    args: &'a GenerateArgs,
+    tokenizer: &'a Tokenizer,
+    prompts: &'a [Vec<u32>],
+    config: GenerationConfig,
+}
+
+impl Job for Generate<'_> {
+    /// The texts in the prompts' order, and the seconds they took.
+    type Output = (Vec<Generation>, f64);
+
+    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
+        let model = load::<B>(&self.args.model, self.args.adapter.as_deref(), &device)?;
+        let streams = !self.args.json && self.prompts.len() == 1;
+        let mut shown = streams.then(|| Shown { decoder: self.tokenizer.stream(), failed: None });
+        let started = Instant::now();
+        let generations = generate(&model, self.prompts, &self.config, |_, id| {
+            if let Some(shown) = &mut shown {
+                shown.token(id);
+            }
+        })?;
+        let seconds = started.elapsed().as_secs_f64();
+        if let Some(shown) = shown {
+            shown.finish()?;
+        }
+        Ok((generations, seconds))
+    }
+}
+
+/// A text on the terminal while it grows. The decode loop cannot be stopped, so the first failure is kept.
+struct Shown<'a> {
+    decoder: StreamDecoder<'a>,
+    failed: Option<anyhow::Error>,
+}
+
+impl Shown<'_> {
+    fn token(&mut self, id: u32) {
+        if self.failed.is_none() {
+            let piece = self.decoder.push(id).map_err(anyhow::Error::from);
+            self.failed = piece.and_then(|piece| output::piece(&piece)).err();
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        match self.failed {
+            Some(error) => Err(error),
+            None => output::line(self.decoder.finish()?),
+        }
+    }
+}

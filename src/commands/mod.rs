@@ -1,0 +1,8 @@
+//! The commands, a file each: flags to settings, settings to one library call, its result to the user.
+
+pub(crate) mod evaluate;
+pub(crate) mod generate;
+pub(crate) mod init;
+pub(crate) mod merge;
+pub(crate) mod prepare;
+pub(crate) mod train;

@@ -1,0 +1,137 @@
+//! How a command fails: the misuse marker, the printed chain of causes and the exit code.
+//!
+//! Exit code 2 means that the command was called wrongly and would fail again, as clap itself says it; 1 is for
+//! everything else, 130 for a run that the user interrupted.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Error;
+use gptneo_datasets::DataError;
+use gptneo_model::ModelError;
+use gptneo_training::TrainingError;
+
+/// The command line or the settings file asks for something that cannot be.
+#[derive(Debug)]
+pub(crate) struct Misuse(String);
+
+impl Misuse {
+    /// The error with its message.
+    pub(crate) fn error(message: impl Into<String>) -> Error {
+        Error::new(Self(message.into()))
+    }
+}
+
+impl std::fmt::Display for Misuse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misuse {}
+
+/// The user stopped a training run; everything needed to go on stands.
+#[derive(Debug)]
+pub(crate) struct Interrupted {
+    /// Steps done.
+    pub(crate) step: usize,
+    /// The run's folder.
+    pub(crate) folder: PathBuf,
+}
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let folder = self.folder.display();
+        write!(
+            f,
+            "interrupted after step {}; go on with: gptneo-lora train --resume --output {folder}",
+            self.step
+        )
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Prints the error with its causes to stderr and returns the exit code.
+pub(crate) fn report(error: &Error) -> ExitCode {
+    if is_closed_pipe(error) {
+        // The reader, `head` for example, has what it wanted.
+        return ExitCode::SUCCESS;
+    }
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        eprintln!("{interrupted}");
+        return ExitCode::from(130);
+    }
+    eprintln!("error: {}", chain(error));
+    ExitCode::from(if is_misuse(error) { 2 } else { 1 })
+}
+
+/// The error and its causes, a line each; a cause that is already told is left out.
+fn chain(error: &Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str("\n  because: ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// Settings that a library refused are misuse as well.
+fn is_misuse(error: &Error) -> bool {
+    error.downcast_ref::<Misuse>().is_some() || error.chain().any(is_refused_setting)
+}
+
+fn is_refused_setting(cause: &(dyn std::error::Error + 'static)) -> bool {
+    // The training crate's wrappers are transparent, so the chain steps over what they hold.
+    match cause.downcast_ref::<TrainingError>() {
+        Some(TrainingError::Settings(_)) => return true,
+        Some(TrainingError::Model(inner)) => return is_refused_setting(inner),
+        Some(TrainingError::Data(inner)) => return is_refused_setting(inner),
+        _ => {}
+    }
+    let data = matches!(
+        cause.downcast_ref::<DataError>(),
+        Some(DataError::Setting { .. } | DataError::Template { .. } | DataError::UnknownFormat { .. })
+    );
+    let model =
+        matches!(cause.downcast_ref::<ModelError>(), Some(ModelError::Lora(_) | ModelError::Generation(_)));
+    data || model
+}
+
+fn is_closed_pipe(error: &Error) -> bool {
+    let kind = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind)
+    };
+    error.chain().any(|cause| kind(cause) == Some(ErrorKind::BrokenPipe))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn misuse_is_known_beneath_context_and_in_library_errors() {
+        let nested = Err::<(), _>(Misuse::error("no model")).context("settings").unwrap_err();
+        assert!(is_misuse(&nested));
+        assert!(is_misuse(&ModelError::Lora("rank".into()).into()));
+        assert!(is_misuse(&TrainingError::Model(ModelError::Lora("rank".into())).into()));
+        assert!(!is_misuse(&ModelError::NoWeights { path: "x".into() }.into()));
+    }
+
+    #[test]
+    fn a_cause_that_is_already_told_is_not_told_twice() {
+        let source = std::io::Error::other("no room");
+        let error = Error::new(ModelError::Io { action: "write", path: "file".into(), source });
+        assert_eq!(chain(&error), "cannot write file: no room");
+        let error = Error::msg("no room").context("saving failed");
+        assert_eq!(chain(&error), "saving failed\n  because: no room");
+    }
+}

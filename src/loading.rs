@@ -1,0 +1,71 @@
+//! A model with its tokenizer and adapter from local folders, and the places where commands write new ones.
+
+use std::path::Path;
+
+use anyhow::Result;
+use gptneo_datasets::Tokenizer;
+use gptneo_model::adapter::load_adapter;
+use gptneo_model::checkpoint::load_model;
+use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend};
+
+use crate::failure::Misuse;
+
+/// The shape of the model in `folder`.
+///
+/// # Errors
+/// As [`GptNeoConfig::from_file`].
+pub(crate) fn read_config(folder: &Path) -> Result<GptNeoConfig> {
+    Ok(GptNeoConfig::from_file(&folder.join("config.json"))?)
+}
+
+/// The tokenizer of a model's folder, which must fit the model.
+///
+/// # Errors
+/// As [`Tokenizer::from_folder`]; or it has ids that the model has no embedding for.
+pub(crate) fn read_tokenizer(folder: &Path, config: &GptNeoConfig) -> Result<Tokenizer> {
+    let tokenizer = Tokenizer::from_folder(folder)?;
+    if tokenizer.vocab_size() > config.vocab_size {
+        anyhow::bail!(
+            "the tokenizer in {} has {} tokens, but the model's vocabulary has {}: they do not belong together",
+            folder.display(),
+            tokenizer.vocab_size(),
+            config.vocab_size
+        );
+    }
+    Ok(tokenizer)
+}
+
+/// The model of a folder, with the adapter where one is given.
+///
+/// # Errors
+/// As [`load_model`] and [`load_adapter`].
+pub(crate) fn load<B: NeoBackend>(
+    folder: &Path,
+    adapter: Option<&Path>,
+    device: &B::Device,
+) -> Result<GptNeo<B>> {
+    let model = load_model::<B>(folder, device)?;
+    Ok(match adapter {
+        Some(adapter) => load_adapter(model, adapter, device)?.0,
+        None => model,
+    })
+}
+
+/// Refuses an output folder that already holds something.
+///
+/// # Errors
+/// The folder is not empty, is no folder, or cannot be read.
+pub(crate) fn refuse_used(folder: &Path) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let mut entries = std::fs::read_dir(folder)
+        .map_err(|error| Misuse::error(format!("cannot write to {}: {error}", folder.display())))?;
+    match entries.next() {
+        None => Ok(()),
+        Some(_) => Err(Misuse::error(format!(
+            "{} is not empty: give a new folder, so that nothing is overwritten",
+            folder.display()
+        ))),
+    }
+}

@@ -1,0 +1,39 @@
+//! `gptneo-lora`: parses the command line, runs one command, and says in one place how it ended.
+
+mod backend;
+mod cli;
+mod commands;
+mod data;
+mod failure;
+mod live;
+mod loading;
+mod manifest;
+mod output;
+mod progress;
+mod run_folder;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+/// Training allocates and frees the same large buffers every step; this allocator keeps them at hand.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Prepare(args) => commands::prepare::run(&args),
+        Command::Init(args) => commands::init::run(&args),
+        Command::Train(args) => commands::train::run(&args),
+        Command::Evaluate(args) => commands::evaluate::run(&args),
+        Command::Generate(args) => commands::generate::run(&args),
+        Command::Merge(args) => commands::merge::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}

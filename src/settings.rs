@@ -1,0 +1,346 @@
+//! The settings of a run: a flag wins over the file, the file over the default. They are resolved once, checked,
+//! and saved in the run's folder.
+//!
+//! The flags that were given become a table with the file's own keys ([`Flags`]), which is laid over the file's
+//! table; so there is one place, the types below, where a key, its default and its values are known.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use gptneo_datasets::{Columns, Overlong, PromptTemplate, Supervise};
+use gptneo_model::LoraConfig;
+use gptneo_training::TrainingConfig;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::backend::{BackendKind, Precision};
+use crate::failure::Misuse;
+
+/// The longest text where no length is given, in tokens.
+const DEFAULT_LENGTH: usize = 256;
+
+/// All settings, by the sections of the file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) model: ModelSettings,
+    pub(crate) data: DataSettings,
+    pub(crate) lora: LoraConfig,
+    pub(crate) training: TrainingConfig,
+    pub(crate) run: RunSettings,
+}
+
+/// Which model, and what of it is trained.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ModelSettings {
+    /// The model's folder.
+    pub(crate) path: Option<PathBuf>,
+    /// The folder of an adapter to use or to train on.
+    pub(crate) adapter: Option<PathBuf>,
+    /// What is trained.
+    pub(crate) tuning: Tuning,
+}
+
+/// What of a model is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Tuning {
+    /// An adapter.
+    #[default]
+    Lora,
+    /// All weights.
+    Full,
+}
+
+/// Which data, and how they become examples.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DataSettings {
+    /// The file.
+    pub(crate) path: Option<PathBuf>,
+    /// The columns of a record.
+    pub(crate) instruction_column: String,
+    pub(crate) question_column: String,
+    pub(crate) answer_column: String,
+    /// The text of a record.
+    pub(crate) prompt_template: PromptTemplate,
+    /// The longest text in tokens; see [`DataSettings::resolve_length`].
+    pub(crate) max_seq_length: Option<usize>,
+    /// The share of the records to measure on.
+    pub(crate) validation_fraction: f64,
+    /// Which tokens are learned.
+    pub(crate) supervise: Supervise,
+    /// What happens to a text that is too long.
+    pub(crate) overlong: Overlong,
+}
+
+impl Default for DataSettings {
+    fn default() -> Self {
+        let Columns { instruction, input, output } = Columns::default();
+        Self {
+            path: None,
+            instruction_column: instruction,
+            question_column: input,
+            answer_column: output,
+            prompt_template: PromptTemplate::default(),
+            max_seq_length: None,
+            validation_fraction: 0.1,
+            supervise: Supervise::default(),
+            overlong: Overlong::default(),
+        }
+    }
+}
+
+/// Where a run computes and writes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RunSettings {
+    /// The run's folder.
+    pub(crate) output: Option<PathBuf>,
+    /// What computes.
+    pub(crate) backend: BackendKind,
+    /// The format of the numbers.
+    pub(crate) precision: Precision,
+}
+
+/// The flags that were given, under the settings file's sections and keys.
+#[derive(Debug, Default)]
+pub(crate) struct Flags(Table);
+
+impl Flags {
+    /// Adds a group of flags to a section.
+    ///
+    /// # Errors
+    /// A flag cannot be written in TOML, for example a path that is not UTF-8.
+    pub(crate) fn with(mut self, section: &str, flags: &impl Serialize) -> Result<Self> {
+        let given = Table::try_from(flags).context("a flag's value cannot be used")?;
+        overlay(&mut self.0, Table::from_iter([(section.to_string(), Value::Table(given))]));
+        Ok(self)
+    }
+}
+
+/// Lays `over` on `table`, key by key, tables within tables.
+fn overlay(table: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) => overlay(old, new),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of a file, if one is given, and the flags.
+    ///
+    /// # Errors
+    /// The file cannot be read or is not TOML; a key is unknown; a value is of the wrong kind or out of range.
+    pub(crate) fn resolve(file: Option<&Path>, flags: Flags) -> Result<Self> {
+        let mut table = match file {
+            Some(path) => read_table(path)?,
+            None => Table::new(),
+        };
+        overlay(&mut table, flags.0);
+        let settings: Self =
+            table.try_into().map_err(|error: toml::de::Error| Misuse::error(one_line(&error)))?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.training.validate()?;
+        self.lora.validate()?;
+        let fraction = self.data.validation_fraction;
+        if !(0.0..1.0).contains(&fraction) {
+            return Err(Misuse::error(format!(
+                "validation_fraction is {fraction}, expected 0 or more and less than 1"
+            )));
+        }
+        if let (Tuning::Full, Some(adapter)) = (self.model.tuning, &self.model.adapter) {
+            return Err(Misuse::error(format!(
+                "full tuning trains the model itself, but the adapter {} is given: merge it first, or tune with lora",
+                adapter.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// The settings as the file holds them.
+    ///
+    /// # Errors
+    /// A path is not UTF-8.
+    pub(crate) fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).context("the settings cannot be written as TOML")
+    }
+
+    /// The settings that differ from `other`, as `section.key`.
+    ///
+    /// # Errors
+    /// A path is not UTF-8.
+    pub(crate) fn differences(&self, other: &Self) -> Result<Vec<String>> {
+        let (ours, theirs) = (Table::try_from(self)?, Table::try_from(other)?);
+        let keys = |table: &Table| -> Vec<(String, Value)> {
+            let sections = table.iter().filter_map(|(name, value)| Some((name, value.as_table()?)));
+            sections
+                .flat_map(|(name, section)| {
+                    section.iter().map(move |(key, value)| (format!("{name}.{key}"), value.clone()))
+                })
+                .collect()
+        };
+        let (ours, theirs) = (keys(&ours), keys(&theirs));
+        let missing = |pair: &&(String, Value), there: &[(String, Value)]| !there.contains(pair);
+        let mut names: Vec<String> =
+            ours.iter().filter(|pair| missing(pair, &theirs)).map(|p| p.0.clone()).collect();
+        names.extend(theirs.iter().filter(|pair| missing(pair, &ours)).map(|p| p.0.clone()));
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+}
+
+impl ModelSettings {
+    /// The model's folder.
+    ///
+    /// # Errors
+    /// None is given.
+    pub(crate) fn folder(&self) -> Result<&Path> {
+        required(&self.path, "model", "[model] path")
+    }
+}
+
+impl DataSettings {
+    /// The data file.
+    ///
+    /// # Errors
+    /// None is given.
+    pub(crate) fn file(&self) -> Result<&Path> {
+        required(&self.path, "data", "[data] path")
+    }
+
+    /// The columns of a record.
+    pub(crate) fn columns(&self) -> Columns {
+        Columns {
+            instruction: self.instruction_column.clone(),
+            input: self.question_column.clone(),
+            output: self.answer_column.clone(),
+        }
+    }
+
+    /// Settles the longest text for a model of `positions`, where one is known: as given, else 256 or fewer.
+    ///
+    /// # Errors
+    /// The length given is more than the model's positions.
+    pub(crate) fn resolve_length(&mut self, positions: Option<usize>) -> Result<usize> {
+        let positions = positions.unwrap_or(usize::MAX);
+        let length = self.max_seq_length.unwrap_or(DEFAULT_LENGTH.min(positions));
+        if length > positions {
+            return Err(Misuse::error(format!(
+                "the longest text is {length} tokens, but the model has {positions} positions: give --max-seq-length \
+                 {positions} or less"
+            )));
+        }
+        self.max_seq_length = Some(length);
+        Ok(length)
+    }
+}
+
+impl RunSettings {
+    /// The run's folder.
+    ///
+    /// # Errors
+    /// None is given.
+    pub(crate) fn folder(&self) -> Result<&Path> {
+        required(&self.output, "output", "[run] output")
+    }
+}
+
+fn required<'a>(path: &'a Option<PathBuf>, flag: &str, key: &str) -> Result<&'a Path> {
+    path.as_deref().ok_or_else(|| {
+        Misuse::error(format!("--{flag} is missing: give it, or set {key} in the settings file"))
+    })
+}
+
+/// Reads a settings file, checked on its own first, so that an error names the line.
+fn read_table(path: &Path) -> Result<Table> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Misuse::error(format!("cannot read the settings {}: {error}", path.display())))?;
+    let refuse =
+        |error: toml::de::Error| Misuse::error(format!("the settings {} are wrong: {error}", path.display()));
+    toml::from_str::<Settings>(&text).map_err(refuse)?;
+    toml::from_str(&text).map_err(refuse)
+}
+
+/// A TOML error about flags: they have no lines, so what it says is put on one.
+fn one_line(error: &toml::de::Error) -> String {
+    error.to_string().split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let file = file("[training]\nbatch_size = 3\nepochs = 7\n[lora]\nr = 4\n");
+        let flags = Flags::default().with("training", &json!({"epochs": 2})).unwrap();
+        let settings = Settings::resolve(Some(file.path()), flags).unwrap();
+        assert_eq!((settings.training.batch_size, settings.training.epochs, settings.lora.r), (3, 2, 4));
+        assert_eq!(settings.training.learning_rate, TrainingConfig::default().learning_rate);
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_values_are_refused_by_name() {
+        for (text, word) in [
+            ("[training]\nbatchsize = 3\n", "batchsize"),
+            ("[modle]\npath = \"x\"\n", "modle"),
+            ("[data]\nprompt_template = \"no answer {input}\"\n", "output"),
+            ("[data]\nvalidation_fraction = 1.0\n", "validation_fraction"),
+            ("[training]\nbatch_size = 0\n", "batch_size"),
+            ("[model]\ntuning = \"full\"\nadapter = \"a\"\n", "merge it first"),
+        ] {
+            let file = file(text);
+            let error = Settings::resolve(Some(file.path()), Flags::default()).unwrap_err().to_string();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_saved_file_reads_back_as_the_same_settings() {
+        let mut settings = Settings::default();
+        settings.model.path = Some("base".into());
+        settings.training.max_steps = Some(5);
+        settings.data.prompt_template = "Q: {input}\nA: {output}".parse().unwrap();
+        let file = file(&settings.to_toml().unwrap());
+        let read = Settings::resolve(Some(file.path()), Flags::default()).unwrap();
+        assert_eq!(read.differences(&settings).unwrap(), Vec::<String>::new());
+        assert_eq!(read.to_toml().unwrap(), settings.to_toml().unwrap());
+    }
+
+    #[test]
+    fn differences_are_named_by_section_and_key() {
+        let mut other = Settings::default();
+        other.training.max_steps = Some(5);
+        other.lora.r = 3;
+        assert_eq!(Settings::default().differences(&other).unwrap(), ["lora.r", "training.max_steps"]);
+    }
+
+    #[test]
+    fn the_longest_text_is_bounded_by_the_models_positions() {
+        let mut data = DataSettings::default();
+        assert_eq!(data.clone().resolve_length(None).unwrap(), 256);
+        assert_eq!(data.clone().resolve_length(Some(64)).unwrap(), 64);
+        data.max_seq_length = Some(65);
+        assert!(data.resolve_length(Some(64)).unwrap_err().to_string().contains("64 or less"));
+    }
+}

@@ -1,0 +1,145 @@
+//! Checkpoints: everything a run needs to go on exactly, in a folder that appears whole or not at all.
+//!
+//! `checkpoints/step-00000120/` holds the adapter in PEFT's format (or, in full tuning, the model's weights),
+//! `optimizer.safetensors` and `state.json`. The order of the data and the dropout follow from the seed and the
+//! step's number, and the learning rate from the step's number, so that neither needs a state of its own.
+
+use std::fs;
+use std::path::PathBuf;
+
+use burn::backend::Autodiff;
+use burn::module::AutodiffModule;
+use gptneo_model::files::write_folder;
+use gptneo_model::{LoraConfig, ModelError, NeoBackend, adapter, checkpoint as weights};
+use serde::{Deserialize, Serialize};
+
+use crate::optim::SharedAdamW;
+use crate::step::FineTune;
+use crate::{TrainingConfig, TrainingError};
+
+/// What is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind")]
+pub enum Tuning {
+    /// A LoRA adapter over a frozen base.
+    Lora(LoraConfig),
+    /// Every weight.
+    Full,
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunState {
+    /// Optimizer steps done.
+    pub step: usize,
+    /// Optimizer steps of the whole run.
+    pub total_steps: usize,
+    /// Supervised tokens seen.
+    pub tokens: u64,
+    /// The last step whose model was evaluated.
+    pub evaluated_step: Option<usize>,
+    /// The lowest validation loss so far.
+    pub best: Option<Best>,
+    /// Evaluations in a row that were no better.
+    pub evaluations_without_gain: usize,
+    /// The settings that decide the numbers; a run goes on only under the same ones.
+    pub config: TrainingConfig,
+    /// What is trained.
+    pub tuning: Tuning,
+    /// Fingerprint of the base model and the texts, by the caller.
+    pub fingerprint: String,
+}
+
+/// The best evaluation so far.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// After how many optimizer steps.
+    pub step: usize,
+    /// Validation loss in nats per token.
+    pub loss: f64,
+}
+
+/// A run's folder of checkpoints.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+impl Checkpoints {
+    /// The checkpoints below `folder`, which need not exist yet.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// The folder of a step's checkpoint.
+    pub fn path(&self, step: usize) -> PathBuf {
+        self.folder.join(format!("step-{step:08}"))
+    }
+
+    /// The steps that have a checkpoint, in order. Half-written folders have other names and do not count.
+    pub fn steps(&self) -> Vec<usize> {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
+        let mut steps: Vec<usize> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok())
+            .collect();
+        steps.sort();
+        steps
+    }
+
+    /// The newest checkpoint's state, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Its `state.json` cannot be read.
+    pub fn newest(&self) -> Result<Option<RunState>, TrainingError> {
+        let Some(step) = self.steps().pop() else { return Ok(None) };
+        let path = self.path(step).join("state.json");
+        let failed = |reason: String| TrainingError::Checkpoint { path: path.clone(), reason };
+        let text = fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
+        serde_json::from_str(&text).map(Some).map_err(|error| failed(error.to_string()))
+    }
+
+    /// Writes a checkpoint, then removes all older ones but the best.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written; the older checkpoints then all stand.
+    pub fn save<B: NeoBackend>(
+        &self,
+        model: &FineTune<Autodiff<B>>,
+        optimizer: &SharedAdamW<B>,
+        state: &RunState,
+    ) -> Result<(), TrainingError> {
+        write_folder(&self.path(state.step), |folder| -> Result<(), TrainingError> {
+            let inner = model.valid().model;
+            match &state.tuning {
+                Tuning::Lora(config) => adapter::write_adapter(&inner, config, "", folder)?,
+                Tuning::Full => weights::write_model(&inner, folder, weights::Dtype::F32)?,
+            }
+            optimizer.save(model, &folder.join("optimizer.safetensors"))?;
+            let path = folder.join("state.json");
+            let text = serde_json::to_string_pretty(state).map_err(|error| TrainingError::Checkpoint {
+                path: path.clone(),
+                reason: error.to_string(),
+            })?;
+            fs::write(&path, text)
+                .map_err(|source| TrainingError::Model(ModelError::Io { action: "write", path, source }))
+        })?;
+        self.remove_older(state)
+    }
+
+    fn remove_older(&self, state: &RunState) -> Result<(), TrainingError> {
+        let best = state.best.map(|best| best.step);
+        for step in self.steps() {
+            if step < state.step && Some(step) != best {
+                let path = self.path(step);
+                fs::remove_dir_all(&path).map_err(|source| {
+                    TrainingError::Model(ModelError::Io { action: "remove", path, source })
+                })?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! What can go wrong around a training run: each error says what was expected, what was found and what to do.
+
+use std::path::{Path, PathBuf};
+
+use gptneo_datasets::DataError;
+use gptneo_model::ModelError;
+
+use crate::report::ReportError;
+
+/// How many records an error names before it only counts the rest.
+const LISTED: usize = 16;
+
+/// An error of training, evaluating or reporting.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainingError {
+    /// The model, its adapter or their files.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The records, their tokens or batches.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A table or a picture.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A file or folder cannot be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried: "read", "write", ...
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Settings that do not work, alone or together.
+    #[error("these settings do not work: {0}")]
+    Settings(String),
+    /// The loss of a step, or its gradient, is no number.
+    #[error(
+        "step {step}: the loss ({loss}) or its gradient is not a finite number{}. Lower the learning rate, or train \
+         in float32",
+        of_texts(records)
+    )]
+    NonFinite {
+        /// The step, from 1.
+        step: usize,
+        /// The loss as computed.
+        loss: f64,
+        /// The records of the step's batches, from 1; empty for a validation.
+        records: Vec<usize>,
+    },
+    /// An optimizer step with nothing to learn from: its mean loss would be 0 / 0.
+    #[error(
+        "step {step} has no supervised token; expected at least one. Allow longer texts, give more texts to a step, \
+         or leave out {}",
+        listed(records)
+    )]
+    NothingSupervised {
+        /// The step, from 1.
+        step: usize,
+        /// The records of the step's batches, from 1.
+        records: Vec<usize>,
+    },
+    /// The losses of whole examples are no numbers.
+    #[error(
+        "the loss of {} is not finite; expected finite numbers. The model's weights or the device's arithmetic \
+         are at fault: evaluate in float32, or take an earlier checkpoint",
+        listed(records)
+    )]
+    NonFiniteScore {
+        /// The records, from 1.
+        records: Vec<usize>,
+    },
+    /// Nothing to take a mean over.
+    #[error(
+        "{examples} examples have no token that {measure} counts; expected at least one. Give more records or a \
+         larger longest length"
+    )]
+    NoTokens {
+        /// What was to be measured.
+        measure: &'static str,
+        /// How many examples there were.
+        examples: usize,
+    },
+    /// A checkpoint that cannot be continued from.
+    #[error("the checkpoint {} cannot be used: {reason}", path.display())]
+    Checkpoint {
+        /// Its folder or file.
+        path: PathBuf,
+        /// What was expected and found, and what to do.
+        reason: String,
+    },
+    /// A row of the metrics file that is none.
+    #[error(
+        "{}, line {line}: expected a row of metrics: {reason}. Repair or remove that line",
+        path.display()
+    )]
+    Metrics {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What the parser found.
+        reason: String,
+    },
+}
+
+impl TrainingError {
+    /// An [`TrainingError::Io`] for `path`, as a closure for `map_err`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+fn of_texts(records: &[usize]) -> String {
+    if records.is_empty() { String::new() } else { format!("; look at its texts, {}", listed(records)) }
+}
+
+fn listed(records: &[usize]) -> String {
+    let shown: Vec<String> = records.iter().take(LISTED).map(usize::to_string).collect();
+    let what = if records.len() == 1 { "record" } else { "records" };
+    match records.len().saturating_sub(LISTED) {
+        0 => format!("{what} {} (counted from 1)", shown.join(", ")),
+        more => format!("{what} {} and {more} more (counted from 1)", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_named_up_to_a_limit() {
+        let error = TrainingError::NonFinite { step: 7, loss: f64::NAN, records: (1..21).collect() };
+        let text = error.to_string();
+        assert!(text.starts_with("step 7: the loss (NaN)"), "{text}");
+        assert!(text.contains("15, 16 and 4 more"), "{text}");
+        let none = TrainingError::NonFinite { step: 7, loss: 1.0, records: vec![] }.to_string();
+        assert!(!none.contains("records"), "{none}");
+        let one = TrainingError::NonFiniteScore { records: vec![3] }.to_string();
+        assert!(one.starts_with("the loss of record 3 (counted from 1) is"), "{one}");
+    }
+}

@@ -1,0 +1,22 @@
+//! Fine-tuning with Burn's `Learner`: optimisation, checkpoints, evaluation and reports.
+
+pub mod checkpoint;
+mod config;
+mod error;
+pub mod evaluate;
+pub mod merge;
+pub mod metrics;
+pub mod optim;
+pub mod plan;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod reference_tests;
+mod renderer;
+pub mod report;
+pub mod schedule;
+pub mod step;
+pub mod strategy;
+pub mod train;
+
+pub use config::TrainingConfig;
+pub use error::TrainingError;

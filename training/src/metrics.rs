@@ -1,0 +1,288 @@
+//! `metrics.jsonl`: a row a training step and a row a validation, appended as they happen.
+//!
+//! A run that is cut off leaves at most one torn line, at the end; a resumed run drops it together with the rows
+//! of the steps that it takes again.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::error::TrainingError;
+use crate::report::write_whole;
+
+/// A row of the metrics file. A value that is not finite is written as `null` and read as NaN.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "split", rename_all = "lowercase")]
+pub enum MetricsRow {
+    /// An optimizer step.
+    Train(TrainRow),
+    /// The model on the validation set after a step.
+    Validation(ValidationRow),
+}
+
+/// What one optimizer step did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainRow {
+    /// The step, from 1.
+    pub step: usize,
+    /// Mean loss over the step's supervised tokens, in nats.
+    #[serde(deserialize_with = "number")]
+    pub loss: f64,
+    /// Global gradient norm before clipping.
+    #[serde(deserialize_with = "number")]
+    pub grad_norm: f64,
+    /// The learning rate of the step.
+    #[serde(deserialize_with = "number")]
+    pub learning_rate: f64,
+    /// Supervised tokens of the step.
+    pub tokens: u64,
+    /// The epoch of the step, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<usize>,
+    /// Seconds that the step took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Supervised tokens for each second of the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_second: Option<f64>,
+}
+
+/// What a validation found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ValidationRow {
+    /// The step after which it ran; 0 is before training.
+    pub step: usize,
+    /// Mean loss over the supervised tokens, in nats.
+    #[serde(deserialize_with = "number")]
+    pub loss: f64,
+    /// The loss's exponential.
+    #[serde(deserialize_with = "number")]
+    pub perplexity: f64,
+    /// Supervised tokens.
+    pub tokens: u64,
+}
+
+/// JSON has no NaN: serde writes `null` for it, and this reads it back.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+impl MetricsRow {
+    /// The step of the row.
+    pub fn step(&self) -> usize {
+        match self {
+            Self::Train(row) => row.step,
+            Self::Validation(row) => row.step,
+        }
+    }
+}
+
+/// The metrics file of a run, open for more rows.
+#[derive(Debug)]
+pub struct MetricsLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl MetricsLog {
+    /// A new file.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainingError::Io`] if it exists, so that no run writes over another, or cannot be made.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self, TrainingError> {
+        let path = path.into();
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(TrainingError::io("create (resume its run, or choose another folder)", &path))?;
+        Ok(Self { path, file })
+    }
+
+    /// The file of a run that goes on after `step`: rows of later steps and a torn last line are dropped, all others
+    /// stay as they are, byte by byte. The file is replaced as a whole.
+    ///
+    /// # Errors
+    ///
+    /// The file is absent, cannot be written, or has a line that is no row ([`TrainingError::Metrics`]).
+    pub fn resume(path: impl Into<PathBuf>, step: usize) -> Result<Self, TrainingError> {
+        let path = path.into();
+        let text = read(&path)?;
+        let mut kept = String::with_capacity(text.len());
+        for (line, row) in rows(&path, &text)? {
+            if row.step() < step {
+                kept.push_str(line);
+                kept.push('\n');
+            }
+        }
+        if kept != text {
+            write_whole(&path, |file| file.write_all(kept.as_bytes()))?;
+        }
+        let file = OpenOptions::new().append(true).open(&path).map_err(TrainingError::io("open", &path))?;
+        Ok(Self { path, file })
+    }
+
+    /// Adds a row, in one write, so that a reader meets whole lines.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainingError::Io`] if the row cannot be written.
+    pub fn append(&mut self, row: &MetricsRow) -> Result<(), TrainingError> {
+        let written = serde_json::to_string(row).map_err(std::io::Error::from).and_then(|mut line| {
+            line.push('\n');
+            self.file.write_all(line.as_bytes())?;
+            self.file.flush()
+        });
+        written.map_err(TrainingError::io("append to", &self.path))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The rows of a metrics file in order. A torn last line, as a run that still writes may show, is left out.
+///
+/// # Errors
+///
+/// The file cannot be read, or a line is no row ([`TrainingError::Metrics`]).
+pub fn read_metrics(path: impl AsRef<Path>) -> Result<Vec<MetricsRow>, TrainingError> {
+    let path = path.as_ref();
+    let text = read(path)?;
+    Ok(rows(path, &text)?.into_iter().map(|(_, row)| row).collect())
+}
+
+/// The file's text; a line torn inside a character reads as torn elsewhere.
+fn read(path: &Path) -> Result<String, TrainingError> {
+    let bytes = std::fs::read(path).map_err(TrainingError::io("read", path))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Each line with its row. Only a last line without its newline may be no row: it was torn.
+fn rows<'a>(path: &Path, text: &'a str) -> Result<Vec<(&'a str, MetricsRow)>, TrainingError> {
+    let mut rows = Vec::new();
+    for (index, whole) in text.split_inclusive('\n').enumerate() {
+        let line = whole.trim_end_matches(['\n', '\r']);
+        match serde_json::from_str(line) {
+            Ok(row) => rows.push((line, row)),
+            Err(_) if !whole.ends_with('\n') => {}
+            Err(error) => {
+                let (path, line) = (path.to_path_buf(), index + 1);
+                return Err(TrainingError::Metrics { path, line, reason: error.to_string() });
+            }
+        }
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn train(step: usize, loss: f64) -> MetricsRow {
+        MetricsRow::Train(TrainRow {
+            step,
+            loss,
+            grad_norm: 1.0 / 3.0,
+            learning_rate: 2e-4,
+            tokens: 61,
+            epoch: None,
+            seconds: None,
+            tokens_per_second: None,
+        })
+    }
+
+    fn validation(step: usize) -> MetricsRow {
+        let (loss, perplexity) = (1.5, 1.5f64.exp());
+        MetricsRow::Validation(ValidationRow { step, loss, perplexity, tokens: 9 })
+    }
+
+    fn log(folder: &tempfile::TempDir, rows: &[MetricsRow]) -> PathBuf {
+        let path = folder.path().join("metrics.jsonl");
+        let mut log = MetricsLog::create(&path).unwrap();
+        rows.iter().for_each(|row| log.append(row).unwrap());
+        path
+    }
+
+    #[test]
+    fn a_row_is_a_line_with_its_split_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = log(&folder, &[train(1, 0.5), validation(1)]);
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap(),
+            "{\"split\":\"train\",\"step\":1,\"loss\":0.5,\"grad_norm\":0.3333333333333333,\
+             \"learning_rate\":0.0002,\"tokens\":61}\n\
+             {\"split\":\"validation\",\"step\":1,\"loss\":1.5,\"perplexity\":4.4816890703380645,\"tokens\":9}\n"
+        );
+    }
+
+    #[test]
+    fn floats_come_back_exactly() {
+        let folder = tempfile::tempdir().unwrap();
+        // Many digits and small and large exponents: a parser that rounds twice misses some by one unit.
+        let rows: Vec<_> = (1..2000)
+            .map(|i| train(i, (i as f64 * 0.37).sin().exp() * 1e-9_f64.powi(i as i32 % 5)))
+            .collect();
+        let path = log(&folder, &rows);
+        let off = read_metrics(path).unwrap().iter().zip(&rows).filter(|(found, row)| found != row).count();
+        assert_eq!(off, 0, "serde_json needs its feature float_roundtrip");
+    }
+
+    #[test]
+    fn what_is_not_finite_reads_as_nan() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = log(&folder, &[train(1, f64::INFINITY)]);
+        let rows = read_metrics(path).unwrap();
+        assert!(matches!(&rows[..], [MetricsRow::Train(row)] if row.loss.is_nan() && row.step == 1));
+    }
+
+    #[test]
+    fn a_resumed_run_drops_later_rows_and_a_torn_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = log(&folder, &[train(1, 3.0), train(2, 2.0), validation(2), train(3, 1.0)]);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let torn = &whole[..whole.len() - 9];
+        std::fs::write(&path, torn).unwrap();
+        assert_eq!(read_metrics(&path).unwrap(), [train(1, 3.0), train(2, 2.0), validation(2)]);
+
+        let mut log = MetricsLog::resume(&path, 3).unwrap();
+        log.append(&train(3, 1.0)).unwrap();
+        assert_eq!(std::fs::read_to_string(log.path()).unwrap(), whole);
+        let mut log = MetricsLog::resume(&path, 2).unwrap();
+        log.append(&train(3, 0.5)).unwrap();
+        assert_eq!(
+            read_metrics(&path).unwrap(),
+            [train(1, 3.0), train(2, 2.0), validation(2), train(3, 0.5)]
+        );
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_line_that_lacks_only_its_newline_stays_and_gets_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = log(&folder, &[train(1, 3.0), train(2, 2.0)]);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, whole.trim_end()).unwrap();
+        let mut log = MetricsLog::resume(&path, 2).unwrap();
+        log.append(&train(3, 1.0)).unwrap();
+        assert_eq!(read_metrics(&path).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn other_bad_lines_and_an_existing_file_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = log(&folder, &[train(1, 3.0)]);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let fault = MetricsLog::create(&path).unwrap_err().to_string();
+        assert!(fault.contains("choose another folder"), "{fault}");
+        std::fs::write(&path, format!("{text}{{\"split\":\"train\"}}\n{text}")).unwrap();
+        for error in [read_metrics(&path).unwrap_err(), MetricsLog::resume(&path, 9).unwrap_err()] {
+            assert!(matches!(&error, TrainingError::Metrics { line: 2, .. }), "{error}");
+        }
+    }
+}

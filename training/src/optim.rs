@@ -1,0 +1,265 @@
+//! AdamW as the recipe has it: a handle that the training strategy shares with Burn's `Learner`, clipping by the
+//! global norm, and the optimizer's state by parameter name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use burn::backend::Autodiff;
+use burn::module::{AutodiffModule, Module, ModuleVisitor, Param, ParamId};
+use burn::optim::adaptor::OptimizerAdaptor;
+use burn::optim::record::AdaptorRecord;
+use burn::optim::{
+    AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, GradientsParams, LearningRate,
+    MultiGradientsParams, Optimizer,
+};
+use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{DType, Tensor, TensorData};
+use gptneo_model::NeoBackend;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+
+use crate::step::FineTune;
+use crate::{TrainingConfig, TrainingError};
+
+type Inner<B> = OptimizerAdaptor<AdamW, FineTune<Autodiff<B>>, Autodiff<B>>;
+
+/// Burn's AdamW behind a shared handle: the `Learner` steps it, the strategy saves its state at any step.
+pub struct SharedAdamW<B: NeoBackend>(Arc<Mutex<Inner<B>>>);
+
+impl<B: NeoBackend> Clone for SharedAdamW<B> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<B: NeoBackend> SharedAdamW<B> {
+    /// A fresh optimizer.
+    pub fn new(config: &TrainingConfig) -> Self {
+        let adamw = AdamWConfig::new()
+            .with_beta_1(config.beta1 as f32)
+            .with_beta_2(config.beta2 as f32)
+            .with_epsilon(config.epsilon as f32)
+            .with_weight_decay(config.weight_decay as f32);
+        Self(Arc::new(Mutex::new(adamw.init())))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<B>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the moments of every parameter as safetensors, by PyTorch's names: `{parameter}.exp_avg`,
+    /// `.exp_avg_sq`, `.step`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn save(&self, model: &FineTune<Autodiff<B>>, path: &Path) -> Result<(), TrainingError> {
+        let records = self.lock().to_record().into_iter().collect();
+        let mut visitor = Collect::<B> { path: Vec::new(), records, tensors: BTreeMap::new() };
+        model.visit(&mut visitor);
+        let failed = |reason: String| TrainingError::Checkpoint { path: path.into(), reason };
+        let views = visitor
+            .tensors
+            .iter()
+            .map(|(name, data)| {
+                TensorView::new(Dtype::F32, data.shape.to_vec(), data.as_bytes())
+                    .map(|view| (name, view))
+                    .map_err(|error| failed(error.to_string()))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        safetensors::serialize_to_file(views, None, path).map_err(|error| failed(error.to_string()))
+    }
+
+    /// Takes up the state that [`SharedAdamW::save`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or does not fit the model's trainable parameters.
+    pub fn load(&self, model: &FineTune<Autodiff<B>>, path: &Path) -> Result<(), TrainingError> {
+        let failed = |reason: String| TrainingError::Checkpoint { path: path.into(), reason };
+        let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| failed(error.to_string()))?;
+        let device = model.model.head_weight().device();
+        let mut visitor = Restore::<B> {
+            path: Vec::new(),
+            file: &file,
+            device,
+            records: HashMap::new(),
+            problems: Vec::new(),
+        };
+        model.visit(&mut visitor);
+        if !visitor.problems.is_empty() {
+            return Err(failed(visitor.problems.join("; ")));
+        }
+        let mut inner = self.lock();
+        *inner = inner.clone().load_record(visitor.records.into_iter().collect());
+        Ok(())
+    }
+}
+
+impl<B: NeoBackend> Optimizer<FineTune<Autodiff<B>>, Autodiff<B>> for SharedAdamW<B> {
+    type Record = <Inner<B> as Optimizer<FineTune<Autodiff<B>>, Autodiff<B>>>::Record;
+
+    fn step(
+        &mut self,
+        lr: LearningRate,
+        module: FineTune<Autodiff<B>>,
+        grads: GradientsParams,
+    ) -> FineTune<Autodiff<B>> {
+        self.lock().step(lr, module, grads)
+    }
+
+    fn step_multi(
+        &mut self,
+        lr: LearningRate,
+        module: FineTune<Autodiff<B>>,
+        grads: MultiGradientsParams,
+    ) -> FineTune<Autodiff<B>> {
+        self.lock().step_multi(lr, module, grads)
+    }
+
+    fn to_record(&self) -> Self::Record {
+        self.lock().to_record()
+    }
+
+    fn load_record(self, record: Self::Record) -> Self {
+        let inner = self.lock().clone().load_record(record);
+        Self(Arc::new(Mutex::new(inner)))
+    }
+}
+
+type State<B> = AdaptorRecord<AdamW, Autodiff<B>>;
+
+/// Gathers each parameter's moments under its name.
+struct Collect<B: NeoBackend> {
+    path: Vec<String>,
+    records: HashMap<ParamId, State<B>>,
+    tensors: BTreeMap<String, TensorData>,
+}
+
+impl<B: NeoBackend> ModuleVisitor<Autodiff<B>> for Collect<B> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
+        let Some(record) = self.records.remove(&param.id) else { return };
+        let momentum = record.into_state::<D>().momentum;
+        let name = self.path.join(".");
+        self.tensors.insert(format!("{name}.exp_avg"), momentum.moment_1.into_data());
+        self.tensors.insert(format!("{name}.exp_avg_sq"), momentum.moment_2.into_data());
+        // Exact up to 2^24 steps.
+        let step = TensorData::new(vec![momentum.time as f32], [1]);
+        self.tensors.insert(format!("{name}.step"), step);
+    }
+}
+
+/// Builds the records of all trainable parameters from the file.
+struct Restore<'a, B: NeoBackend> {
+    path: Vec<String>,
+    file: &'a SafeTensors<'a>,
+    device: B::Device,
+    records: HashMap<ParamId, State<B>>,
+    problems: Vec<String>,
+}
+
+impl<B: NeoBackend> Restore<'_, B> {
+    fn read(&mut self, name: &str, shape: &[usize]) -> Option<TensorData> {
+        match self.file.tensor(name) {
+            Ok(view) if view.dtype() == Dtype::F32 && view.shape() == shape => {
+                let values = view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+                Some(TensorData::new(values.collect::<Vec<f32>>(), shape))
+            }
+            Ok(view) => {
+                let (dtype, found) = (view.dtype(), view.shape());
+                self.problems.push(format!("{name}: expected F32 {shape:?}, found {dtype:?} {found:?}"));
+                None
+            }
+            Err(_) => {
+                self.problems.push(format!("{name}: missing"));
+                None
+            }
+        }
+    }
+}
+
+impl<B: NeoBackend> ModuleVisitor<Autodiff<B>> for Restore<'_, B> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
+        let value = param.val();
+        if !value.is_require_grad() {
+            return;
+        }
+        let (name, shape) = (self.path.join("."), value.dims());
+        let moments = (
+            self.read(&format!("{name}.exp_avg"), &shape),
+            self.read(&format!("{name}.exp_avg_sq"), &shape),
+            self.read(&format!("{name}.step"), &[1]),
+        );
+        let (Some(first), Some(second), Some(step)) = moments else { return };
+        let tensor = |data| Tensor::<B, D>::from_data(data, (&self.device, DType::F32));
+        let time = step.iter::<f32>().next().unwrap_or_default() as usize;
+        let momentum = AdaptiveMomentumState::new(time, tensor(first), tensor(second));
+        self.records.insert(param.id, State::<B>::from_state(AdamWState::new(momentum)));
+    }
+}
+
+/// Clips the gradients of all parameters together to `max_norm`, as PyTorch's `clip_grad_norm_` does; returns
+/// the norm before. A `max_norm` of 0 only measures.
+pub fn clip_global_norm<AB: AutodiffBackend, M: AutodiffModule<AB>>(
+    model: &M,
+    grads: &mut GradientsParams,
+    max_norm: f64,
+) -> f64 {
+    let mut measure = SumOfSquares::<AB> { grads, sums: Vec::new() };
+    model.visit(&mut measure);
+    if measure.sums.is_empty() {
+        return 0.0;
+    }
+    let sums = Tensor::cat(measure.sums, 0).sum().into_data();
+    let norm = sums.iter::<f64>().next().unwrap_or(f64::NAN).sqrt();
+    // PyTorch's own guard against a division by zero.
+    let factor = max_norm / (norm + 1e-6);
+    if max_norm > 0.0 && factor < 1.0 {
+        model.visit(&mut Scale { grads, factor });
+    }
+    norm
+}
+
+struct SumOfSquares<'a, AB: AutodiffBackend> {
+    grads: &'a GradientsParams,
+    sums: Vec<Tensor<AB::InnerBackend, 1>>,
+}
+
+impl<AB: AutodiffBackend> ModuleVisitor<AB> for SumOfSquares<'_, AB> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<AB, D>>) {
+        if let Some(gradient) = self.grads.get::<AB::InnerBackend, D>(param.id) {
+            self.sums.push(gradient.square().sum());
+        }
+    }
+}
+
+struct Scale<'a> {
+    grads: &'a mut GradientsParams,
+    factor: f64,
+}
+
+impl<AB: AutodiffBackend> ModuleVisitor<AB> for Scale<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<AB, D>>) {
+        if let Some(gradient) = self.grads.remove::<AB::InnerBackend, D>(param.id) {
+            self.grads.register(param.id, gradient * self.factor);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Which texts each optimizer step sees: a function of the settings and the step's number alone, so that a run
+//! goes on from any step without having seen the earlier ones.
+
+use std::sync::Arc;
+
+use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
+use burn::tensor::backend::Backend;
+use gptneo_datasets::{Example, Order, Padding, TokenBatch, plan_batches, plan_by_length};
+
+use crate::{TrainingConfig, TrainingError};
+
+/// What one call of the model's training or validation step works on.
+#[derive(Clone, Debug)]
+pub struct StepInput {
+    /// The batches of one optimizer step.
+    pub micro_batches: Vec<TokenBatch>,
+    /// Seed of the step's dropout.
+    pub seed: u64,
+}
+
+impl StepInput {
+    /// Tokens that count in the loss.
+    pub fn supervised_tokens(&self) -> usize {
+        self.micro_batches.iter().map(TokenBatch::supervised_tokens).sum()
+    }
+
+    /// The records of the step, by their index in the data.
+    pub fn records(&self) -> Vec<usize> {
+        self.micro_batches.iter().flat_map(|batch| batch.records.iter().copied()).collect()
+    }
+}
+
+/// The order of a whole run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    examples: Arc<Vec<Example>>,
+    config: TrainingConfig,
+    padding_id: u32,
+    steps_per_epoch: usize,
+    total_steps: usize,
+}
+
+impl Plan {
+    /// Plans a run over `examples`, padded with `padding_id`.
+    ///
+    /// # Errors
+    ///
+    /// No examples, or a step without any supervised token.
+    pub fn new(
+        examples: Vec<Example>,
+        config: &TrainingConfig,
+        padding_id: u32,
+    ) -> Result<Self, TrainingError> {
+        if examples.is_empty() {
+            return Err(TrainingError::Settings("there is no text to train on".into()));
+        }
+        let steps_per_epoch = config.steps_per_epoch(examples.len());
+        let total_steps = config.total_steps(examples.len());
+        let plan = Self {
+            examples: Arc::new(examples),
+            config: config.clone(),
+            padding_id,
+            steps_per_epoch,
+            total_steps,
+        };
+        plan.check_supervision()?;
+        Ok(plan)
+    }
+
+    /// A mean over no token is no loss; found out before the run rather than hours into it.
+    fn check_supervision(&self) -> Result<(), TrainingError> {
+        for epoch in 0..self.total_steps.div_ceil(self.steps_per_epoch) {
+            for (index, groups) in self.epoch(epoch).iter().enumerate() {
+                let step = epoch * self.steps_per_epoch + index + 1;
+                let mut members = groups.iter().flatten().map(|index| &self.examples[*index]);
+                if step <= self.total_steps && members.all(|example| example.targets().is_empty()) {
+                    return Err(TrainingError::NothingSupervised {
+                        step,
+                        records: groups.iter().flatten().map(|i| self.examples[*i].record + 1).collect(),
+                    });
+                }
+            }
+            if !self.config.shuffle {
+                break; // every epoch is the same
+            }
+        }
+        Ok(())
+    }
+
+    /// Optimizer steps in one pass over the data.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.steps_per_epoch
+    }
+
+    /// Optimizer steps in the whole run.
+    pub fn total_steps(&self) -> usize {
+        self.total_steps
+    }
+
+    /// The steps of one epoch: batches of example indices.
+    fn epoch(&self, epoch: usize) -> Vec<Vec<Vec<usize>>> {
+        let lengths: Vec<usize> = self.examples.iter().map(|example| example.ids.len()).collect();
+        let order = match self.config.shuffle {
+            true => Order::Shuffled { seed: self.config.seed, epoch },
+            false => Order::File,
+        };
+        let batches = plan_batches(&lengths, self.config.batch_size, order);
+        batches.chunks(self.config.grad_accumulation_steps).map(<[_]>::to_vec).collect()
+    }
+
+    /// The steps after the first `done`, to the end of the run.
+    fn steps_after(&self, done: usize) -> impl Iterator<Item = Result<StepInput, TrainingError>> + '_ {
+        (done / self.steps_per_epoch..)
+            .flat_map(move |epoch| {
+                let first = epoch * self.steps_per_epoch;
+                self.epoch(epoch).into_iter().enumerate().map(move |(index, step)| (first + index, step))
+            })
+            .skip_while(move |(step, _)| *step < done)
+            .take_while(move |(step, _)| *step < self.total_steps)
+            .map(move |(step, groups)| {
+                let micro_batches =
+                    groups.iter().map(|group| self.collate(group)).collect::<Result<Vec<_>, _>>()?;
+                Ok(StepInput { micro_batches, seed: step_seed(self.config.seed, step) })
+            })
+    }
+
+    fn collate(&self, group: &[usize]) -> Result<TokenBatch, TrainingError> {
+        let members: Vec<&Example> = group.iter().map(|index| &self.examples[*index]).collect();
+        Ok(TokenBatch::collate(&members, self.padding_id, Padding::Longest)?)
+    }
+}
+
+/// A seed for each step of a run (SplitMix64's mixing), so that resuming needs no state of a generator.
+fn step_seed(seed: u64, step: usize) -> u64 {
+    let mut z = seed.wrapping_add((step as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// Burn's data loader over prepared steps: all of a run's, from a given step on, or the validation texts.
+pub struct Loader {
+    source: Source,
+}
+
+#[derive(Clone)]
+enum Source {
+    Training { plan: Arc<Plan>, done: usize },
+    Prepared(Arc<Vec<StepInput>>),
+}
+
+impl Loader {
+    /// The steps of a run after the first `done`.
+    pub fn training(plan: Arc<Plan>, done: usize) -> Self {
+        Self { source: Source::Training { plan, done } }
+    }
+
+    /// The validation texts, grouped by length.
+    ///
+    /// # Errors
+    ///
+    /// A batch that cannot be put together.
+    pub fn validation(
+        examples: &[Example],
+        batch_size: usize,
+        padding_id: u32,
+    ) -> Result<Self, TrainingError> {
+        let lengths: Vec<usize> = examples.iter().map(|example| example.ids.len()).collect();
+        let batches = plan_by_length(&lengths, batch_size)
+            .iter()
+            .map(|group| {
+                let members: Vec<&Example> = group.iter().map(|index| &examples[*index]).collect();
+                let batch = TokenBatch::collate(&members, padding_id, Padding::Longest)?;
+                Ok(StepInput { micro_batches: vec![batch], seed: 0 })
+            })
+            .collect::<Result<Vec<_>, TrainingError>>()?;
+        Ok(Self { source: Source::Prepared(Arc::new(batches)) })
+    }
+}
+
+impl<B: Backend> DataLoader<B, StepInput> for Loader {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<StepInput> + 'a> {
+        let steps: Box<dyn Iterator<Item = StepInput> + 'a> = match &self.source {
+            // Every batch was put together once when the run was planned, so none fails here.
+            Source::Training { plan, done } => Box::new(plan.steps_after(*done).map_while(Result::ok)),
+            Source::Prepared(batches) => Box::new(batches.iter().cloned()),
+        };
+        let total = DataLoader::<B, StepInput>::num_items(self);
+        Box::new(Counted { steps, done: 0, total })
+    }
+
+    fn num_items(&self) -> usize {
+        match &self.source {
+            Source::Training { plan, done } => plan.total_steps.saturating_sub(*done),
+            Source::Prepared(batches) => batches.len(),
+        }
+    }
+
+    fn to_device(&self, _device: &B::Device) -> Arc<dyn DataLoader<B, StepInput>> {
+        // Steps hold no tensors; the model puts them on its own device.
+        Arc::new(Self { source: self.source.clone() })
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<B, StepInput>> {
+        let steps = DataLoader::<B, StepInput>::iter(self).skip(start).take(end.saturating_sub(start));
+        Arc::new(Self { source: Source::Prepared(Arc::new(steps.collect())) })
+    }
+}
+
+struct Counted<'a> {
+    steps: Box<dyn Iterator<Item = StepInput> + 'a>,
+    done: usize,
+    total: usize,
+}
+
+impl Iterator for Counted<'_> {
+    type Item = StepInput;
+
+    fn next(&mut self) -> Option<StepInput> {
+        let step = self.steps.next()?;
+        self.done += 1;
+        Some(step)
+    }
+}
+
+impl DataLoaderIterator<StepInput> for Counted<'_> {
+    fn progress(&self) -> Progress {
+        Progress::new(self.done, self.total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn examples(count: usize) -> Vec<Example> {
+        (0..count)
+            .map(|record| Example {
+                ids: vec![1; 2 + record % 5],
+                response_from: 1,
+                supervised_from: 1,
+                record,
+            })
+            .collect()
+    }
+
+    fn config() -> TrainingConfig {
+        TrainingConfig { batch_size: 2, grad_accumulation_steps: 2, epochs: 2, ..Default::default() }
+    }
+
+    #[test]
+    fn a_later_start_sees_the_same_steps() {
+        let plan = Plan::new(examples(11), &config(), 0).unwrap();
+        assert_eq!((plan.steps_per_epoch(), plan.total_steps()), (3, 6));
+        let records = |done| -> Vec<(u64, Vec<usize>)> {
+            plan.steps_after(done).map(|step| step.unwrap()).map(|step| (step.seed, step.records())).collect()
+        };
+        let all = records(0);
+        assert_eq!(all.len(), 6);
+        for done in 0..6 {
+            assert_eq!(records(done), all[done..], "from step {done}");
+        }
+        // Each epoch holds every record once, the short last step included.
+        let mut first: Vec<usize> = all[..3].iter().flat_map(|(_, records)| records.clone()).collect();
+        first.sort();
+        assert_eq!(first, (0..11).collect::<Vec<_>>());
+        assert_ne!(all[..3], all[3..], "each epoch has its own order");
+    }
+
+    #[test]
+    fn file_order_drops_nothing() {
+        let config = TrainingConfig { shuffle: false, grad_accumulation_steps: 1, ..config() };
+        let plan = Plan::new(examples(5), &config, 0).unwrap();
+        let records: Vec<_> = plan.steps_after(0).map(|step| step.unwrap().records()).collect();
+        assert_eq!(records[..3], [vec![0, 1], vec![2, 3], vec![4]]);
+    }
+
+    #[test]
+    fn a_step_without_supervised_tokens_is_refused_before_the_run() {
+        let mut examples = examples(4);
+        for example in &mut examples[2..] {
+            example.supervised_from = 99;
+        }
+        let config = TrainingConfig { shuffle: false, grad_accumulation_steps: 1, ..config() };
+        let message = Plan::new(examples, &config, 0).unwrap_err().to_string();
+        assert!(message.contains("step 2") && message.contains('3') && message.contains('4'), "{message}");
+    }
+}

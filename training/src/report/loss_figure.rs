@@ -1,0 +1,187 @@
+//! The loss chart: training as it was, training as it went, and what the validation said.
+
+use plotters::backend::DrawingBackend;
+use plotters::style::RGBColor;
+
+use super::axis::{Axis, Key, Plot, Swatch, heading, number};
+use super::canvas::{Canvas, Figure, PAPER, Point, Type};
+use super::charts::{ChartError, LossCurves};
+use super::series::{Series, clipped, running_mean, shown_range, sorted, thinned, window};
+
+const RAW: RGBColor = RGBColor(0xb5, 0xd9, 0xf0);
+const TRAINING: RGBColor = RGBColor(0x00, 0x72, 0xb2);
+const VALIDATION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
+/// How many columns of a noisy line can be told apart.
+const COLUMNS: usize = 550;
+/// Up to this many training points are few enough to be seen one by one.
+const FEW: usize = 40;
+
+/// Checked curves, ready to draw.
+pub(super) struct LossFigure {
+    training: Series,
+    mean: Series,
+    validation: Series,
+    window: usize,
+    range: (f64, f64),
+}
+
+impl LossFigure {
+    /// Sorts and checks the curves.
+    ///
+    /// # Errors
+    /// [`ChartError::NonFiniteLoss`] for the first bad point, [`ChartError::Empty`] without any.
+    pub(super) fn new(curves: &LossCurves) -> Result<Self, ChartError> {
+        let (training, validation) = (sorted(&curves.training), sorted(&curves.validation));
+        for (curve, points) in [("training", &training), ("validation", &validation)] {
+            if let Some(&(step, value)) = points.iter().find(|(x, y)| !x.is_finite() || !y.is_finite()) {
+                return Err(ChartError::NonFiniteLoss { curve, step, value });
+            }
+        }
+        let losses = |points: &Series| points.iter().map(|point| point.1).collect::<Vec<_>>().into_iter();
+        let range = shown_range(losses(&training), losses(&validation))
+            .ok_or(ChartError::Empty { chart: "loss chart", expected: "training or validation loss" })?;
+        let window = window(training.len());
+        let mean = running_mean(&training, window);
+        Ok(Self { training, mean, validation, window, range })
+    }
+
+    /// The validation point with the lowest loss, the first of equals.
+    fn best(&self) -> Option<(f64, f64)> {
+        self.validation.iter().copied().reduce(|best, point| if point.1 < best.1 { point } else { best })
+    }
+
+    fn axes(&self) -> (Axis, Axis) {
+        let steps = || self.training.iter().chain(&self.validation).map(|point| point.0);
+        let (first, last) =
+            (steps().fold(f64::INFINITY, f64::min), steps().fold(f64::NEG_INFINITY, f64::max));
+        // A run is shown from its start; a stretch far from it is shown alone.
+        let first = if first > 0.0 && first < 0.25 * last { 0.0 } else { first };
+        let pad = if last > first { 0.015 * (last - first) } else { 1.0 };
+        let low_pad = if first == 0.0 && last > first { 0.0 } else { pad };
+        let (low, high) = self.range;
+        let margin = if high > low { 0.06 * (high - low) } else { 0.05 * high.abs().max(0.1) };
+        (Axis::linear(first - low_pad, last + pad, 7, 1.0), Axis::linear(low - margin, high + margin, 7, 0.0))
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        let key = |name: String, color, swatch| Key { name, color, swatch };
+        let mut keys = Vec::new();
+        if self.window > 1 {
+            keys.push(key("training, raw".into(), RAW, Swatch::Line(2.5)));
+            keys.push(key(format!("training, mean of {} points", self.window), TRAINING, Swatch::Line(3.5)));
+        } else if !self.training.is_empty() {
+            let swatch = if self.training.len() <= FEW { Swatch::Points } else { Swatch::Line(3.5) };
+            keys.push(key("training".into(), TRAINING, swatch));
+        }
+        if !self.validation.is_empty() {
+            keys.push(key("validation".into(), VALIDATION, Swatch::Points));
+        }
+        keys
+    }
+
+    /// Says how many training points the axis leaves out, and the farthest of them.
+    fn notes(&self, y: &Axis) -> Vec<String> {
+        let outside: Vec<_> =
+            self.training.iter().filter(|point| !(y.low..=y.high).contains(&point.1)).collect();
+        let far = |point: &(f64, f64)| (point.1 - (y.low + y.high) / 2.0).abs();
+        let Some(farthest) = outside.iter().max_by(|a, b| far(a).total_cmp(&far(b))) else {
+            return Vec::new();
+        };
+        let (count, step, loss) = (outside.len(), number(farthest.0, 0), number(farthest.1, 2));
+        let values =
+            if count == 1 { "1 training value lies".into() } else { format!("{count} training values lie") };
+        let farthest = if count == 1 { "" } else { "the farthest " };
+        vec![format!("{values} outside the axis: {farthest}{loss} at step {step}.")]
+    }
+
+    /// Marks the best validation point and writes its value where it hides the least of the curves.
+    fn draw_best<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>, plot: &Plot) -> Result<(), ChartError> {
+        let Some(best) = self.best() else { return Ok(()) };
+        let look = Type { bold: true, color: VALIDATION, ..Type::new(22.0) };
+        let label = format!("best {} at step {}", number(best.1, 4), number(best.0, 0));
+        let point = plot.at(best.0, best.1);
+        let (half_width, half_height) = (canvas.width(&label, look) / 2.0 + 6.0, 17.0);
+        let line: Vec<Point> = dense(&self.mean, plot).chain(dense(&self.validation, plot)).collect();
+        let noise: Vec<Point> = dense(&self.training, plot).collect();
+        let hidden = |&(x, y): &Point| {
+            let within =
+                |of: &Point| (of.0 - x).abs() < half_width + 4.0 && (of.1 - y).abs() < half_height + 4.0;
+            3 * line.iter().filter(|of| within(of)).count() + noise.iter().filter(|of| within(of)).count()
+        };
+        let clamp = |low: f64, high: f64, value: f64| value.min(high - 4.0).max(low + 4.0);
+        let spots = [34.0, 58.0, 90.0, 130.0].into_iter().flat_map(|away| {
+            [away, -away].into_iter().flat_map(move |down| {
+                [0.0, -1.0, 1.0, -0.5, 0.5].map(|side| (point.0 + side * half_width, point.1 + down))
+            })
+        });
+        let spot = spots
+            .map(|(x, y)| (clamp(plot.left + half_width, plot.right - half_width, x), y))
+            .filter(|(_, y)| *y - half_height > plot.top - 8.0 && *y + half_height < plot.bottom - 2.0)
+            .min_by_key(hidden);
+        if let Some((x, y)) = spot {
+            let toward = if y > point.1 { y - half_height } else { y + half_height };
+            if (toward - point.1).abs() > 24.0 {
+                let foot = point.0.clamp(x - half_width + 10.0, x + half_width - 10.0);
+                canvas.line(&[point, (foot, toward)], VALIDATION, 1.5)?;
+            }
+            if hidden(&(x, y)) > 0 {
+                canvas.rectangle(
+                    (x - half_width, y - half_height),
+                    (x + half_width, y + half_height),
+                    PAPER,
+                )?;
+            }
+            canvas.text(&label, (x, y), look)?;
+        }
+        canvas.disc(point, 14.0, VALIDATION)?;
+        canvas.disc(point, 10.5, PAPER)?;
+        canvas.disc(point, 7.0, VALIDATION)
+    }
+}
+
+/// Points every few pixels along a curve, as it lies on the sheet.
+fn dense<'a>(points: &'a [(f64, f64)], plot: &'a Plot) -> impl Iterator<Item = Point> + 'a {
+    points.windows(2).flat_map(|pair| {
+        let (from, to) = (plot.at(pair[0].0, pair[0].1), plot.at(pair[1].0, pair[1].1));
+        let count = ((to.0 - from.0).hypot(to.1 - from.1) / 5.0).ceil().clamp(1.0, 400.0) as usize;
+        (0..=count).map(move |at| {
+            let share = at as f64 / count as f64;
+            (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1))
+        })
+    })
+}
+
+impl Figure for LossFigure {
+    const TITLE: &'static str = "Training and validation loss";
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), ChartError> {
+        let (x, y) = self.axes();
+        let top = heading(canvas, Self::TITLE, &self.notes(&y), &self.keys())?;
+        let plot = Plot::new(canvas, top, 104.0, x, y);
+        plot.draw_y(canvas, "loss (nats per token)")?;
+        plot.draw_x(canvas, "optimizer step")?;
+
+        let curve = |points: &Series, color, width| -> Result<(), ChartError> {
+            for part in clipped(&thinned(points, COLUMNS), plot.y.low, plot.y.high) {
+                let part: Vec<_> = part.iter().map(|point| plot.at(point.0, point.1)).collect();
+                canvas.line(&part, color, width)?;
+            }
+            Ok(())
+        };
+        if self.window > 1 {
+            curve(&self.training, RAW, 1.3)?;
+        }
+        curve(&self.mean, TRAINING, 3.0)?;
+        if self.training.len() <= FEW {
+            for point in self.training.iter().filter(|point| (plot.y.low..=plot.y.high).contains(&point.1)) {
+                canvas.disc(plot.at(point.0, point.1), 5.0, TRAINING)?;
+            }
+        }
+        curve(&self.validation, VALIDATION, 3.0)?;
+        for point in &self.validation {
+            canvas.disc(plot.at(point.0, point.1), 7.0, VALIDATION)?;
+        }
+        plot.draw_frame(canvas)?;
+        self.draw_best(canvas, &plot)
+    }
+}

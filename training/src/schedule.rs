@@ -1,0 +1,168 @@
+//! The learning rate of each step, as transformers' schedules with warm-up have it.
+//!
+//! Burn's own schedulers have no warm-up, and its cosine starts again at the maximum after the last step.
+
+use std::f64::consts::PI;
+
+use burn::lr_scheduler::LrScheduler;
+use burn::tensor::backend::Backend;
+use serde::{Deserialize, Serialize};
+
+/// What the learning rate does after the warm-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Falls in a straight line to zero.
+    #[default]
+    Linear,
+    /// Falls to zero as half a period of a cosine.
+    Cosine,
+    /// Stays.
+    Constant,
+}
+
+/// The learning rate as a function of the step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LearningRate {
+    /// The rate after the warm-up.
+    pub base: f64,
+    /// What follows the warm-up.
+    pub schedule: Schedule,
+    /// Steps over which the rate rises in a straight line from zero.
+    pub warmup_steps: usize,
+    /// Steps of the run, the warm-up included. The rate would be zero at this step, the first that is not taken.
+    pub total_steps: usize,
+}
+
+impl LearningRate {
+    /// The rate of `step`, counted from 0: step 0 of a warm-up has rate 0, as in transformers.
+    ///
+    /// Beyond the last step a falling rate stays zero; transformers' cosine would rise again.
+    pub fn at(&self, step: usize) -> f64 {
+        let Self { base, schedule, warmup_steps, total_steps } = *self;
+        if step < warmup_steps {
+            return base * step as f64 / warmup_steps as f64;
+        }
+        let falling = total_steps.saturating_sub(warmup_steps).max(1) as f64;
+        let left = total_steps.saturating_sub(step) as f64;
+        let factor = match schedule {
+            Schedule::Constant => 1.0,
+            Schedule::Linear => left / falling,
+            Schedule::Cosine => 0.5 * (1.0 + (PI * (1.0 - (left / falling).min(1.0))).cos()),
+        };
+        base * factor
+    }
+}
+
+/// A [`LearningRate`] and the step it is at, for Burn's learner. Its record is the step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scheduler {
+    rate: LearningRate,
+    step: usize,
+}
+
+impl Scheduler {
+    /// Before `step`, counted from 0: the number of steps already taken.
+    pub fn new(rate: LearningRate, step: usize) -> Self {
+        Self { rate, step }
+    }
+
+    /// The step whose rate [`LrScheduler::step`] returns next, from 0.
+    pub fn next_step(&self) -> usize {
+        self.step
+    }
+}
+
+impl LrScheduler for Scheduler {
+    type Record<B: Backend> = usize;
+
+    fn step(&mut self) -> f64 {
+        let rate = self.rate.at(self.step);
+        self.step += 1;
+        rate
+    }
+
+    fn to_record<B: Backend>(&self) -> usize {
+        self.step
+    }
+
+    fn load_record<B: Backend>(mut self, record: usize) -> Self {
+        self.step = record;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use burn_flex::Flex;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Cases {
+        peak: f64,
+        cases: Vec<Case>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        schedule: Schedule,
+        warmup_steps: usize,
+        total_steps: usize,
+        rates: Vec<f64>,
+    }
+
+    /// Numbers by tests/reference/make_fixtures.py, written with eight significant digits: they may be off by half
+    /// a unit of the eighth.
+    #[test]
+    fn every_step_has_the_rate_of_transformers() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/schedules.json");
+        let Cases { peak, cases } = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        assert_eq!(cases.len(), 6);
+        for Case { schedule, warmup_steps, total_steps, rates } in cases {
+            let rate = LearningRate { base: peak, schedule, warmup_steps, total_steps };
+            assert_eq!(rates.len(), total_steps + 1);
+            for (step, &expected) in rates.iter().enumerate() {
+                let rounding = match expected {
+                    0.0 => 0.0,
+                    _ => 0.5 * 10f64.powf(expected.log10().floor() - 7.0),
+                };
+                let difference = (rate.at(step) - expected).abs();
+                assert!(difference <= rounding + 1e-12, "{rate:?} step {step}: {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn closed_forms_hold_to_the_last_digits() {
+        let rate =
+            |schedule, step| LearningRate { base: 2e-4, schedule, warmup_steps: 4, total_steps: 16 }.at(step);
+        let close =
+            |found: f64, expected: f64| assert!((found - expected).abs() < 1e-16, "{found} {expected}");
+        close(rate(Schedule::Linear, 3), 1.5e-4);
+        close(rate(Schedule::Linear, 7), 1.5e-4);
+        close(rate(Schedule::Cosine, 8), 1.5e-4);
+        close(rate(Schedule::Cosine, 7), 1e-4 * (1.0 + 0.5f64.sqrt()));
+        close(rate(Schedule::Constant, 99), 2e-4);
+        // Past the end, and a warm-up that takes the whole run.
+        close(rate(Schedule::Linear, 17), 0.0);
+        close(rate(Schedule::Cosine, 20), 0.0);
+        let all = LearningRate { base: 1.0, schedule: Schedule::Cosine, warmup_steps: 5, total_steps: 5 };
+        close(all.at(4), 0.8);
+        close(all.at(5), 0.0);
+    }
+
+    #[test]
+    fn a_resumed_scheduler_goes_on_where_it_was() {
+        let rate = LearningRate { base: 1.0, schedule: Schedule::Cosine, warmup_steps: 2, total_steps: 9 };
+        let mut whole = Scheduler::new(rate, 0);
+        let first: Vec<f64> = (0..4).map(|_| whole.step()).collect();
+        assert_eq!(first, [0, 1, 2, 3].map(|step| rate.at(step)));
+        let mut resumed = Scheduler::new(rate, 0).load_record::<Flex>(whole.to_record::<Flex>());
+        assert_eq!(resumed.next_step(), 4);
+        for _ in 4..12 {
+            assert_eq!(resumed.step(), whole.step());
+        }
+    }
+}
