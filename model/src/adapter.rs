@@ -263,7 +263,7 @@ fn config_from_json(map: &Map<String, Value>) -> Result<LoraConfig, Vec<String>>
     for (field, off) in MUST_BE_OFF {
         if let Some(value) = map.get(field)
             && !value.is_null()
-            && value.to_string() != off
+            && value.to_string().as_str() != off
         {
             problems.push(format!("{field} is {value}, which is not implemented (expected {off})"));
         }

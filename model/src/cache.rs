@@ -21,11 +21,11 @@ impl<B: Backend> LayerCache<B> {
         let [_, _, new, _] = keys.dims();
         let end = self.length + new;
         let range = s![.., .., self.length..end, ..];
-        self.keys.inplace(|buffer| buffer.slice_assign(range.clone(), keys));
+        self.keys.inplace(|buffer| buffer.slice_assign(range, keys));
         self.values.inplace(|buffer| buffer.slice_assign(range, values));
         self.length = end;
         let seen = s![.., .., 0..end, ..];
-        (self.keys.clone().slice(seen.clone()), self.values.clone().slice(seen))
+        (self.keys.clone().slice(seen), self.values.clone().slice(seen))
     }
 }
 

@@ -92,7 +92,7 @@ pub fn evaluate<B: NeoBackend>(
     for (done, indices) in notebook_plan.iter().enumerate() {
         let batch = collate(&bare, indices, end_of_text, Padding::Fixed(max_length))?;
         let targets = every_target(&vec![max_length; batch.rows()]);
-        for (&(row, _), loss) in targets.iter().zip(target_losses(model, &batch, &targets, false)) {
+        for (&(row, _), loss) in targets.iter().zip(target_losses(model, &batch, &targets, true)) {
             notebook[indices[row]].0 += f64::from(loss);
         }
         for (&index, &length) in indices.iter().zip(&batch.lengths) {
@@ -107,37 +107,6 @@ pub fn evaluate<B: NeoBackend>(
         text: score(&text, "the text protocol")?,
         response: score(&response, "the response protocol")?,
     })
-}
-
-/// The summed loss in nats and the number of targets: the supervised ones ([`Example::targets`]), or every token but
-/// each text's first if not `supervised_only`. Their quotient is the loss that training watches.
-///
-/// # Errors
-///
-/// An example is longer than the model's positions, an id is outside the vocabulary, there is no target, or a loss
-/// is not finite.
-pub fn validation_loss<B: NeoBackend>(
-    model: &GptNeo<B>,
-    examples: &[Example],
-    padding_id: u32,
-    batch_size: usize,
-    supervised_only: bool,
-) -> Result<(f64, u64), TrainingError> {
-    check_length(model, examples.iter().map(|example| example.ids.len()).max().unwrap_or(0).max(2))?;
-    check_ids(model, examples, padding_id)?;
-    let mut sums: Vec<Sum> = vec![(0.0, 0); examples.len()];
-    for indices in plan(examples, batch_size, 2) {
-        let batch = collate(examples, &indices, padding_id, Padding::Longest)?;
-        let targets = if supervised_only { batch.targets().collect() } else { every_target(&batch.lengths) };
-        for (&(row, _), loss) in targets.iter().zip(target_losses(model, &batch, &targets, false)) {
-            add(&mut sums[indices[row]], loss);
-        }
-    }
-    check_finite(examples, &[&sums])?;
-    match total(&sums) {
-        (_, 0) => Err(TrainingError::NoTokens { measure: "the validation loss", examples: examples.len() }),
-        sum => Ok(sum),
-    }
 }
 
 fn add(sum: &mut Sum, loss: f32) {
@@ -159,7 +128,7 @@ fn score(sums: &[Sum], measure: &'static str) -> Result<Score, TrainingError> {
     let counted = sums.iter().filter(|(_, tokens)| *tokens > 0);
     let n = counted.clone().count() as f64;
     let squares: f64 = counted.map(|&(sum, tokens)| (sum - loss * tokens as f64).powi(2)).sum();
-    let standard_error = (n >= 2.0).then(|| (1.0 * squares).sqrt() / tokens as f64);
+    let standard_error = (n >= 2.0).then(|| (n / (n - 1.0) * squares).sqrt() / tokens as f64);
     Ok(Score { loss, perplexity: loss.min(LARGEST_LOSS).exp(), tokens, standard_error })
 }
 
@@ -376,18 +345,6 @@ mod tests {
     }
 
     #[test]
-    fn validation_counts_the_supervised_targets() {
-        let model = model::<Flex>(false);
-        let examples = examples(12, Supervise::Response);
-        let all = evaluate(&model, &examples, END_OF_TEXT, MAX_LENGTH, 4, |_, _| ()).unwrap();
-        for (supervised_only, expected) in [(true, all.response), (false, all.text)] {
-            let (sum, tokens) = validation_loss(&model, &examples, 0, 5, supervised_only).unwrap();
-            assert_eq!(tokens, expected.tokens);
-            assert!((sum / tokens as f64 / expected.loss - 1.0).abs() < 1e-6);
-        }
-    }
-
-    #[test]
     fn a_shorter_length_cuts_as_encoding_to_it_does() {
         let model = model::<Flex>(false);
         let mut examples = examples(3, Supervise::Text);
@@ -422,8 +379,6 @@ mod tests {
         let mut questions = good.clone();
         questions.iter_mut().for_each(|example| example.response_from = example.ids.len());
         assert!(fault(&questions, 64).contains("the response protocol"));
-        questions.iter_mut().for_each(|example| example.supervised_from = example.ids.len());
-        assert!(validation_loss(&model, &questions, 0, 4, true).is_err());
         let mut broken = model.clone();
         let gamma = &mut broken.transformer.ln_f.weight;
         *gamma = gamma.clone().map(|gamma| gamma * f32::NAN);

@@ -11,7 +11,7 @@ use crate::error::TrainingError;
 const CHUNK: usize = 256;
 
 /// The share of the largest logit by which merged and unmerged logits may differ.
-const RELATIVE_TOLERANCE: f64 = 1e3;
+const RELATIVE_TOLERANCE: f64 = 1e-4;
 
 /// How far the logits of two models lie apart on the same prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -113,7 +113,7 @@ impl MetricsLog {
         let text = read(&path)?;
         let mut kept = String::with_capacity(text.len());
         for (line, row) in rows(&path, &text)? {
-            if row.step() < step {
+            if row.step() <= step {
                 kept.push_str(line);
                 kept.push('\n');
             }
