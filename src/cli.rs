@@ -3,13 +3,15 @@
 //! Flags that are also keys of the settings file are optional here and serialise under the file's names, so that
 //! those given can be laid over the file.
 
+mod flags;
+
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use gptneo_model::checkpoint::Dtype;
-use serde::{Serialize, Serializer};
+use clap::{Args, Parser, Subcommand};
 
-use crate::backend::{BackendKind, Precision};
+use self::flags::at_least_one;
+pub(crate) use self::flags::*;
+use crate::backend::Precision;
 
 /// Fine-tune GPT-Neo with LoRA on question-and-answer records, measure it, merge it and ask it
 #[derive(Debug, Parser)]
@@ -33,6 +35,11 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Merge an adapter into its base and prove that nothing else changed
     Merge(MergeArgs),
+    /// Time training steps or generation on random tokens
+    Bench {
+        #[command(subcommand)]
+        what: BenchCommand,
+    },
 }
 
 /// What `prepare` takes.
@@ -195,226 +202,79 @@ pub(crate) struct MergeArgs {
     pub(crate) json: bool,
 }
 
-/// The settings file.
-#[derive(Debug, Default, Args)]
-pub(crate) struct FileFlags {
-    /// A TOML file of settings; flags win over it
+/// What `bench` measures.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Training steps as `train` does them
+    Train(BenchTrainArgs),
+    /// Greedy continuation of random prompts
+    Generate(BenchGenerateArgs),
+}
+
+/// The model of a benchmark.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct BenchModel {
+    /// The model's folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// A config.json, for random weights of that shape
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
 
-/// Which model.
-#[derive(Debug, Default, Args, Serialize)]
-pub(crate) struct ModelFlags {
-    /// The model's folder
-    #[arg(long, value_name = "DIR")]
-    #[serde(rename = "path")]
-    pub(crate) model: Option<PathBuf>,
-    /// A LoRA adapter's folder
-    #[arg(long, value_name = "DIR")]
-    pub(crate) adapter: Option<PathBuf>,
-}
-
-/// What of the model is trained.
-#[derive(Debug, Default, Args, Serialize)]
-pub(crate) struct TuningFlags {
-    /// Train an adapter or all weights [default: lora]
-    #[arg(long, value_parser = ["lora", "full"])]
-    pub(crate) tuning: Option<String>,
-}
-
-/// Which records, and how they become texts.
-#[derive(Debug, Default, Args, Serialize)]
-pub(crate) struct ReadFlags {
-    /// The data: records (.json, .jsonl, .ndjson, .csv, .parquet) or plain text (.txt, .txt.gz), packed into blocks
-    #[arg(long, value_name = "FILE")]
-    #[serde(rename = "path")]
-    pub(crate) data: Option<PathBuf>,
-    /// The column of the instructions [default: instruction]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) instruction_column: Option<String>,
-    /// The column of the questions [default: input]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) question_column: Option<String>,
-    /// The column of the answers [default: output]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) answer_column: Option<String>,
-    /// The text of a record, with {instruction}, {input} and {output}; \n is a new line
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) prompt_template: Option<String>,
-}
-
-/// The longest text.
-#[derive(Debug, Default, Args, Serialize)]
-pub(crate) struct LengthFlag {
-    /// The longest text in tokens, end-of-text included [default: 256, or the model's positions if fewer]
-    #[arg(long, value_name = "N")]
-    pub(crate) max_seq_length: Option<usize>,
-}
-
-/// Which data, and how they are cut, split and supervised.
-#[derive(Debug, Default, Args, Serialize)]
-pub(crate) struct DataFlags {
+/// What `bench train` takes.
+#[derive(Debug, Args)]
+pub(crate) struct BenchTrainArgs {
     #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) read: ReadFlags,
+    pub(crate) source: BenchModel,
+    /// Texts in a batch
+    #[arg(long, value_name = "N", default_value = "8", value_parser = at_least_one)]
+    pub(crate) batch_size: usize,
+    /// Tokens in a text
+    #[arg(long, value_name = "N", default_value = "256", value_parser = at_least_one)]
+    pub(crate) length: usize,
+    /// Steps; the first does not count in the median
+    #[arg(long, value_name = "N", default_value = "5", value_parser = at_least_one)]
+    pub(crate) steps: usize,
     #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) length: LengthFlag,
-    /// The share of the records to measure on instead of to learn from [default: 0.1]
-    #[arg(long, value_name = "X")]
-    pub(crate) validation_fraction: Option<f64>,
-    /// What is learned: the whole text or the answer alone [default: text]
-    #[arg(long, value_parser = ["text", "response"])]
-    pub(crate) supervise: Option<String>,
-    /// What happens to a text that is too long [default: cut]
-    #[arg(long, value_parser = ["cut", "drop"])]
-    pub(crate) overlong: Option<String>,
-}
-
-/// The adapter's shape.
-#[derive(Debug, Default, Args, Serialize)]
-pub(crate) struct LoraFlags {
-    /// Rank of the adapter [default: 16]
-    #[arg(long, value_name = "N")]
-    #[serde(rename = "r")]
-    pub(crate) lora_r: Option<usize>,
-    /// Scale of the adapter before the division by the rank [default: 32]
-    #[arg(long, value_name = "X")]
-    #[serde(rename = "alpha")]
-    pub(crate) lora_alpha: Option<f64>,
-    /// Share of the adapter's inputs that are zeroed in training [default: 0.1]
-    #[arg(long, value_name = "X")]
-    #[serde(rename = "dropout")]
-    pub(crate) lora_dropout: Option<f64>,
-    /// The layers that get an adapter, among q_proj, k_proj, v_proj, out_proj, c_fc, c_proj [default: q_proj,v_proj]
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    pub(crate) target_modules: Option<Vec<String>>,
-    /// Divide the adapter's scale by the rank's square root
-    #[arg(long)]
-    #[serde(rename = "use_rslora", skip_serializing_if = "is_false")]
-    pub(crate) rslora: bool,
-}
-
-/// How many records a batch has.
-#[derive(Debug, Default, Args, Serialize)]
-pub(crate) struct BatchSizeFlag {
-    /// Records in a batch [default: 8]
-    #[arg(long, value_name = "N")]
-    pub(crate) batch_size: Option<usize>,
-}
-
-/// What decides the batches.
-#[derive(Debug, Default, Args, Serialize)]
-pub(crate) struct BatchFlags {
+    pub(crate) lora: LoraFlags,
     #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) size: BatchSizeFlag,
-    /// Seed of everything random [default: 42]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
-    pub(crate) seed: Option<u64>,
+    pub(crate) common: BenchFlags,
 }
 
-/// The optimiser, the schedule and what happens at which step.
-#[derive(Debug, Default, Args, Serialize)]
-pub(crate) struct TrainingFlags {
-    /// Passes over the data [default: 3]
-    #[arg(long, value_name = "N")]
-    pub(crate) epochs: Option<usize>,
-    /// Optimiser steps, in place of --epochs
-    #[arg(long, value_name = "N")]
-    pub(crate) max_steps: Option<usize>,
-    /// The highest learning rate [default: 0.0002]
-    #[arg(long, value_name = "X")]
-    pub(crate) learning_rate: Option<f64>,
-    /// How the learning rate falls [default: linear]
-    #[arg(long, value_parser = ["linear", "cosine", "constant"])]
-    pub(crate) schedule: Option<String>,
-    /// Steps in which the learning rate rises from zero [default: 0]
-    #[arg(long, value_name = "N")]
-    pub(crate) warmup_steps: Option<usize>,
-    /// Weight decay of AdamW [default: 0.01]
-    #[arg(long, value_name = "X")]
-    pub(crate) weight_decay: Option<f64>,
-    /// The largest norm of all gradients together; 0 for no limit [default: 1]
-    #[arg(long, value_name = "X")]
-    pub(crate) max_grad_norm: Option<f64>,
-    /// Batches in an optimiser step [default: 1]
-    #[arg(long, value_name = "N")]
-    pub(crate) grad_accumulation_steps: Option<usize>,
-    /// Take the records in the file's order
-    #[arg(long)]
-    #[serde(rename = "shuffle", skip_serializing_if = "is_false", serialize_with = "negated")]
-    pub(crate) no_shuffle: bool,
-    /// Measure the validation loss every N steps, not only after each epoch
-    #[arg(long, value_name = "N")]
-    pub(crate) eval_steps: Option<usize>,
-    /// Save a checkpoint every N steps, not only after each epoch
-    #[arg(long, value_name = "N")]
-    pub(crate) checkpoint_steps: Option<usize>,
-    /// Stop after N measurements without a better validation loss
-    #[arg(long, value_name = "N")]
-    pub(crate) early_stopping_patience: Option<usize>,
-}
-
-/// Where a run computes and where it writes.
-#[derive(Debug, Default, Args, Serialize)]
-pub(crate) struct RunFlags {
-    /// The run's folder; it must be new or empty unless --resume is given
-    #[arg(long, value_name = "RUN")]
-    pub(crate) output: Option<PathBuf>,
+/// What `bench generate` takes.
+#[derive(Debug, Args)]
+pub(crate) struct BenchGenerateArgs {
     #[command(flatten)]
-    #[serde(flatten)]
+    pub(crate) source: BenchModel,
+    /// Prompts at a time
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
+    pub(crate) batch_size: usize,
+    /// Tokens in a prompt
+    #[arg(long, value_name = "N", default_value = "24", value_parser = at_least_one)]
+    pub(crate) prompt_length: usize,
+    /// Tokens to add
+    #[arg(long, value_name = "N", default_value = "128", value_parser = at_least_one)]
+    pub(crate) max_new_tokens: usize,
+    #[command(flatten)]
+    pub(crate) common: BenchFlags,
+}
+
+/// What every benchmark takes.
+#[derive(Debug, Args)]
+pub(crate) struct BenchFlags {
+    /// Seed of the weights and the tokens
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// The format of the numbers
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub(crate) precision: Precision,
+    #[command(flatten)]
     pub(crate) backend: BackendFlag,
-    /// The format of the numbers [default: f32]
-    #[arg(long, value_enum)]
-    pub(crate) precision: Option<Precision>,
-}
-
-/// What computes.
-#[derive(Debug, Default, Args, Serialize)]
-pub(crate) struct BackendFlag {
-    /// What computes; auto takes a CPU backend for now, GPUs are used when named [default: auto]
-    #[arg(long, value_enum)]
-    pub(crate) backend: Option<BackendKind>,
-}
-
-/// The formats that weights are written in.
-#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum DtypeFlag {
-    /// 32-bit floats
-    F32,
-    /// 16-bit floats
-    F16,
-    /// 16-bit floats with the range of f32
-    Bf16,
-}
-
-impl From<DtypeFlag> for Dtype {
-    fn from(flag: DtypeFlag) -> Self {
-        match flag {
-            DtypeFlag::F32 => Self::F32,
-            DtypeFlag::F16 => Self::F16,
-            DtypeFlag::Bf16 => Self::Bf16,
-        }
-    }
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("expected at least 1".to_string()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(format!("{error}")),
-    }
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
-fn negated<S: Serializer>(flag: &bool, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bool(!flag)
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[cfg(test)]

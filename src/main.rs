@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => commands::evaluate::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
         Command::Merge(args) => commands::merge::run(&args),
+        Command::Bench { what } => commands::bench::run(&what),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

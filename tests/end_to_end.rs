@@ -285,6 +285,26 @@ fn a_model_from_nothing_learns_plain_text() {
 }
 
 #[test]
+fn bench_prints_its_contract() {
+    let model = fixture("window");
+    let arguments = ["--model", &model, "--batch-size", "2", "--json"];
+    let train: Value = serde_json::from_str(&good(
+        &[&["bench", "train"], &arguments[..], &["--length", "16", "--steps", "3"]].concat(),
+    ))
+    .unwrap();
+    assert!(train["seconds_per_step"].as_f64().unwrap() > 0.0, "{train}");
+    assert!(train["tokens_per_second"].as_f64().unwrap() > 0.0, "{train}");
+    let losses: Vec<f64> = serde_json::from_value(train["losses"].clone()).unwrap();
+    // The same texts each step: they are learned.
+    assert!(losses.len() == 3 && losses[2] < losses[0], "{train}");
+    let generate: Value = serde_json::from_str(&good(
+        &[&["bench", "generate"], &arguments[..], &["--max-new-tokens", "8"]].concat(),
+    ))
+    .unwrap();
+    assert!(generate["tokens_per_second"].as_f64().unwrap() > 0.0, "{generate}");
+}
+
+#[test]
 fn prepare_counts_and_marks() {
     let data = fixture("records.json");
     let tokenizer = fixture("window");

@@ -1,5 +1,6 @@
 //! The commands, a file each: flags to settings, settings to one library call, its result to the user.
 
+pub(crate) mod bench;
 pub(crate) mod evaluate;
 pub(crate) mod generate;
 pub(crate) mod init;

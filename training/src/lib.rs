@@ -1,5 +1,6 @@
 //! Fine-tuning with Burn's `Learner`: optimisation, checkpoints, evaluation and reports.
 
+pub mod bench;
 pub mod checkpoint;
 mod config;
 mod error;

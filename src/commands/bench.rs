@@ -1,0 +1,210 @@
+//! `bench`: the time and memory of training steps and of generation, on random tokens.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use gptneo_model::checkpoint::load_model;
+use gptneo_model::generate::{GenerationConfig, generate};
+use gptneo_model::{GptNeo, GptNeoConfig, LoraConfig, NeoBackend, SamplingConfig};
+use gptneo_training::bench::{TimedStep, time_steps};
+use serde::Serialize;
+
+use crate::backend::{Job, Training, dispatch};
+use crate::cli::{BenchCommand, BenchGenerateArgs, BenchModel, BenchTrainArgs};
+use crate::failure::Misuse;
+use crate::loading::read_config;
+use crate::output;
+use crate::settings::{Flags, Settings};
+
+/// How often a generation is timed.
+const ROUNDS: usize = 3;
+
+/// Runs the command.
+pub(crate) fn run(what: &BenchCommand) -> Result<()> {
+    match what {
+        BenchCommand::Train(args) => train(args),
+        BenchCommand::Generate(args) => generation(args),
+    }
+}
+
+/// What `bench train` prints.
+#[derive(Serialize)]
+struct TrainReport {
+    /// The median of all steps but the first.
+    seconds_per_step: f64,
+    tokens_per_second: f64,
+    /// The largest resident memory of the process; none where the system does not tell.
+    peak_memory_bytes: Option<u64>,
+    losses: Vec<f64>,
+    seconds: Vec<f64>,
+    backend: &'static str,
+}
+
+fn train(args: &BenchTrainArgs) -> Result<()> {
+    let config = shape(&args.source)?;
+    let lora = Settings::resolve(None, Flags::default().with("lora", &args.lora)?)?.lora;
+    let texts = random_texts(&config, args.batch_size, args.length, 0, args.common.seed)?;
+    let kind = args.common.backend.backend.unwrap_or_default();
+    let steps = dispatch(kind, Train { args, config, lora, texts })?;
+    let seconds: Vec<f64> = steps.iter().map(|step| step.seconds).collect();
+    let seconds_per_step = median(if seconds.len() > 1 { &seconds[1..] } else { &seconds });
+    let report = TrainReport {
+        seconds_per_step,
+        tokens_per_second: (args.batch_size * args.length) as f64 / seconds_per_step,
+        peak_memory_bytes: peak_memory(),
+        losses: steps.iter().map(|step| step.loss).collect(),
+        seconds,
+        backend: kind.resolved().name(),
+    };
+    if args.common.json {
+        return output::json(&report);
+    }
+    output::line(format_args!(
+        "{:.3} s a step, {:.0} tokens/s{}",
+        report.seconds_per_step,
+        report.tokens_per_second,
+        memory_text(report.peak_memory_bytes)
+    ))
+}
+
+struct Train<'a> {
+    args: &'a BenchTrainArgs,
+    config: GptNeoConfig,
+    lora: LoraConfig,
+    texts: Vec<Vec<u32>>,
+}
+
+impl Job for Train<'_> {
+    type Output = Vec<TimedStep>;
+
+    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
+        B::seed(&device, self.args.common.seed);
+        let model = match &self.args.source.model {
+            Some(folder) => load_model::<Training<B>>(folder, &device)?,
+            None => GptNeo::init(&self.config, &device),
+        };
+        Ok(time_steps::<B>(model, &self.lora, self.texts, self.args.steps, &device)?)
+    }
+}
+
+/// What `bench generate` prints.
+#[derive(Serialize)]
+struct GenerateReport {
+    /// The median of the rounds: new tokens of all prompts over the time.
+    tokens_per_second: f64,
+    seconds: Vec<f64>,
+    peak_memory_bytes: Option<u64>,
+    backend: &'static str,
+}
+
+fn generation(args: &BenchGenerateArgs) -> Result<()> {
+    let config = shape(&args.source)?;
+    let prompts =
+        random_texts(&config, args.batch_size, args.prompt_length, args.max_new_tokens, args.common.seed)?;
+    let kind = args.common.backend.backend.unwrap_or_default();
+    let seconds = dispatch(kind, Generate { args, config, prompts })?;
+    let report = GenerateReport {
+        tokens_per_second: (args.batch_size * args.max_new_tokens) as f64 / median(&seconds),
+        seconds,
+        peak_memory_bytes: peak_memory(),
+        backend: kind.resolved().name(),
+    };
+    if args.common.json {
+        return output::json(&report);
+    }
+    let memory = memory_text(report.peak_memory_bytes);
+    output::line(format_args!("{:.1} tokens/s{memory}", report.tokens_per_second))
+}
+
+struct Generate<'a> {
+    args: &'a BenchGenerateArgs,
+    config: GptNeoConfig,
+    prompts: Vec<Vec<u32>>,
+}
+
+impl Job for Generate<'_> {
+    type Output = Vec<f64>;
+
+    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
+        B::seed(&device, self.args.common.seed);
+        let model: GptNeo<B> = match &self.args.source.model {
+            Some(folder) => load_model(folder, &device)?,
+            None => GptNeo::init(&self.config, &device),
+        };
+        let config = GenerationConfig {
+            max_new_tokens: self.args.max_new_tokens,
+            sampling: SamplingConfig::default(),
+            end_of_text: None,
+        };
+        let round = || {
+            let start = Instant::now();
+            generate(&model, &self.prompts, &config, |_, _| {})?;
+            Ok(start.elapsed().as_secs_f64())
+        };
+        (0..ROUNDS).map(|_| round()).collect()
+    }
+}
+
+fn shape(source: &BenchModel) -> Result<GptNeoConfig> {
+    match (&source.model, &source.config) {
+        (Some(folder), _) => read_config(folder),
+        (None, Some(file)) => Ok(GptNeoConfig::from_file(file)?),
+        (None, None) => Err(Misuse::error("give --model DIR or --config FILE")),
+    }
+}
+
+/// Texts that fill the model as real ones would; which tokens they hold does not matter to the time.
+fn random_texts(
+    config: &GptNeoConfig,
+    batch: usize,
+    length: usize,
+    more: usize,
+    seed: u64,
+) -> Result<Vec<Vec<u32>>> {
+    if length + more > config.max_position_embeddings {
+        return Err(Misuse::error(format!(
+            "{length} + {more} tokens do not fit into the model's {} positions: ask for fewer",
+            config.max_position_embeddings
+        )));
+    }
+    // Knuth's linear congruential generator; its high bits are used.
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) % config.vocab_size as u64) as u32
+    };
+    Ok((0..batch).map(|_| (0..length).map(|_| next()).collect()).collect())
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() % 2 {
+        1 => sorted[middle],
+        _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
+    }
+}
+
+/// The largest resident memory so far, as Linux tells it.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+fn memory_text(peak: Option<u64>) -> String {
+    peak.map(|bytes| format!(", peak memory {:.2} GB", bytes as f64 / 1e9)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+}
