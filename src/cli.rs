@@ -23,6 +23,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Fine-tune, measure before and after, merge, and compare answers: everything, into one folder
+    Run(Box<RunArgs>),
     /// Show what the model will see of a data file: counts, lengths, truncations, duplicates and one example
     Prepare(Box<PrepareArgs>),
     /// Make a model with random weights from a config.json
@@ -35,6 +37,8 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Merge an adapter into its base and prove that nothing else changed
     Merge(MergeArgs),
+    /// Ask a model and its tuned form the same questions
+    Compare(Box<CompareArgs>),
     /// Time training steps or generation on random tokens
     Bench {
         #[command(subcommand)]
@@ -111,6 +115,15 @@ pub(crate) struct TrainArgs {
     pub(crate) resume: bool,
 }
 
+/// What `run` takes.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) train: TrainArgs,
+    #[command(flatten)]
+    pub(crate) answers: AnswerFlags,
+}
+
 /// What `evaluate` takes.
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArgs {
@@ -152,27 +165,43 @@ pub(crate) struct GenerateArgs {
     /// The template of questions, with {instruction}, {input} and {output}; \n is a new line
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt_template: Option<String>,
-    /// The most tokens to add
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub(crate) max_new_tokens: usize,
-    /// Randomness of the choice; 0 always takes the likeliest token
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
-    pub(crate) temperature: f64,
-    /// Choose among the K likeliest tokens
-    #[arg(long, value_name = "K")]
-    pub(crate) top_k: Option<usize>,
-    /// Choose among the likeliest tokens that together have probability P
-    #[arg(long, value_name = "P")]
-    pub(crate) top_p: Option<f64>,
-    /// Make tokens that occurred less likely; 1 does nothing
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
-    pub(crate) repetition_penalty: f64,
-    /// Seed of the random choices
-    #[arg(long, value_name = "N", default_value_t = 42)]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) generation: GenerationFlags,
     /// Go on after end-of-text
     #[arg(long)]
     pub(crate) ignore_eos: bool,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlag,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `compare` takes.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// The base model's folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// The LoRA adapter's folder
+    #[arg(long, value_name = "DIR", required_unless_present = "tuned", conflicts_with = "tuned")]
+    pub(crate) adapter: Option<PathBuf>,
+    /// A tuned model's folder, for a merged adapter or full tuning
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tuned: Option<PathBuf>,
+    /// A question; may be given several times
+    #[arg(long, value_name = "TEXT", required_unless_present = "data", conflicts_with = "data")]
+    pub(crate) question: Vec<String>,
+    #[command(flatten)]
+    pub(crate) data: ReadFlags,
+    /// Ask the first N questions of the data
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    pub(crate) limit: usize,
+    #[command(flatten)]
+    pub(crate) generation: GenerationFlags,
+    /// A CSV file to write, with the columns Question, Base Model, LoRA Model
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) backend: BackendFlag,
     /// Print one JSON object instead of text

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use gptneo_datasets::{
-    Duplicates, Encoded, Example, PromptTemplate, Split, Tokenizer, encode_examples, find_duplicates,
+    Duplicates, Encoded, Example, PromptTemplate, Record, Split, Tokenizer, encode_examples, find_duplicates,
     pack_documents, read_documents, read_records, split_by_question,
 };
 
@@ -13,7 +13,9 @@ use crate::settings::DataSettings;
 /// The examples of a data file.
 pub(crate) struct Data {
     /// Records or documents in the file.
-    pub(crate) records: usize,
+    pub(crate) count: usize,
+    /// The records; none for plain text.
+    pub(crate) records: Vec<Record>,
     /// The examples, those of both sides.
     pub(crate) encoded: Encoded,
     /// The sides, by [`Example::record`].
@@ -52,7 +54,8 @@ impl Data {
                 block.record = record;
             }
             let encoded = Encoded::from_blocks(blocks, max_length);
-            return Ok(Self { records: documents.len(), encoded, split, duplicates: None });
+            let (count, records) = (documents.len(), Vec::new());
+            return Ok(Self { count, records, encoded, split, duplicates: None });
         }
         let records = read_records(path, &settings.columns(), &settings.prompt_template)?;
         let questions: Vec<&str> = records.iter().map(|record| record.input.as_str()).collect();
@@ -66,7 +69,14 @@ impl Data {
             settings.overlong,
         )?;
         let duplicates = Some(find_duplicates(&records));
-        Ok(Self { records: records.len(), encoded, split, duplicates })
+        Ok(Self { count: records.len(), records, encoded, split, duplicates })
+    }
+
+    /// The first `limit` examples to measure on, in file order.
+    pub(crate) fn validation(&self, limit: Option<usize>) -> Vec<Example> {
+        let mut examples = self.examples(&self.split.validation);
+        examples.truncate(limit.unwrap_or(usize::MAX));
+        examples
     }
 
     /// The examples of one side, in file order; `side` is ascending.

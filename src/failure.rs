@@ -38,15 +38,17 @@ pub(crate) struct Interrupted {
     pub(crate) step: usize,
     /// The run's folder.
     pub(crate) folder: PathBuf,
+    /// The command that goes on with it.
+    pub(crate) command: &'static str,
 }
 
 impl std::fmt::Display for Interrupted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let folder = self.folder.display();
+        let Self { step, folder, command } = self;
+        let folder = folder.display();
         write!(
             f,
-            "interrupted after step {}; go on with: gptneo-lora train --resume --output {folder}",
-            self.step
+            "interrupted after step {step}; go on with: gptneo-lora {command} --resume --output {folder}"
         )
     }
 }

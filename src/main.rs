@@ -1,14 +1,19 @@
 //! `gptneo-lora`: parses the command line, runs one command, and says in one place how it ended.
 
+mod answers;
 mod backend;
 mod cli;
 mod commands;
 mod data;
 mod failure;
+mod fine_tuning;
+mod interrupt;
 mod live;
 mod loading;
 mod manifest;
+mod model_card;
 mod output;
+mod performance;
 mod progress;
 mod run_folder;
 mod settings;
@@ -25,12 +30,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Run(args) => commands::run::run(&args),
         Command::Prepare(args) => commands::prepare::run(&args),
         Command::Init(args) => commands::init::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::Evaluate(args) => commands::evaluate::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
         Command::Merge(args) => commands::merge::run(&args),
+        Command::Compare(args) => commands::compare::run(&args),
         Command::Bench { what } => commands::bench::run(&what),
     };
     match result {

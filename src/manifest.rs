@@ -31,7 +31,7 @@ pub(crate) struct Manifest {
 }
 
 /// The SHA-256 of every input file, by its name.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Inputs {
     /// The base model's configuration and weights.
     pub(crate) model: BTreeMap<String, String>,

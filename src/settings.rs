@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) data: DataSettings,
     pub(crate) lora: LoraConfig,
     pub(crate) training: TrainingConfig,
+    pub(crate) answers: AnswerSettings,
     pub(crate) run: RunSettings,
 }
 
@@ -69,6 +70,8 @@ pub(crate) struct DataSettings {
     pub(crate) max_seq_length: Option<usize>,
     /// The share of the records to measure on.
     pub(crate) validation_fraction: f64,
+    /// The most examples that are measured on; all where there is none.
+    pub(crate) validation_limit: Option<usize>,
     /// Which tokens are learned.
     pub(crate) supervise: Supervise,
     /// What happens to a text that is too long.
@@ -86,9 +89,26 @@ impl Default for DataSettings {
             prompt_template: PromptTemplate::default(),
             max_seq_length: None,
             validation_fraction: 0.1,
+            validation_limit: None,
             supervise: Supervise::default(),
             overlong: Overlong::default(),
         }
+    }
+}
+
+/// What a run asks both models at its end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AnswerSettings {
+    /// How many of the held-out questions.
+    pub(crate) questions: usize,
+    /// The longest answer in tokens.
+    pub(crate) max_new_tokens: usize,
+}
+
+impl Default for AnswerSettings {
+    fn default() -> Self {
+        Self { questions: 5, max_new_tokens: 100 }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use gptneo_model::SamplingConfig;
 use gptneo_model::checkpoint::Dtype;
+use gptneo_model::generate::GenerationConfig;
 use serde::{Serialize, Serializer};
 
 use crate::backend::{BackendKind, Precision};
@@ -77,6 +79,9 @@ pub(crate) struct DataFlags {
     /// The share of the records to measure on instead of to learn from [default: 0.1]
     #[arg(long, value_name = "X")]
     pub(crate) validation_fraction: Option<f64>,
+    /// Measure on at most N of them
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) validation_limit: Option<usize>,
     /// What is learned: the whole text or the answer alone [default: text]
     #[arg(long, value_parser = ["text", "response"])]
     pub(crate) supervise: Option<String>,
@@ -182,6 +187,49 @@ pub(crate) struct RunFlags {
     /// The format of the numbers [default: f32]
     #[arg(long, value_enum)]
     pub(crate) precision: Option<Precision>,
+}
+
+/// What both models are asked at the end of a run.
+#[derive(Debug, Default, Args, Serialize)]
+pub(crate) struct AnswerFlags {
+    /// Ask both models N of the held-out questions [default: 5]
+    #[arg(long, value_name = "N")]
+    pub(crate) questions: Option<usize>,
+    /// The longest answer in tokens [default: 100]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_new_tokens: Option<usize>,
+}
+
+/// How a text is continued.
+#[derive(Debug, Args)]
+pub(crate) struct GenerationFlags {
+    /// The most tokens to add
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) max_new_tokens: usize,
+    /// Randomness of the choice; 0 always takes the likeliest token
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub(crate) temperature: f64,
+    /// Choose among the K likeliest tokens
+    #[arg(long, value_name = "K")]
+    pub(crate) top_k: Option<usize>,
+    /// Choose among the likeliest tokens that together have probability P
+    #[arg(long, value_name = "P")]
+    pub(crate) top_p: Option<f64>,
+    /// Make tokens that occurred less likely; 1 does nothing
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub(crate) repetition_penalty: f64,
+    /// Seed of the random choices
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u64,
+}
+
+impl From<&GenerationFlags> for GenerationConfig {
+    /// The flags alone: no token ends a text yet.
+    fn from(flags: &GenerationFlags) -> Self {
+        let &GenerationFlags { max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed } = flags;
+        let sampling = SamplingConfig { temperature, top_k, top_p, repetition_penalty, seed };
+        Self { max_new_tokens, sampling, end_of_text: None }
+    }
 }
 
 /// What computes.

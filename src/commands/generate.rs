@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, StreamDecoder, Tokenizer};
+use gptneo_model::NeoBackend;
 use gptneo_model::generate::{FinishReason, Generation, GenerationConfig, generate};
-use gptneo_model::{NeoBackend, SamplingConfig};
 use serde::Serialize;
 
 use crate::backend::{Job, dispatch};
@@ -37,17 +37,8 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
     let texts = prompts(args)?;
     let tokenizer = read_tokenizer(&args.model, &read_config(&args.model)?)?;
     let prompts = texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
-    let config = GenerationConfig {
-        max_new_tokens: args.max_new_tokens,
-        sampling: SamplingConfig {
-            temperature: args.temperature,
-            top_k: args.top_k,
-            top_p: args.top_p,
-            repetition_penalty: args.repetition_penalty,
-            seed: args.seed,
-        },
-        end_of_text: (!args.ignore_eos).then(|| tokenizer.end_of_text()),
-    };
+    let mut config = GenerationConfig::from(&args.generation);
+    config.end_of_text = (!args.ignore_eos).then(|| tokenizer.end_of_text());
     config.sampling.validate()?;
     let job = Generate { args, tokenizer: &tokenizer, prompts: &prompts, config };
     let (generations, seconds) = dispatch(args.backend.backend.unwrap_or_default(), job)?;

@@ -6,11 +6,11 @@ use anyhow::{Result, bail};
 use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, Tokenizer};
 use gptneo_model::adapter;
 use gptneo_model::checkpoint::save_model;
-use gptneo_model::{GptNeoConfig, NeoBackend};
+use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend};
 use gptneo_training::merge::{MergeProof, prove_merge};
 use serde::Serialize;
 
-use crate::backend::{Job, dispatch};
+use crate::backend::{BackendKind, Job, dispatch};
 use crate::cli::{DtypeFlag, MergeArgs};
 use crate::loading::{load, read_config, read_tokenizer, refuse_used};
 use crate::output;
@@ -28,7 +28,7 @@ const QUESTIONS: [&str; 4] = [
 
 /// What `merge_proof.json` says.
 #[derive(Serialize)]
-struct Report {
+pub(crate) struct Report {
     holds: bool,
     #[serde(flatten)]
     proof: MergeProof,
@@ -39,22 +39,44 @@ struct Report {
     dtype: DtypeFlag,
 }
 
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let MergeProof { prompts, largest_difference, largest_logit, tolerance, .. } = self.proof;
+        write!(
+            f,
+            "merged equals base with adapter on {prompts} prompts: the logits differ by at most \
+             {largest_difference:.3e} (allowed: {tolerance:.3e}; largest logit: {largest_logit:.3})"
+        )
+    }
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &MergeArgs) -> Result<()> {
     refuse_used(&args.output)?;
     let config = read_config(&args.model)?;
     let tokenizer = read_tokenizer(&args.model, &config)?;
-    let prompts = prompts(&tokenizer, &config)?;
-    let report = dispatch(args.backend.backend.unwrap_or_default(), Merge { args, tokenizer, prompts })?;
+    let report = dispatch(args.backend.backend.unwrap_or_default(), Command { args, tokenizer })?;
     if args.json {
         return output::json(&report);
     }
-    let MergeProof { prompts, largest_difference, largest_logit, tolerance, .. } = report.proof;
-    output::line(format_args!(
-        "merged equals base with adapter on {prompts} prompts: the logits differ by at most {largest_difference:.3e} \
-         (allowed: {tolerance:.3e}; largest logit: {largest_logit:.3})\nwritten to {}",
-        args.output.display()
-    ))
+    output::line(format_args!("{report}\nwritten to {}", args.output.display()))
+}
+
+struct Command<'a> {
+    args: &'a MergeArgs,
+    tokenizer: Tokenizer,
+}
+
+impl Job for Command<'_> {
+    type Output = Report;
+
+    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Report> {
+        let MergeArgs { model, adapter, output, dtype, backend, .. } = self.args;
+        let adapted = load::<B>(model, Some(adapter), &device)?;
+        let (base, backend) = (model.as_path(), backend.backend.unwrap_or_default());
+        let merge = Merge { base, adapter, output, dtype: *dtype, backend, tokenizer: &self.tokenizer };
+        merge.write(adapted)
+    }
 }
 
 /// The questions as a model is asked them, cut where a model has few positions.
@@ -70,27 +92,32 @@ fn prompts(tokenizer: &Tokenizer, config: &GptNeoConfig) -> Result<Vec<Vec<u32>>
         .collect()
 }
 
-struct Merge<'a> {
-    args: &'a MergeArgs,
-    tokenizer: Tokenizer,
-    prompts: Vec<Vec<u32>>,
+/// A merge: where its parts come from, and what it becomes.
+pub(crate) struct Merge<'a> {
+    pub(crate) base: &'a Path,
+    pub(crate) adapter: &'a Path,
+    pub(crate) output: &'a Path,
+    pub(crate) dtype: DtypeFlag,
+    pub(crate) backend: BackendKind,
+    pub(crate) tokenizer: &'a Tokenizer,
 }
 
-impl Job for Merge<'_> {
-    type Output = Report;
-
-    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Report> {
-        let args = self.args;
-        let adapted = load::<B>(&args.model, Some(&args.adapter), &device)?;
+impl Merge<'_> {
+    /// Merges `adapted`, the base with its adapter, and writes the folder with the proof in it.
+    ///
+    /// # Errors
+    /// The merged model answers otherwise, and nothing is written; or the folder cannot be written.
+    pub(crate) fn write<B: NeoBackend>(self, adapted: GptNeo<B>) -> Result<Report> {
+        let prompts = prompts(self.tokenizer, adapted.config())?;
         let merged = adapter::merge(adapted.clone());
-        let proof = prove_merge(&adapted, &merged, &self.prompts)?;
+        let proof = prove_merge(&adapted, &merged, &prompts)?;
         let report = Report {
             holds: proof.holds(),
             proof,
-            base: args.model.clone(),
-            adapter: args.adapter.clone(),
-            backend: args.backend.backend.unwrap_or_default().resolved().name(),
-            dtype: args.dtype,
+            base: self.base.to_path_buf(),
+            adapter: self.adapter.to_path_buf(),
+            backend: self.backend.resolved().name(),
+            dtype: self.dtype,
         };
         if !report.holds {
             bail!(
@@ -102,9 +129,9 @@ impl Job for Merge<'_> {
             );
         }
         let mut files = self.tokenizer.files();
-        files.extend(generation_config(&args.model));
+        files.extend(generation_config(self.base));
         files.push((PROOF.to_string(), format!("{}\n", serde_json::to_string_pretty(&report)?).into_bytes()));
-        save_model(&merged, &args.output, args.dtype.into(), &files)?;
+        save_model(&merged, self.output, self.dtype.into(), &files)?;
         Ok(report)
     }
 }

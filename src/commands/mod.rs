@@ -1,9 +1,11 @@
 //! The commands, a file each: flags to settings, settings to one library call, its result to the user.
 
 pub(crate) mod bench;
+pub(crate) mod compare;
 pub(crate) mod evaluate;
 pub(crate) mod generate;
 pub(crate) mod init;
 pub(crate) mod merge;
 pub(crate) mod prepare;
+pub(crate) mod run;
 pub(crate) mod train;

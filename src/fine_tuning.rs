@@ -1,0 +1,300 @@
+//! One fine-tuning run: settings, data and model brought together in a run's folder, trained, and the result saved.
+//! `train` is this alone; `run` measures and compares around it.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use burn::train::Interrupter;
+use gptneo_datasets::{Example, Tokenizer};
+use gptneo_model::adapter::{attach, count_parameters, load_adapter, save_adapter, set_dropout};
+use gptneo_model::checkpoint::{Dtype, load_model, save_model};
+use gptneo_model::{GptNeo, LoraConfig, NeoBackend};
+use gptneo_training::checkpoint::{self, RunState};
+use gptneo_training::metrics::{MetricsRow, read_metrics};
+use gptneo_training::report::{LossCurves, loss_chart};
+use gptneo_training::strategy::Ending;
+use gptneo_training::train::{self, TrainingRun};
+
+use crate::backend::Training;
+use crate::cli::TrainArgs;
+use crate::data::Data;
+use crate::failure::{Interrupted, Misuse};
+use crate::interrupt;
+use crate::live::Live;
+use crate::loading::{read_config, read_tokenizer};
+use crate::manifest::{BURN_VERSION, Counts, Inputs, Manifest};
+use crate::run_folder::RunFolder;
+use crate::settings::{DataSettings, Flags, Settings, Tuning};
+
+/// A run whose inputs are read: the model's folder looked at, the data encoded and split, everything hashed.
+pub(crate) struct FineTuning {
+    pub(crate) settings: Settings,
+    pub(crate) folder: RunFolder,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) data: Data,
+    /// The longest text in tokens.
+    pub(crate) max_length: usize,
+    inputs: Inputs,
+    resume: bool,
+    /// The command that goes on with the run, for messages.
+    command: &'static str,
+}
+
+impl FineTuning {
+    /// Settles the settings and reads the data; `flags` holds those that are not `train`'s.
+    ///
+    /// # Errors
+    /// Settings that cannot be, a used output folder, a file that cannot be read.
+    pub(crate) fn open(command: &'static str, args: &TrainArgs, flags: Flags) -> Result<Self> {
+        let flags = flags
+            .with("model", &args.model)?
+            .with("model", &args.tuning)?
+            .with("data", &args.data)?
+            .with("lora", &args.lora)?
+            .with("training", &args.batch)?
+            .with("training", &args.training)?
+            .with("run", &args.run)?;
+        let (mut settings, folder) = match (args.resume, &args.run.output) {
+            (true, Some(output)) => {
+                let folder = RunFolder::existing(output)?;
+                (Settings::resolve(Some(&folder.settings_file()), flags)?, folder)
+            }
+            (true, None) => return Err(Misuse::error("--resume needs --output RUN, the run to go on with")),
+            (false, _) => {
+                let settings = Settings::resolve(args.file.config.as_deref(), flags)?;
+                let folder = RunFolder::new(settings.run.folder()?)?;
+                (settings, folder)
+            }
+        };
+        let model = settings.model.folder()?;
+        let config = read_config(model)?;
+        let tokenizer = read_tokenizer(model, &config)?;
+        let max_length = settings.data.resolve_length(Some(config.max_position_embeddings))?;
+        let data = Data::load(&settings.data, &tokenizer, max_length, settings.training.seed)?;
+        let inputs = Inputs::hash(model, settings.model.adapter.as_deref(), settings.data.file()?)?;
+        Ok(Self { settings, folder, tokenizer, data, max_length, inputs, resume: args.resume, command })
+    }
+
+    /// Loads the model and writes settings and manifest into the run's folder, or compares them with those there.
+    ///
+    /// # Errors
+    /// A model or an adapter that cannot be used, settings that contradict the adapter or the run, a full disk.
+    pub(crate) fn start<B: NeoBackend>(mut self, device: B::Device) -> Result<Started<B>> {
+        let training = self.data.examples(&self.data.split.train);
+        let validation = self.data.validation(self.settings.data.validation_limit);
+        check_validation(&self.settings, &validation)?;
+
+        let base = load_model::<Training<B>>(self.settings.model.folder()?, &device)?;
+        let model = match &self.settings.model.adapter {
+            Some(adapter) => {
+                let (mut model, found) = load_adapter(base.clone(), adapter, &device)?;
+                self.settings.lora = adapters_settings(&self.settings.lora, found)?;
+                set_dropout(&mut model, self.settings.lora.dropout);
+                model
+            }
+            None => base.clone(),
+        };
+        let (tuning, (trainable_parameters, total_parameters)) = match self.settings.model.tuning {
+            Tuning::Full => (checkpoint::Tuning::Full, count_parameters(&model)),
+            Tuning::Lora => {
+                let config = self.settings.lora.clone();
+                // Counting draws no numbers, and the run attaches its own adapter after it has set the seed.
+                let counted = count_parameters(&attach(model.clone(), &config, &device)?);
+                (checkpoint::Tuning::Lora(config), counted)
+            }
+        };
+        let manifest = Manifest {
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            burn: BURN_VERSION.to_string(),
+            backend: self.settings.run.backend.resolved().name().to_string(),
+            seed: self.settings.training.seed,
+            inputs: self.inputs.clone(),
+            counts: Counts {
+                records: self.data.count,
+                train_examples: training.len(),
+                validation_examples: validation.len(),
+                trainable_parameters,
+                total_parameters,
+            },
+        };
+        match self.resume {
+            true => self.folder.check_continues(&self.settings, &manifest)?,
+            false => self.folder.save(&self.settings, &manifest)?,
+        }
+        Ok(Started { plan: self, base, model, tuning, training, validation, manifest, device })
+    }
+}
+
+/// A run that is ready to train; its folder stands, with settings and manifest in it.
+pub(crate) struct Started<B: NeoBackend> {
+    pub(crate) plan: FineTuning,
+    /// The model as it was found, without any adapter.
+    pub(crate) base: GptNeo<Training<B>>,
+    /// The base; with the adapter to go on with, if one was given. A fresh adapter is not attached yet.
+    model: GptNeo<Training<B>>,
+    tuning: checkpoint::Tuning,
+    training: Vec<Example>,
+    /// The examples that are measured on.
+    pub(crate) validation: Vec<Example>,
+    pub(crate) manifest: Manifest,
+    pub(crate) device: B::Device,
+}
+
+/// A run whose training is done and whose result is saved.
+pub(crate) struct FineTuned<B: NeoBackend> {
+    /// The trained model: with its adapter, or, after full tuning, a plain model.
+    pub(crate) model: GptNeo<B>,
+    /// The step its weights are of.
+    pub(crate) model_step: usize,
+    /// How the run stands.
+    pub(crate) state: RunState,
+    /// How it ended.
+    ending: Ending,
+    /// The folder of the adapter, or of the model after full tuning.
+    pub(crate) result: PathBuf,
+}
+
+impl<B: NeoBackend> Started<B> {
+    /// Trains, saves the adapter or the model, and draws the loss.
+    ///
+    /// # Errors
+    /// [`Interrupted`], what [`train::train`] says, or a file that cannot be written.
+    pub(crate) fn train(&self) -> Result<FineTuned<B>> {
+        let FineTuning { settings, folder, tokenizer, .. } = &self.plan;
+        let total_steps = settings.training.total_steps(self.training.len());
+        let interrupter = Interrupter::new();
+        let listening = interrupt::listen(interrupter.clone())?;
+        let trained = train::train(TrainingRun {
+            model: self.model.clone(),
+            tuning: self.tuning.clone(),
+            training: self.training.clone(),
+            validation: &self.validation,
+            padding_id: tokenizer.end_of_text(),
+            config: settings.training.clone(),
+            folder: folder.path(),
+            // Texts depend on the settings of the data as much as on the file.
+            fingerprint: serde_json::to_string(&(
+                &self.manifest.inputs,
+                DataSettings { path: None, ..settings.data.clone() },
+            ))?,
+            resume: self.plan.resume,
+            interrupter,
+            observer: Box::new(Live::new(total_steps)),
+            device: self.device.clone(),
+        })?;
+        drop(listening);
+        if trained.ending == Ending::Interrupted {
+            let (step, folder) = (trained.state.step, folder.path().into());
+            return Err(Interrupted { step, folder, command: self.plan.command }.into());
+        }
+        let result = match &self.tuning {
+            checkpoint::Tuning::Lora(config) => {
+                let adapter = folder.path().join("adapter");
+                let base_name = settings.model.folder()?.display().to_string();
+                save_adapter(&trained.model, config, &base_name, &adapter)?;
+                adapter
+            }
+            checkpoint::Tuning::Full => {
+                let merged = folder.path().join("merged");
+                save_model(&trained.model, &merged, Dtype::F32, &tokenizer.files())?;
+                merged
+            }
+        };
+        let rows = read_metrics(folder.path().join("metrics.jsonl"))?;
+        loss_chart(folder.path().join("loss_chart.png"), &curves(&rows))?;
+        let train::Trained { model, model_step, state, ending } = trained;
+        let done = FineTuned { model, model_step, state, ending, result };
+        done.say();
+        Ok(done)
+    }
+}
+
+impl<B: NeoBackend> FineTuned<B> {
+    /// Tells how the training ended.
+    fn say(&self) {
+        let steps = self.state.step;
+        if self.ending == Ending::StoppedEarly {
+            eprintln!("stopped early after step {steps} of {}", self.state.total_steps);
+        }
+        match self.state.best {
+            Some(best) => eprintln!(
+                "{steps} steps; best validation loss {:.4} (perplexity {:.2}) after step {}",
+                best.loss,
+                best.loss.exp(),
+                best.step
+            ),
+            None => eprintln!("{steps} steps"),
+        }
+        eprintln!("the weights of step {} are in {}", self.model_step, self.result.display());
+    }
+}
+
+/// Refuses settings that speak of validation where there is none.
+fn check_validation(settings: &Settings, validation: &[Example]) -> Result<()> {
+    let config = &settings.training;
+    let named = [
+        ("eval_steps", config.eval_steps.is_some()),
+        ("early_stopping_patience", config.early_stopping_patience.is_some()),
+    ];
+    match named.iter().find(|(_, given)| *given) {
+        Some((name, _)) if validation.is_empty() => Err(Misuse::error(format!(
+            "{name} is given, but no record is left to measure on: raise validation_fraction (now {})",
+            settings.data.validation_fraction
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The settings of an adapter to go on with: its own, but for the dropout, which belongs to the training.
+fn adapters_settings(asked: &LoraConfig, found: LoraConfig) -> Result<LoraConfig> {
+    let usual = LoraConfig::default();
+    let contradicts = [
+        ("r", asked.r != usual.r && asked.r != found.r),
+        ("alpha", asked.alpha != usual.alpha && asked.alpha != found.alpha),
+        ("use_rslora", asked.use_rslora && !found.use_rslora),
+        ("target_modules", {
+            let sorted = |config: &LoraConfig| {
+                let mut targets = config.target_modules.clone();
+                targets.sort();
+                targets
+            };
+            sorted(asked) != sorted(&usual) && sorted(asked) != sorted(&found)
+        }),
+    ];
+    let names: Vec<&str> = contradicts.iter().filter(|(_, wrong)| *wrong).map(|(name, _)| *name).collect();
+    if !names.is_empty() {
+        return Err(Misuse::error(format!(
+            "the adapter to go on with has its own shape, which contradicts the settings given for lora: {}; leave \
+             them out, or train a new adapter without --adapter",
+            names.join(", ")
+        )));
+    }
+    Ok(LoraConfig { dropout: asked.dropout, ..found })
+}
+
+fn curves(rows: &[MetricsRow]) -> LossCurves {
+    let mut curves = LossCurves::default();
+    for row in rows {
+        match row {
+            MetricsRow::Train(row) => curves.training.push((row.step as f64, row.loss)),
+            MetricsRow::Validation(row) => curves.validation.push((row.step as f64, row.loss)),
+        }
+    }
+    curves
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_adapter_to_go_on_with_keeps_its_shape_and_takes_the_dropout_asked_for() {
+        let found = LoraConfig { r: 4, alpha: 8.0, dropout: 0.3, ..LoraConfig::default() };
+        let asked = LoraConfig { dropout: 0.0, ..LoraConfig::default() };
+        let settled = adapters_settings(&asked, found.clone()).unwrap();
+        assert_eq!(settled, LoraConfig { dropout: 0.0, ..found.clone() });
+        let message = adapters_settings(&LoraConfig { r: 5, ..asked }, found).unwrap_err().to_string();
+        assert!(message.contains("lora: r;"), "{message}");
+    }
+}

@@ -1,0 +1,125 @@
+//! The other commands, each by what it promises.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::*;
+
+#[test]
+fn train_merge_and_generate_agree() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("run");
+    good(&borrowed(&train(&output)));
+    for file in ["settings.toml", "manifest.json", "metrics.jsonl", "loss_chart.png", "checkpoints"] {
+        assert!(output.join(file).exists(), "{file}");
+    }
+    let adapter = output.join("adapter").display().to_string();
+    let merged = folder.path().join("merged").display().to_string();
+    good(&["merge", "--model", &fixture("window"), "--adapter", &adapter, "--output", &merged]);
+    let proof = json(Path::new(&merged).join("merge_proof.json"));
+    assert!(proof["largest_difference"].as_f64() <= proof["tolerance"].as_f64(), "{proof}");
+    let ask = |model: &[&str]| -> Value {
+        let question =
+            ["--question", "Why is the sky blue?", "--max-new-tokens", "12", "--ignore-eos", "--json"];
+        serde_json::from_str(&good(&[&["generate"], model, &question].concat())).unwrap()
+    };
+    let adapted = ask(&["--model", &fixture("window"), "--adapter", &adapter]);
+    assert_eq!(adapted["new_ids"].as_array().unwrap().len(), 12);
+    assert_eq!(adapted["finish_reason"], "length");
+    assert_eq!(adapted["new_ids"], ask(&["--model", &merged])["new_ids"]);
+
+    let evaluate = |model: &[&str]| -> Value {
+        let data = fixture("records.json");
+        let rest = ["--data", &data, "--limit", "8", "--max-seq-length", "64", "--json"];
+        serde_json::from_str(&good(&[&["evaluate"], model, &rest].concat())).unwrap()
+    };
+    let one = evaluate(&["--model", &fixture("window"), "--adapter", &adapter]);
+    let two = evaluate(&["--model", &merged]);
+    for protocol in ["notebook", "text", "response"] {
+        let loss = |value: &Value| value["protocols"][protocol]["loss"].as_f64().unwrap();
+        assert!((loss(&one) - loss(&two)).abs() < 1e-4, "{protocol}: {one} {two}");
+    }
+}
+
+#[test]
+fn a_model_from_nothing_learns_plain_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let documents: String = (0..200)
+        .map(|number| format!("Plant {number} stands in the garden. It wants water and light.\n\n"))
+        .collect();
+    std::fs::write(path("text.txt"), documents).unwrap();
+    let mut config = json(Path::new(&fixture("window")).join("config.json"));
+    config["vocab_size"] = 300.into();
+    std::fs::write(path("config.json"), config.to_string()).unwrap();
+    good(&[
+        "init",
+        "--config",
+        &path("config.json"),
+        "--train-tokenizer",
+        &path("text.txt"),
+        "--vocab-size",
+        "300",
+        "--seed",
+        "1",
+        "--output",
+        &path("base"),
+    ]);
+    good(&[
+        "train",
+        "--model",
+        &path("base"),
+        "--data",
+        &path("text.txt"),
+        "--tuning",
+        "full",
+        "--output",
+        &path("run"),
+        "--max-steps",
+        "30",
+        "--batch-size",
+        "4",
+        "--max-seq-length",
+        "32",
+        "--learning-rate",
+        "3e-3",
+    ]);
+    let rows = rows(Path::new(&path("run")));
+    let losses: Vec<f64> =
+        rows.iter().filter(|row| row["split"] == "train").map(|r| r["loss"].as_f64().unwrap()).collect();
+    assert!(losses[29] < losses[0] - 1.0, "{losses:?}");
+    good(&["generate", "--model", &path("run/merged"), "--prompt", "Plant", "--max-new-tokens", "4"]);
+}
+
+#[test]
+fn bench_prints_its_contract() {
+    let model = fixture("window");
+    let arguments = ["--model", &model, "--batch-size", "2", "--json"];
+    let train: Value = serde_json::from_str(&good(
+        &[&["bench", "train"], &arguments[..], &["--length", "16", "--steps", "3"]].concat(),
+    ))
+    .unwrap();
+    assert!(train["seconds_per_step"].as_f64().unwrap() > 0.0, "{train}");
+    assert!(train["tokens_per_second"].as_f64().unwrap() > 0.0, "{train}");
+    let losses: Vec<f64> = serde_json::from_value(train["losses"].clone()).unwrap();
+    // The same texts each step: they are learned.
+    assert!(losses.len() == 3 && losses[2] < losses[0], "{train}");
+    let generate: Value = serde_json::from_str(&good(
+        &[&["bench", "generate"], &arguments[..], &["--max-new-tokens", "8"]].concat(),
+    ))
+    .unwrap();
+    assert!(generate["tokens_per_second"].as_f64().unwrap() > 0.0, "{generate}");
+}
+
+#[test]
+fn prepare_counts_and_marks() {
+    let data = fixture("records.json");
+    let tokenizer = fixture("window");
+    let common = ["prepare", "--data", &data, "--tokenizer", &tokenizer, "--max-seq-length", "64"];
+    let shown = good(&common);
+    assert!(shown.contains('⟦'), "{shown}");
+    let report: Value = serde_json::from_str(&good(&[&common[..], &["--json"]].concat())).unwrap();
+    let records = json(&data).as_array().unwrap().len();
+    assert!(report.to_string().contains(&format!("\"records\":{records}")), "{report}");
+}

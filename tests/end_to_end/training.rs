@@ -1,0 +1,104 @@
+//! Training: equal to PEFT, and unharmed by what cuts it off.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::*;
+
+#[test]
+fn the_contracts_training_command_equals_peft() {
+    let folder = tempfile::tempdir().unwrap();
+    for (backend, supervise) in [("flex", "text"), ("ndarray", "response")] {
+        let output = folder.path().join(supervise);
+        good(&[
+            "train",
+            "--model",
+            &fixture("window"),
+            "--adapter",
+            &fixture("adapter_qv"),
+            "--data",
+            &fixture("records.json"),
+            "--output",
+            &output.display().to_string(),
+            "--max-steps",
+            "20",
+            "--batch-size",
+            "3",
+            "--max-seq-length",
+            "64",
+            "--lora-dropout",
+            "0",
+            "--no-shuffle",
+            "--validation-fraction",
+            "0",
+            "--supervise",
+            supervise,
+            "--precision",
+            "f32",
+            "--backend",
+            backend,
+            "--seed",
+            "1",
+            "--learning-rate",
+            "1e-3",
+        ]);
+        let expected = json(fixture(&format!("curve_{supervise}.json")));
+        let rows = rows(&output);
+        assert_eq!(rows.len(), 20);
+        for (row, expected) in rows.iter().zip(expected["steps"].as_array().unwrap()) {
+            assert_eq!(row["split"], "train");
+            assert_eq!(row["step"], expected["step"]);
+            let number = |value: &Value| value.as_f64().unwrap();
+            let difference = (number(&row["loss"]) - number(&expected["loss"])).abs();
+            assert!(difference < 2e-4, "{backend} {supervise}: {row} {expected}");
+            let ratio = number(&row["grad_norm"]) / number(&expected["grad_norm"]);
+            assert!((ratio - 1.0).abs() < 0.01, "{backend} {supervise}: {row} {expected}");
+            assert!((number(&row["learning_rate"]) - number(&expected["lr"])).abs() < 1e-12);
+        }
+    }
+}
+
+#[test]
+fn a_killed_run_resumes_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    good(&borrowed(&train(&whole)));
+    let expected = (timeless(&whole), adapter_bytes(&whole));
+    // Killed at whatever step these delays hit; the last comes after the end on a fast machine.
+    for (attempt, delay) in [300, 900, 1500].into_iter().enumerate() {
+        let killed = folder.path().join(format!("killed-{attempt}"));
+        let mut child = program(&borrowed(&train(&killed))).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if !killed.join("manifest.json").exists() || !killed.join("metrics.jsonl").exists() {
+            continue; // killed before the run began
+        }
+        good(&["train", "--resume", "--output", &killed.display().to_string()]);
+        assert_eq!((timeless(&killed), adapter_bytes(&killed)), expected, "killed after {delay} ms");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_saves_and_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    good(&borrowed(&train(&whole)));
+    let output = folder.path().join("run");
+    let child = program(&borrowed(&train(&output))).stderr(Stdio::piped()).spawn().unwrap();
+    let metrics = output.join("metrics.jsonl");
+    while std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count()) < 2 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let result = child.wait_with_output().unwrap();
+    let said = text(&result.stderr);
+    assert_eq!(result.status.code(), Some(130), "{said}");
+    assert!(said.contains("train --resume --output"), "{said}");
+    assert!(!output.join("adapter").exists());
+    good(&["train", "--resume", "--output", &output.display().to_string()]);
+    assert_eq!((timeless(&output), adapter_bytes(&output)), (timeless(&whole), adapter_bytes(&whole)));
+}
