@@ -1,10 +1,10 @@
 //! One transformer block: pre-norm attention and feed-forward, each added to the residual stream.
 
 use burn::module::Module;
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{Bool, Tensor};
 
-use crate::attention::{SelfAttention, Visibility};
+use crate::attention::SelfAttention;
 use crate::cache::LayerCache;
 use crate::{AttentionKind, GptNeoConfig, LayerNorm, Mlp, NeoBackend};
 
@@ -42,15 +42,16 @@ impl<B: Backend> Block<B> {
 }
 
 impl<B: NeoBackend> Block<B> {
-    /// `[batch, tokens, hidden]` to the same shape; with a cache, `x` holds the new tokens alone.
+    /// `[batch, tokens, hidden]` to the same shape; with a cache, `x` holds the new tokens alone;
+    /// `padding` is true where a key, cached or new, is padding, `[batch, keys]`.
     pub fn forward(
         &self,
         x: Tensor<B, 3>,
-        visibility: &Visibility<B>,
+        padding: Option<Tensor<B, 2, Bool>>,
         cache: Option<&mut LayerCache<B>>,
     ) -> Tensor<B, 3> {
         let [batch, tokens, hidden] = x.dims();
-        let x = x.clone() + self.attn.attention.forward(self.ln_1.forward(x), visibility, cache);
+        let x = x.clone() + self.attn.attention.forward(self.ln_1.forward(x), padding, cache);
         // [batch, tokens, hidden] -> [batch * tokens, hidden]: one matrix product for all rows.
         let rows = self.ln_2.forward(x.clone()).reshape([batch * tokens, hidden]);
         x + self.mlp.forward(rows).reshape([batch, tokens, hidden])

@@ -8,23 +8,23 @@ use crate::GptNeoConfig;
 /// One layer's keys and values, in buffers that never grow.
 #[derive(Clone, Debug)]
 pub struct LayerCache<B: Backend> {
-    /// `[batch, heads, capacity, head size]`.
-    keys: Tensor<B, 4>,
-    values: Tensor<B, 4>,
+    /// `[batch, capacity, hidden]`.
+    keys: Tensor<B, 3>,
+    values: Tensor<B, 3>,
     length: usize,
 }
 
 impl<B: Backend> LayerCache<B> {
     /// Writes the new positions behind the old ones; returns all keys and values so far,
-    /// `[batch, heads, length, head size]`.
-    pub fn append(&mut self, keys: Tensor<B, 4>, values: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 4>) {
-        let [_, _, new, _] = keys.dims();
+    /// `[batch, length, hidden]`.
+    pub fn append(&mut self, keys: Tensor<B, 3>, values: Tensor<B, 3>) -> (Tensor<B, 3>, Tensor<B, 3>) {
+        let [_, new, _] = keys.dims();
         let end = self.length + new;
-        let range = s![.., .., self.length..end, ..];
+        let range = s![.., self.length..end, ..];
         self.keys.inplace(|buffer| buffer.slice_assign(range, keys));
         self.values.inplace(|buffer| buffer.slice_assign(range, values));
         self.length = end;
-        let seen = s![.., .., 0..end, ..];
+        let seen = s![.., 0..end, ..];
         (self.keys.clone().slice(seen), self.values.clone().slice(seen))
     }
 }
@@ -39,7 +39,7 @@ pub struct KvCache<B: Backend> {
 impl<B: Backend> KvCache<B> {
     /// Room for `capacity` positions of `batch` sequences.
     pub fn new(config: &GptNeoConfig, batch: usize, capacity: usize, device: &B::Device) -> Self {
-        let shape = [batch, config.num_heads, capacity, config.head_size()];
+        let shape = [batch, capacity, config.hidden_size];
         let layer = || LayerCache {
             keys: Tensor::zeros(shape, device),
             values: Tensor::zeros(shape, device),

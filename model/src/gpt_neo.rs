@@ -7,7 +7,6 @@ use burn::nn::{Embedding, EmbeddingConfig, Initializer};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor};
 
-use crate::attention::Visibility;
 use crate::block::Block;
 use crate::cache::KvCache;
 use crate::{GptNeoConfig, LayerNorm, LoraLinear, NeoBackend, Target};
@@ -122,8 +121,7 @@ impl<B: NeoBackend> GptNeo<B> {
         let [_, tokens] = ids.dims();
         let device = ids.device();
         let positions = Tensor::<B, 1, Int>::arange(0..tokens as i64, &device).reshape([1, tokens]);
-        let visibility = Visibility::new(0, tokens, self.config.window_size, padding, &device);
-        self.run(ids, positions, &visibility, None)
+        self.run(ids, positions, padding, None)
     }
 
     /// Final hidden states of new tokens behind those in the cache: ids and positions `[batch, new]` to
@@ -137,9 +135,7 @@ impl<B: NeoBackend> GptNeo<B> {
         padding: Option<Tensor<B, 2, Bool>>,
         cache: &mut KvCache<B>,
     ) -> Tensor<B, 3> {
-        let [_, new] = ids.dims();
-        let visibility = Visibility::new(cache.len(), new, self.config.window_size, padding, &ids.device());
-        self.run(ids, positions, &visibility, Some(cache))
+        self.run(ids, positions, padding, Some(cache))
     }
 
     /// Logits of hidden states: `[rows, hidden]` to `[rows, vocabulary]`.
@@ -151,14 +147,14 @@ impl<B: NeoBackend> GptNeo<B> {
         &self,
         ids: Tensor<B, 2, Int>,
         positions: Tensor<B, 2, Int>,
-        visibility: &Visibility<B>,
+        padding: Option<Tensor<B, 2, Bool>>,
         mut cache: Option<&mut KvCache<B>>,
     ) -> Tensor<B, 3> {
         let embedded = self.transformer.wte.forward(ids);
         let mut x = embedded + self.transformer.wpe.forward(positions);
         for (layer, block) in self.transformer.h.iter().enumerate() {
             let cache = cache.as_deref_mut().map(|cache| &mut cache.layers[layer]);
-            x = block.forward(x, visibility, cache);
+            x = block.forward(x, padding.clone(), cache);
         }
         self.transformer.ln_f.forward(x)
     }

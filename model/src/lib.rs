@@ -23,7 +23,7 @@ pub mod ops;
 mod reference_tests;
 mod sampling;
 
-pub use attention::{SelfAttention, Visibility};
+pub use attention::SelfAttention;
 pub use block::Block;
 pub use cache::KvCache;
 pub use config::{AttentionKind, GptNeoConfig};

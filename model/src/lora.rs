@@ -4,12 +4,12 @@
 //! computes it); `scale` is alpha / r, or alpha / sqrt(r) with rank stabilisation (Kalajdzievski 2023).
 
 use burn::module::{Module, Param};
-use burn::nn::{Dropout, DropoutConfig, Initializer};
+use burn::nn::Initializer;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelError, NeoBackend};
+use crate::{ModelError, NeoBackend, ops};
 
 /// A kind of linear layer that can carry an adapter, by its name in the checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -123,7 +123,8 @@ pub struct Lora<B: Backend> {
     pub a: Param<Tensor<B, 2>>,
     /// B, `[out, r]`.
     pub b: Param<Tensor<B, 2>>,
-    dropout: Dropout,
+    #[module(skip)]
+    dropout: f64,
     #[module(skip)]
     scale: f64,
 }
@@ -136,14 +137,14 @@ impl<B: Backend> Lora<B> {
         Self {
             a: Initializer::Uniform { min: -bound, max: bound }.init([config.r, input], device),
             b: Initializer::Zeros.init([output, config.r], device),
-            dropout: DropoutConfig::new(config.dropout).init(),
+            dropout: config.dropout,
             scale: config.scale(),
         }
     }
 
     /// Changes the share of inputs that are zeroed in training.
     pub fn set_dropout(&mut self, dropout: f64) {
-        self.dropout = DropoutConfig::new(dropout).init();
+        self.dropout = dropout;
     }
 
     /// The update of the weight matrix, `scale * B A`, `[out, in]`.
@@ -151,10 +152,9 @@ impl<B: Backend> Lora<B> {
         self.b.val().matmul(self.a.val()) * self.scale
     }
 
-    /// `[rows, in]` to `[rows, out]`.
-    fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let reduced = self.dropout.forward(x).matmul(self.a.val().transpose());
-        reduced.matmul(self.b.val().transpose()) * self.scale
+    /// What the operation takes.
+    fn update(&self) -> ops::LoraUpdate<B> {
+        ops::LoraUpdate { a: self.a.val(), b: self.b.val(), scale: self.scale, dropout: self.dropout }
     }
 }
 
@@ -197,14 +197,10 @@ impl<B: Backend> LoraLinear<B> {
 impl<B: NeoBackend> LoraLinear<B> {
     /// `[rows, in]` to `[rows, out]`.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let base = x.clone().matmul(self.weight.val().transpose());
-        let base = match &self.bias {
-            Some(bias) => base + bias.val().unsqueeze(),
-            None => base,
-        };
+        let (weight, bias) = (self.weight.val(), self.bias.as_ref().map(Param::val));
         match &self.lora {
-            Some(lora) => base + lora.forward(x),
-            None => base,
+            Some(lora) => ops::lora_linear(x, weight, bias, lora.update()),
+            None => ops::linear(x, weight, bias),
         }
     }
 }

@@ -4,6 +4,8 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
+use crate::{NeoBackend, ops};
+
 /// Layer norm over the last dimension: `(x - mean) / sqrt(variance + epsilon) * weight + bias`, with the
 /// biased variance.
 #[derive(Module, Debug)]
@@ -25,11 +27,15 @@ impl<B: Backend> LayerNorm<B> {
             epsilon,
         }
     }
+}
 
+impl<B: NeoBackend> LayerNorm<B> {
     /// Normalises each row: `[batch, tokens, hidden]` to the same shape.
     pub fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        let (variance, mean) = x.clone().var_mean_bias(2);
-        let normal = (x - mean) / (variance + self.epsilon).sqrt();
-        normal * self.weight.val().unsqueeze() + self.bias.val().unsqueeze()
+        let [batch, tokens, hidden] = x.dims();
+        // [batch, tokens, hidden] -> [batch * tokens, hidden]
+        let rows = x.reshape([batch * tokens, hidden]);
+        let normal = ops::layer_norm(rows, self.weight.val(), self.bias.val(), self.epsilon);
+        normal.reshape([batch, tokens, hidden])
     }
 }

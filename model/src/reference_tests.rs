@@ -185,9 +185,10 @@ fn the_recipe_trains_its_known_number_of_parameters() {
     map.insert("intermediate_size".into(), Value::Null);
     map.insert("attention_types".into(), serde_json::json!([[["global", "local"], 6]]));
     let config = crate::GptNeoConfig::from_json(map).unwrap();
-    // Nothing is drawn: parameters are made when first used.
     let model = GptNeo::<Flex>::init(&config, &Default::default());
     assert_eq!(model.num_params(), 125_198_592);
+    let adapted = adapter::attach(model, &crate::LoraConfig::default(), &Default::default()).unwrap();
+    assert_eq!(count_parameters(&adapted), (589_824, 125_788_416));
 }
 
 #[test]

@@ -1,10 +1,7 @@
-//! Which backends take part, and with which kernels of their own: none yet.
+//! The backends that take part without kernels of their own.
 
-#[cfg(any(feature = "flex", feature = "ndarray", feature = "wgpu", feature = "cuda"))]
+#[cfg(any(feature = "ndarray", feature = "wgpu", feature = "cuda"))]
 use super::NeoBackend;
-
-#[cfg(feature = "flex")]
-impl NeoBackend for burn_flex::Flex {}
 
 #[cfg(feature = "ndarray")]
 impl NeoBackend for burn_ndarray::NdArray {}

@@ -3,21 +3,124 @@
 //!
 //! A backend joins with an empty `impl`; one that has a faster kernel overrides the method it is faster at.
 
+mod attention;
+mod autodiff;
 mod backends;
 mod cross_entropy;
+mod dropout;
+#[cfg(feature = "flex")]
+mod flex;
 mod gelu;
+mod layer_norm;
+mod linear;
+#[cfg(test)]
+mod testing;
 
 use burn::tensor::backend::Backend;
-use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 
+pub use attention::{AttentionRule, causal_attention};
 pub use cross_entropy::{cross_entropy_sum, token_nll};
+pub use dropout::Dropout;
 pub use gelu::gelu_new;
+pub use layer_norm::layer_norm;
+pub use linear::{LinearGradients, LinearInputs, LoraInputs, LoraUpdate, linear, lora_linear};
 
 /// What GPT-Neo asks of a backend beyond Burn's own operations.
+///
+/// An operation comes with the method that its backward pass calls on the inner backend.
 pub trait NeoBackend: Backend {
+    /// Causal attention of `query` `[batch, queries, hidden]` over `key` and `value` `[batch, keys, hidden]`,
+    /// with `padding` `[batch, keys]`; see [`causal_attention`].
+    fn causal_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        rule: AttentionRule,
+        padding: Option<BoolTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        attention::plain::<Self>(query, key, value, rule, padding)
+    }
+
+    /// The gradients of [`NeoBackend::causal_attention`] with respect to query, key and value, each of its input's
+    /// shape; `gradient` is that of the output.
+    fn causal_attention_backward(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        rule: AttentionRule,
+        padding: Option<BoolTensor<Self>>,
+        gradient: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 3] {
+        attention::plain_backward::<Self>(query, key, value, rule, padding, gradient)
+    }
+
+    /// A linear layer, `[rows, in]` to `[rows, out]`, with bias and low-rank update where they are given; see
+    /// [`lora_linear`].
+    fn lora_linear(inputs: LinearInputs<FloatTensor<Self>>) -> FloatTensor<Self> {
+        linear::plain::<Self>(inputs)
+    }
+
+    /// The gradients of [`NeoBackend::lora_linear`] that are `wanted`; `gradient` is that of the output,
+    /// `[rows, out]`.
+    fn lora_linear_backward(
+        inputs: LinearInputs<FloatTensor<Self>>,
+        wanted: LinearGradients<bool>,
+        gradient: FloatTensor<Self>,
+    ) -> LinearGradients<Option<FloatTensor<Self>>> {
+        linear::plain_backward::<Self>(inputs, wanted, gradient)
+    }
+
+    /// Draws from the backend's generator which elements of `x` `[rows, in]` are dropped with this probability.
+    fn draw_dropout(x: &FloatTensor<Self>, probability: f64) -> Dropout<FloatTensor<Self>> {
+        dropout::draw_mask::<Self>(x, probability)
+    }
+
     /// GELU in its tanh form, elementwise; see [`gelu_new`].
     fn gelu_new(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        gelu::with_burn_operations::<Self>(x)
+        gelu::forward::<Self>(x)
+    }
+
+    /// The gradient of [`NeoBackend::gelu_new`] with respect to `x`, given the output's gradient `dy`; all
+    /// `[rows, columns]`.
+    fn gelu_new_backward(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
+        gelu::backward::<Self>(x, dy)
+    }
+
+    /// Layer norm of each row; see [`layer_norm`]. (Burn's own trait has a `layer_norm` already, without a backward
+    /// pass.)
+    ///
+    /// Shapes: `x` `[rows, hidden]`, `weight` and `bias` `[hidden]`.
+    fn layer_norm_rows(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        layer_norm::forward::<Self>(x, weight, bias, epsilon)
+    }
+
+    /// The gradients of [`NeoBackend::layer_norm_rows`] with respect to `x`, `[rows, hidden]`, and, if asked for,
+    /// weight and bias, `[hidden]` each, given the output's gradient `dy`.
+    fn layer_norm_rows_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        epsilon: f64,
+        of_parameters: bool,
+    ) -> (FloatTensor<Self>, Option<[FloatTensor<Self>; 2]>) {
+        layer_norm::backward::<Self>(x, weight, dy, epsilon, of_parameters)
+    }
+
+    /// The negative log-likelihood of each row's target under a linear head, `[rows]`; see [`token_nll`].
+    ///
+    /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocabulary, hidden]`, `targets` `[rows]`.
+    fn token_nll(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        cross_entropy::rows::<Self>(hidden, weight, targets)
     }
 
     /// The summed cross-entropy of a linear head, `[1]`; see [`cross_entropy_sum`].
@@ -28,6 +131,17 @@ pub trait NeoBackend: Backend {
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
     ) -> FloatTensor<Self> {
-        cross_entropy::in_chunks::<Self>(hidden, weight, targets)
+        Self::float_sum(Self::token_nll(hidden, weight, targets))
+    }
+
+    /// [`NeoBackend::cross_entropy_sum`] with its gradients with respect to `hidden`, `[rows, hidden]`, and, if
+    /// asked for, `weight`, `[vocabulary, hidden]`.
+    fn cross_entropy_gradients(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        of_weight: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>) {
+        cross_entropy::gradients::<Self>(hidden, weight, targets, of_weight)
     }
 }

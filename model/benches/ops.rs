@@ -1,0 +1,91 @@
+//! Time of the network's own operations on the CPU backend, at the shapes of GPT-Neo-125M and a batch of
+//! 8 x 256 tokens: `cargo bench -p gptneo-model`. Each is timed forward alone and as a training step takes it,
+//! forward and backward.
+
+use burn::tensor::{Distribution, Int, Tensor, TensorData};
+use burn_autodiff::Autodiff;
+use burn_flex::Flex;
+use divan::Bencher;
+use gptneo_model::{LayerNorm, ops};
+
+/// The program's own allocator: page faults would be a good part of these times.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Diff = Autodiff<Flex>;
+
+const ROWS: usize = 2048;
+const HIDDEN: usize = 768;
+const INNER: usize = 3072;
+const VOCABULARY: usize = 50257;
+/// Rows of one chunk of the head.
+const HEAD_ROWS: usize = 256;
+
+fn main() {
+    divan::main();
+}
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Default::default())
+}
+
+fn tracked<const D: usize>(tensor: Tensor<Flex, D>) -> Tensor<Diff, D> {
+    Tensor::from_inner(tensor).require_grad()
+}
+
+#[divan::bench]
+fn gelu_forward(bencher: Bencher) {
+    let x = random([ROWS, INNER]);
+    bencher.bench_local(|| ops::gelu_new(x.clone()));
+}
+
+#[divan::bench]
+fn gelu_step(bencher: Bencher) {
+    let x = tracked(random([ROWS, INNER]));
+    bencher.bench_local(|| ops::gelu_new(x.clone()).sum().backward());
+}
+
+#[divan::bench]
+fn layer_norm_forward(bencher: Bencher) {
+    let (norm, x) = (LayerNorm::<Flex>::init(HIDDEN, 1e-5, &Default::default()), random([8, 256, HIDDEN]));
+    bencher.bench_local(|| norm.forward(x.clone()));
+}
+
+/// With `frozen`, as under LoRA: no gradients of weight and bias.
+#[divan::bench(args = [true, false])]
+fn layer_norm_step(bencher: Bencher, frozen: bool) {
+    use burn::module::Module;
+    let norm = LayerNorm::<Diff>::init(HIDDEN, 1e-5, &Default::default());
+    let norm = if frozen { norm.no_grad() } else { norm };
+    let x = tracked(random([8, ROWS / 8, HIDDEN]));
+    bencher.bench_local(|| norm.forward(x.clone()).sum().backward());
+}
+
+/// A chunk's hidden states, the head and targets.
+fn head() -> (Tensor<Flex, 2>, Tensor<Flex, 2>, TensorData) {
+    let ids: Vec<i32> = (0..HEAD_ROWS).map(|row| (row * 7919 % VOCABULARY) as i32).collect();
+    (random([HEAD_ROWS, HIDDEN]), random([VOCABULARY, HIDDEN]) * 0.02, ids.as_slice().into())
+}
+
+/// The two matrix products of [`cross_entropy_step`] alone.
+#[divan::bench]
+fn cross_entropy_matmuls(bencher: Bencher) {
+    let (hidden, weight, _) = head();
+    bencher.bench_local(|| hidden.clone().matmul(weight.clone().transpose()).matmul(weight.clone()));
+}
+
+#[divan::bench]
+fn cross_entropy_token_nll(bencher: Bencher) {
+    let (hidden, weight, targets) = head();
+    let targets = Tensor::<Flex, 1, Int>::from_data(targets, &Default::default());
+    bencher.bench_local(|| ops::token_nll(hidden.clone(), weight.clone(), targets.clone()));
+}
+
+#[divan::bench]
+fn cross_entropy_step(bencher: Bencher) {
+    let (hidden, weight, targets) = head();
+    let (hidden, weight) = (tracked(hidden), Tensor::from_inner(weight));
+    let targets = Tensor::<Diff, 1, Int>::from_data(targets, &Default::default());
+    bencher
+        .bench_local(|| ops::cross_entropy_sum(hidden.clone(), weight.clone(), targets.clone()).backward());
+}

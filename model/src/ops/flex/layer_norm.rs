@@ -1,0 +1,106 @@
+//! Layer norm of rows and its gradients; the formulas are in `ops/layer_norm.rs`.
+
+use super::reduce::{dot, sum};
+use super::tasks::{self, Kernel};
+
+/// `x` as rows of the weight's length, normalised, scaled and shifted.
+pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32) -> Vec<f32> {
+    let mut y = vec![0.0; x.len()];
+    let size = tasks::task_size(weight.len());
+    tasks::run(&Forward { weight, bias, epsilon }, x.chunks(size).zip(y.chunks_mut(size)));
+    y
+}
+
+/// `x`, `weight` and the output's gradient, which becomes that of `x` in place.
+pub(super) type Slices<'a> = (&'a [f32], &'a [f32], &'a mut [f32]);
+
+/// The gradient with respect to `x` alone.
+pub(super) fn backward_of_input((x, weight, dy): Slices<'_>, epsilon: f32) {
+    let size = tasks::task_size(weight.len());
+    tasks::run(&Backward::<false> { weight, epsilon }, x.chunks(size).zip(dy.chunks_mut(size)));
+}
+
+/// All gradients; those with respect to weight and bias are returned.
+pub(super) fn backward((x, weight, dy): Slices<'_>, epsilon: f32) -> [Vec<f32>; 2] {
+    let size = tasks::task_size(weight.len());
+    let parts = tasks::run(&Backward::<true> { weight, epsilon }, x.chunks(size).zip(dy.chunks_mut(size)));
+    let mut sums = [vec![0.0; weight.len()], vec![0.0; weight.len()]];
+    for part in parts {
+        for (sum, part) in sums.iter_mut().zip(part) {
+            for (sum, part) in sum.iter_mut().zip(part) {
+                *sum += part;
+            }
+        }
+    }
+    sums
+}
+
+/// The mean of a row, and one over its standard deviation.
+#[inline(always)]
+fn moments(x: &[f32], epsilon: f32) -> (f32, f32) {
+    let count = x.len() as f32;
+    let mean = sum(x, |x| x) / count;
+    let variance = sum(x, |x| (x - mean) * (x - mean)) / count;
+    (mean, 1.0 / (variance + epsilon).sqrt())
+}
+
+struct Forward<'a> {
+    weight: &'a [f32],
+    bias: &'a [f32],
+    epsilon: f32,
+}
+
+impl Kernel<(&[f32], &mut [f32])> for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(&self, (x, y): (&[f32], &mut [f32])) {
+        let hidden = self.weight.len();
+        for (x, y) in x.chunks_exact(hidden).zip(y.chunks_exact_mut(hidden)) {
+            let (mean, rstd) = moments(x, self.epsilon);
+            for ((y, x), (weight, bias)) in y.iter_mut().zip(x).zip(self.weight.iter().zip(self.bias)) {
+                *y = (x - mean) * rstd * weight + bias;
+            }
+        }
+    }
+}
+
+/// With `PARAMETERS`, a task gives its share of the gradients of weight and bias.
+struct Backward<'a, const PARAMETERS: bool> {
+    weight: &'a [f32],
+    epsilon: f32,
+}
+
+impl<const PARAMETERS: bool> Kernel<(&[f32], &mut [f32])> for Backward<'_, PARAMETERS> {
+    type Output = [Vec<f32>; 2];
+
+    #[inline(always)]
+    fn run(&self, (x, dy): (&[f32], &mut [f32])) -> [Vec<f32>; 2] {
+        let hidden = self.weight.len();
+        let kept = if PARAMETERS { hidden } else { 0 };
+        let [mut of_weight, mut of_bias] = [vec![0.0; kept], vec![0.0; kept]];
+        let mut normal = vec![0.0; hidden];
+        for (x, dy) in x.chunks_exact(hidden).zip(dy.chunks_exact_mut(hidden)) {
+            let (mean, rstd) = moments(x, self.epsilon);
+            for (normal, x) in normal.iter_mut().zip(x) {
+                *normal = (x - mean) * rstd;
+            }
+            // Empty where they are not asked for.
+            for (of_weight, (dy, normal)) in of_weight.iter_mut().zip(dy.iter().zip(&normal)) {
+                *of_weight += dy * normal;
+            }
+            for (of_bias, dy) in of_bias.iter_mut().zip(dy.iter()) {
+                *of_bias += dy;
+            }
+            for (dy, weight) in dy.iter_mut().zip(self.weight) {
+                *dy *= weight;
+            }
+            let average = sum(dy, |scaled| scaled) / hidden as f32;
+            let along = dot(dy, &normal) / hidden as f32;
+            for (dy, normal) in dy.iter_mut().zip(&normal) {
+                *dy = (*dy - average - normal * along) * rstd;
+            }
+        }
+        [of_weight, of_bias]
+    }
+}

@@ -1,0 +1,110 @@
+//! What the kernels of several tensors borrow: the tensors made fit once, then lent as slices.
+
+use burn::tensor::{Shape, TensorMetadata};
+use burn_flex::FlexTensor;
+
+use super::super::dropout::SeededDropout;
+use super::super::{AttentionRule, Dropout, LinearInputs, LoraInputs};
+use super::tensors::{all_f32, contiguous, floats, is_f32, tensor, with_dense_rows};
+use super::{attention, linear};
+
+/// The inputs of an attention, such that [`AttentionTensors::slices`] can lend them.
+pub(super) struct AttentionTensors {
+    /// Query, key and value.
+    tensors: [FlexTensor; 3],
+    padding: Option<FlexTensor>,
+}
+
+impl AttentionTensors {
+    pub(super) fn new(tensors: [FlexTensor; 3], padding: Option<FlexTensor>) -> Self {
+        Self {
+            tensors: tensors.map(with_dense_rows),
+            padding: padding.map(|padding| padding.to_contiguous()),
+        }
+    }
+
+    pub(super) fn slices(&self, rule: AttentionRule) -> attention::Inputs<'_> {
+        let [query, key, value] = &self.tensors;
+        let [batch, queries, hidden] = query.shape().dims();
+        let [_, keys, _] = key.shape().dims();
+        let padding = self.padding.as_ref().map(|padding| {
+            let start = padding.layout().start_offset();
+            &padding.bytes()[start..start + batch * keys]
+        });
+        let (query, key, value) = (tokens(query), tokens(key), tokens(value));
+        attention::Inputs { query, key, value, batch, queries, keys, hidden, rule, padding }
+    }
+}
+
+/// The inputs of a linear layer without gaps.
+pub(super) struct LinearTensors {
+    pub(super) x: FlexTensor,
+    weight: FlexTensor,
+    bias: Option<FlexTensor>,
+    pub(super) lora: Option<LoraInputs<FlexTensor>>,
+}
+
+impl LinearTensors {
+    /// None where the kernels do not fit: for types other than f32 and for a mask, which no kernel reads.
+    pub(super) fn new(inputs: &LinearInputs<FlexTensor>) -> Option<Self> {
+        let lora = inputs.lora.as_ref();
+        let optional = [inputs.bias.as_ref(), lora.map(|lora| &lora.a), lora.map(|lora| &lora.b)];
+        let fits = all_f32(&[&inputs.x, &inputs.weight]) && optional.into_iter().flatten().all(is_f32);
+        if !fits || lora.is_some_and(|lora| matches!(lora.dropout, Some(Dropout::Mask(_)))) {
+            return None;
+        }
+        let LinearInputs { x, weight, bias, lora } = inputs.clone();
+        let lora = lora.map(|lora| LoraInputs { a: contiguous(lora.a), b: contiguous(lora.b), ..lora });
+        Some(Self { x: contiguous(x), weight: contiguous(weight), bias: bias.map(contiguous), lora })
+    }
+
+    pub(super) fn slices(&self) -> linear::Inputs<'_> {
+        let [rows, input] = self.x.shape().dims();
+        let [output, _] = self.weight.shape().dims();
+        let lora = self.lora.as_ref().map(|lora| {
+            let [rank, _] = lora.a.shape().dims();
+            let dropout = match lora.dropout {
+                Some(Dropout::Seed { seed, probability }) => Some(SeededDropout::new(seed, probability)),
+                Some(Dropout::Mask(_)) | None => None,
+            };
+            linear::Lora { a: floats(&lora.a), b: floats(&lora.b), rank, scale: lora.scale as f32, dropout }
+        });
+        linear::Inputs {
+            x: floats(&self.x),
+            weight: floats(&self.weight),
+            bias: self.bias.as_ref().map(floats),
+            lora,
+            rows,
+            input,
+            output,
+        }
+    }
+}
+
+/// Where a gradient is written that may not be wanted.
+pub(super) struct Place(Option<(Vec<f32>, Shape)>);
+
+impl Place {
+    pub(super) fn new(like: Option<&FlexTensor>) -> Self {
+        Self(like.map(|like| (vec![0.0; like.shape().num_elements()], like.shape())))
+    }
+
+    pub(super) fn slice(&mut self) -> Option<&mut [f32]> {
+        self.0.as_mut().map(|(values, _)| values.as_mut_slice())
+    }
+
+    pub(super) fn tensor(self) -> Option<FlexTensor> {
+        self.0.map(|(values, shape)| tensor(values, shape))
+    }
+}
+
+/// A tensor `[batch, tokens, hidden]` of dense rows as the kernels take it.
+pub(super) fn tokens(tensor: &FlexTensor) -> attention::Tokens<'_> {
+    let layout = tensor.layout();
+    let strides = layout.strides();
+    attention::Tokens {
+        data: &tensor.storage::<f32>()[layout.start_offset()..],
+        batch_stride: strides[0] as usize,
+        token_stride: strides[1] as usize,
+    }
+}

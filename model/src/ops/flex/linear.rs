@@ -1,0 +1,178 @@
+//! The linear layer on slices: one matrix product for the weight, then the low-rank part block by block of rows,
+//! while a block is in the cache.
+//!
+//! Blocks are of fixed size and their sums are added in order: results do not depend on the number of threads.
+
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::super::dropout::SeededDropout;
+use super::gemm::{Matrix, Threads, gemm};
+
+/// Rows of a block.
+const BLOCK: usize = 128;
+
+/// A linear layer's inputs: x `[rows, input]`, weight `[output, input]`, bias `[output]`.
+#[derive(Clone, Copy)]
+pub(super) struct Inputs<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) weight: &'a [f32],
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) lora: Option<Lora<'a>>,
+    pub(super) rows: usize,
+    pub(super) input: usize,
+    pub(super) output: usize,
+}
+
+/// The low-rank part: a `[rank, input]`, b `[output, rank]`.
+#[derive(Clone, Copy)]
+pub(super) struct Lora<'a> {
+    pub(super) a: &'a [f32],
+    pub(super) b: &'a [f32],
+    pub(super) rank: usize,
+    pub(super) scale: f32,
+    pub(super) dropout: Option<SeededDropout>,
+}
+
+/// A matrix without gaps.
+fn dense(data: &[f32], rows: usize, columns: usize) -> Matrix<'_> {
+    Matrix::new(data, rows, columns, columns)
+}
+
+/// The output `[rows, output]`, into zeros.
+pub(super) fn forward(inputs: &Inputs<'_>, out: &mut [f32]) {
+    let Inputs { x, weight, rows, input, output, .. } = *inputs;
+    if let Some(bias) = inputs.bias {
+        out.par_chunks_mut(BLOCK * output)
+            .for_each(|block| block.chunks_exact_mut(output).for_each(|row| row.copy_from_slice(bias)));
+    }
+    let factors = [dense(x, rows, input), dense(weight, output, input).t()];
+    gemm(out, output, inputs.bias.is_some(), 1.0, factors, Threads::All);
+    let Some(lora) = inputs.lora else { return };
+    out.par_chunks_mut(BLOCK * output).enumerate().for_each(|(index, out)| {
+        let block = Block::new(inputs, &lora, index);
+        let reduced = dense(&block.reduced, block.rows, lora.rank);
+        let b = dense(lora.b, output, lora.rank);
+        gemm(out, output, true, lora.scale, [reduced, b.t()], Threads::One);
+    });
+}
+
+/// What forward and backward pass both need of a block of rows.
+struct Block<'a> {
+    first_row: usize,
+    rows: usize,
+    /// x after dropout, `[rows, input]`; with none, x itself.
+    dropped: std::borrow::Cow<'a, [f32]>,
+    /// h, `[rows, rank]`.
+    reduced: Vec<f32>,
+}
+
+impl<'a> Block<'a> {
+    fn new(inputs: &Inputs<'a>, lora: &Lora<'_>, index: usize) -> Self {
+        let first_row = index * BLOCK;
+        let rows = BLOCK.min(inputs.rows - first_row);
+        let x = &inputs.x[first_row * inputs.input..][..rows * inputs.input];
+        let mut dropped = std::borrow::Cow::Borrowed(x);
+        if let Some(dropout) = lora.dropout {
+            drop_elements(dropped.to_mut(), first_row, inputs.input, dropout);
+        }
+        let mut reduced = vec![0.0; rows * lora.rank];
+        let factors = [dense(&dropped, rows, inputs.input), dense(lora.a, lora.rank, inputs.input).t()];
+        gemm(&mut reduced, lora.rank, false, 1.0, factors, Threads::One);
+        Self { first_row, rows, dropped, reduced }
+    }
+}
+
+/// Multiplies each element by its factor.
+fn drop_elements(x: &mut [f32], first_row: usize, columns: usize, dropout: SeededDropout) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (index, row) in x.chunks_exact_mut(columns).enumerate() {
+                let key = dropout.row_key(first_row + index);
+                row.iter_mut().zip(0u32..).for_each(|(x, column)| *x *= dropout.factor(key, column));
+            }
+        },
+    );
+}
+
+/// The gradients of x, A and B are added to the slices that are given, each of its tensor's shape.
+pub(super) struct Outs<'a> {
+    pub(super) x: Option<&'a mut [f32]>,
+    pub(super) a: Option<&'a mut [f32]>,
+    pub(super) b: Option<&'a mut [f32]>,
+}
+
+/// From the gradient `[rows, output]` of the output.
+pub(super) fn backward(inputs: &Inputs<'_>, gradient: &[f32], outs: Outs<'_>) {
+    let Inputs { weight, rows, input, output, .. } = *inputs;
+    let Outs { x: mut of_x, a: mut of_a, b: mut of_b } = outs;
+    if let Some(of_x) = &mut of_x {
+        let factors = [dense(gradient, rows, output), dense(weight, output, input)];
+        gemm(of_x, input, false, 1.0, factors, Threads::All);
+    }
+    let Some(lora) = inputs.lora else { return };
+    let blocks = rows.div_ceil(BLOCK);
+    let of_x: Vec<Option<&mut [f32]>> = match of_x {
+        Some(of_x) => of_x.chunks_mut(BLOCK * input).map(Some).collect(),
+        None => (0..blocks).map(|_| None).collect(),
+    };
+    let wanted = [of_a.is_some(), of_b.is_some()];
+    let parts: Vec<[Vec<f32>; 2]> = of_x
+        .into_par_iter()
+        .enumerate()
+        .map(|(index, of_x)| block_gradients(inputs, &lora, index, gradient, of_x, wanted))
+        .collect();
+    for [part_a, part_b] in &parts {
+        add(of_a.as_deref_mut(), part_a);
+        add(of_b.as_deref_mut(), part_b);
+    }
+}
+
+/// Adds a block's low-rank part to the gradient of x; returns its share in those of A and B where `wanted`.
+fn block_gradients(
+    inputs: &Inputs<'_>,
+    lora: &Lora<'_>,
+    index: usize,
+    gradient: &[f32],
+    of_x: Option<&mut [f32]>,
+    [want_a, want_b]: [bool; 2],
+) -> [Vec<f32>; 2] {
+    let Inputs { input, output, .. } = *inputs;
+    let Lora { rank, scale, .. } = *lora;
+    let block = Block::new(inputs, lora, index);
+    let gradient = dense(&gradient[block.first_row * output..], block.rows, output);
+    let mut reduced_gradient = vec![0.0; block.rows * rank];
+    let factors = [gradient, dense(lora.b, output, rank)];
+    gemm(&mut reduced_gradient, rank, false, scale, factors, Threads::One);
+    let reduced_gradient = dense(&reduced_gradient, block.rows, rank);
+    if let Some(of_x) = of_x {
+        let factors = [reduced_gradient, dense(lora.a, rank, input)];
+        match lora.dropout {
+            None => gemm(of_x, input, true, 1.0, factors, Threads::One),
+            Some(dropout) => {
+                let mut part = vec![0.0; of_x.len()];
+                gemm(&mut part, input, false, 1.0, factors, Threads::One);
+                drop_elements(&mut part, block.first_row, input, dropout);
+                of_x.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            }
+        }
+    }
+    let mut of_a = vec![0.0; if want_a { rank * input } else { 0 }];
+    if want_a {
+        let factors = [reduced_gradient.t(), dense(&block.dropped, block.rows, input)];
+        gemm(&mut of_a, input, false, 1.0, factors, Threads::One);
+    }
+    let mut of_b = vec![0.0; if want_b { output * rank } else { 0 }];
+    if want_b {
+        let factors = [gradient.t(), dense(&block.reduced, block.rows, rank)];
+        gemm(&mut of_b, rank, false, scale, factors, Threads::One);
+    }
+    [of_a, of_b]
+}
+
+fn add(sum: Option<&mut [f32]>, part: &[f32]) {
+    if let Some(sum) = sum {
+        sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    }
+}

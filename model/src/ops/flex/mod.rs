@@ -1,0 +1,216 @@
+//! Kernels for the CPU backend Flex: it runs elementwise operations on one thread and one at a time, so that each
+//! pass over a large tensor costs a trip to memory. A kernel here makes one pass, on all threads.
+//!
+//! This file turns tensors into slices and back; the kernels know slices alone. They are for f32: any other float
+//! type takes the plain default. No result depends on the number of threads.
+
+mod attention;
+mod cross_entropy;
+mod exp;
+mod gelu;
+mod gemm;
+mod layer_norm;
+mod lend;
+mod linear;
+mod reduce;
+mod tasks;
+mod tensors;
+#[cfg(test)]
+mod tests;
+
+use burn::tensor::ops::{BoolTensor, FloatTensorOps, IntTensor};
+use burn::tensor::{Distribution, FloatDType, Int, Shape, Tensor, TensorMetadata, TensorPrimitive};
+use burn_flex::{Flex, FlexTensor};
+
+use self::lend::{AttentionTensors, LinearTensors, Place, tokens};
+use self::tensors::{all_f32, contiguous, floats, indices, owned, tensor, with_dense_rows};
+use super::{AttentionRule, Dropout, LinearGradients, LinearInputs, NeoBackend};
+
+impl NeoBackend for Flex {
+    fn causal_attention(
+        query: FlexTensor,
+        key: FlexTensor,
+        value: FlexTensor,
+        rule: AttentionRule,
+        padding: Option<BoolTensor<Self>>,
+    ) -> FlexTensor {
+        if !all_f32(&[&query, &key, &value]) {
+            return super::attention::plain::<Self>(query, key, value, rule, padding);
+        }
+        let shape = query.shape();
+        let inputs = AttentionTensors::new([query, key, value], padding);
+        let mut out = vec![0.0; shape.num_elements()];
+        attention::forward(&inputs.slices(rule), &mut out);
+        tensor(out, shape)
+    }
+
+    fn causal_attention_backward(
+        query: FlexTensor,
+        key: FlexTensor,
+        value: FlexTensor,
+        rule: AttentionRule,
+        padding: Option<BoolTensor<Self>>,
+        gradient: FlexTensor,
+    ) -> [FlexTensor; 3] {
+        if !all_f32(&[&query, &key, &value, &gradient]) {
+            return super::attention::plain_backward::<Self>(query, key, value, rule, padding, gradient);
+        }
+        let shapes = [&query, &key, &value].map(TensorMetadata::shape);
+        let gradient = with_dense_rows(gradient);
+        let inputs = AttentionTensors::new([query, key, value], padding);
+        let mut outs = shapes.clone().map(|shape| vec![0.0; shape.num_elements()]);
+        let [of_query, of_key, of_value] = &mut outs;
+        attention::backward(&inputs.slices(rule), tokens(&gradient), [of_query, of_key, of_value]);
+        let [of_query, of_key, of_value] = outs;
+        let [query, key, value] = shapes;
+        [tensor(of_query, query), tensor(of_key, key), tensor(of_value, value)]
+    }
+
+    fn lora_linear(inputs: LinearInputs<FlexTensor>) -> FlexTensor {
+        let Some(inputs) = LinearTensors::new(&inputs) else { return super::linear::plain::<Self>(inputs) };
+        let slices = inputs.slices();
+        let mut out = vec![0.0; slices.rows * slices.output];
+        linear::forward(&slices, &mut out);
+        tensor(out, Shape::new([slices.rows, slices.output]))
+    }
+
+    fn lora_linear_backward(
+        inputs: LinearInputs<FlexTensor>,
+        wanted: LinearGradients<bool>,
+        gradient: FlexTensor,
+    ) -> LinearGradients<Option<FlexTensor>> {
+        let Some(tensors) = LinearTensors::new(&inputs).filter(|_| all_f32(&[&gradient])) else {
+            return super::linear::plain_backward::<Self>(inputs, wanted, gradient);
+        };
+        // Seldom wanted: the base is frozen when an adapter is trained.
+        let of_base = LinearGradients { weight: wanted.weight, bias: wanted.bias, ..Default::default() };
+        let base = LinearInputs { lora: None, ..inputs };
+        let of_base = super::linear::plain_backward::<Self>(base, of_base, gradient.clone());
+
+        let gradient = contiguous(gradient);
+        let lora = tensors.lora.as_ref();
+        let mut x = Place::new(wanted.x.then_some(&tensors.x));
+        let mut a = Place::new(lora.filter(|_| wanted.a).map(|lora| &lora.a));
+        let mut b = Place::new(lora.filter(|_| wanted.b).map(|lora| &lora.b));
+        let outs = linear::Outs { x: x.slice(), a: a.slice(), b: b.slice() };
+        linear::backward(&tensors.slices(), floats(&gradient), outs);
+        LinearGradients { x: x.tensor(), a: a.tensor(), b: b.tensor(), ..of_base }
+    }
+
+    fn draw_dropout(x: &FlexTensor, probability: f64) -> Dropout<FlexTensor> {
+        if !all_f32(&[x]) {
+            return super::dropout::draw_mask::<Self>(x, probability);
+        }
+        // Two draws of 24 bits, which a float holds exactly.
+        let bits = Distribution::Uniform(0.0, f64::from(1 << 24));
+        let draws = Self::float_random(Shape::new([2]), bits, &Default::default(), FloatDType::F32);
+        let seed = floats(&draws).iter().fold(0, |seed, draw| (seed << 24) | *draw as u64);
+        Dropout::Seed { seed, probability }
+    }
+
+    fn gelu_new(x: FlexTensor) -> FlexTensor {
+        if !all_f32(&[&x]) {
+            return super::gelu::forward::<Self>(x);
+        }
+        let x = x.to_contiguous();
+        tensor(gelu::forward(x.storage()), x.layout().shape().clone())
+    }
+
+    fn gelu_new_backward(x: FlexTensor, dy: FlexTensor) -> FlexTensor {
+        if !all_f32(&[&x, &dy]) {
+            return super::gelu::backward::<Self>(x, dy);
+        }
+        let (x, mut dy) = (x.to_contiguous(), owned(dy));
+        gelu::backward(x.storage(), dy.storage_mut());
+        dy
+    }
+
+    fn layer_norm_rows(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, epsilon: f64) -> FlexTensor {
+        if !all_f32(&[&x, &weight, &bias]) {
+            return super::layer_norm::forward::<Self>(x, weight, bias, epsilon);
+        }
+        let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.to_contiguous());
+        let y = layer_norm::forward(x.storage(), weight.storage(), bias.storage(), epsilon as f32);
+        tensor(y, x.layout().shape().clone())
+    }
+
+    fn layer_norm_rows_backward(
+        x: FlexTensor,
+        weight: FlexTensor,
+        dy: FlexTensor,
+        epsilon: f64,
+        of_parameters: bool,
+    ) -> (FlexTensor, Option<[FlexTensor; 2]>) {
+        if !all_f32(&[&x, &weight, &dy]) {
+            return super::layer_norm::backward::<Self>(x, weight, dy, epsilon, of_parameters);
+        }
+        let (x, weight, mut dy) = (x.to_contiguous(), weight.to_contiguous(), owned(dy));
+        let (slices, epsilon) = ((x.storage(), weight.storage(), dy.storage_mut()), epsilon as f32);
+        let of_parameters = if of_parameters {
+            let shape = weight.layout().shape();
+            Some(layer_norm::backward(slices, epsilon).map(|sum| tensor(sum, shape.clone())))
+        } else {
+            layer_norm::backward_of_input(slices, epsilon);
+            None
+        };
+        (dy, of_parameters)
+    }
+
+    fn token_nll(hidden: FlexTensor, weight: FlexTensor, targets: IntTensor<Self>) -> FlexTensor {
+        if !all_f32(&[&hidden, &weight]) {
+            return super::cross_entropy::rows::<Self>(hidden, weight, targets);
+        }
+        let nll: Vec<f32> = row_losses(hidden, weight, targets).into_iter().map(|nll| nll as f32).collect();
+        let shape = Shape::new([nll.len()]);
+        tensor(nll, shape)
+    }
+
+    fn cross_entropy_sum(hidden: FlexTensor, weight: FlexTensor, targets: IntTensor<Self>) -> FlexTensor {
+        if !all_f32(&[&hidden, &weight]) {
+            return Self::float_sum(super::cross_entropy::rows::<Self>(hidden, weight, targets));
+        }
+        total(row_losses(hidden, weight, targets))
+    }
+
+    fn cross_entropy_gradients(
+        hidden: FlexTensor,
+        weight: FlexTensor,
+        targets: IntTensor<Self>,
+        of_weight: bool,
+    ) -> (FlexTensor, FlexTensor, Option<FlexTensor>) {
+        if !all_f32(&[&hidden, &weight]) {
+            return super::cross_entropy::gradients::<Self>(hidden, weight, targets, of_weight);
+        }
+        let of_chunk = |logits: Tensor<Self, 2>, targets| {
+            let mut logits = owned(logits.into_primitive().tensor());
+            let nll = cross_entropy::gradients(logits.storage_mut(), &indices(targets));
+            let [sum, logits] = [total(nll), logits].map(TensorPrimitive::Float);
+            (Tensor::from_primitive(sum), Tensor::from_primitive(logits))
+        };
+        super::cross_entropy::gradients_by_chunk::<Self>(
+            Tensor::from_primitive(TensorPrimitive::Float(hidden)),
+            Tensor::from_primitive(TensorPrimitive::Float(weight)),
+            Tensor::from_primitive(targets),
+            of_weight,
+            of_chunk,
+        )
+    }
+}
+
+/// The loss of each row, a chunk of rows at a time.
+fn row_losses(hidden: FlexTensor, weight: FlexTensor, targets: IntTensor<Flex>) -> Vec<f64> {
+    let hidden = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(hidden));
+    let head = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(weight)).transpose();
+    let targets = Tensor::<Flex, 1, Int>::from_primitive(targets);
+    let mut losses = Vec::new();
+    for (hidden, targets) in super::cross_entropy::chunks(&hidden, &targets) {
+        let logits = hidden.matmul(head.clone()).into_primitive().tensor().to_contiguous();
+        losses.extend(cross_entropy::losses(logits.storage(), &indices(targets)));
+    }
+    losses
+}
+
+/// The sum, `[1]`.
+fn total(losses: Vec<f64>) -> FlexTensor {
+    tensor(vec![losses.into_iter().sum::<f64>() as f32], Shape::new([1]))
+}

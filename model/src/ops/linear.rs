@@ -1,0 +1,233 @@
+//! A linear layer with optional bias and optional low-rank update as one operation (Hu et al. 2021, equation 3,
+//! as PEFT computes it).
+//!
+//! Forward, with x `[rows, in]`, W `[out, in]`, b `[out]`, A `[r, in]`, B `[out, r]` and the dropout's factors m
+//! `[rows, in]`: `h = (m * x) A^T`, `y = x W^T + b + scale * h B^T`. Backward, from dy `[rows, out]`:
+//! `g = dy B`, `dx = dy W + scale * m * (g A)`, `dW = dy^T x`, `db = colsum(dy)`, `dA = scale * g^T (m * x)`,
+//! `dB = scale * dy^T h`. Only the inputs are saved; h and m are worked out again.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Tensor, TensorPrimitive};
+use burn_autodiff::Autodiff;
+use burn_autodiff::checkpoint::base::Checkpointer;
+use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn_autodiff::grads::Gradients;
+use burn_autodiff::ops::{Backward, Ops, OpsKind};
+
+use super::{Dropout, NeoBackend, dropout};
+
+/// What a linear layer computes with.
+#[derive(Clone, Debug)]
+pub struct LinearInputs<F> {
+    /// x, `[rows, in]`.
+    pub x: F,
+    /// W, `[out, in]`.
+    pub weight: F,
+    /// b, `[out]`.
+    pub bias: Option<F>,
+    /// The low-rank update.
+    pub lora: Option<LoraInputs<F>>,
+}
+
+/// The low-rank part of a linear layer.
+#[derive(Clone, Debug)]
+pub struct LoraInputs<F> {
+    /// A, `[r, in]`.
+    pub a: F,
+    /// B, `[out, r]`.
+    pub b: F,
+    /// The factor of the update.
+    pub scale: f64,
+    /// Which of its inputs are zeroed.
+    pub dropout: Option<Dropout<F>>,
+}
+
+/// One thing for each tensor of a linear layer that may have a gradient.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinearGradients<G> {
+    /// Of x.
+    pub x: G,
+    /// Of W.
+    pub weight: G,
+    /// Of the bias.
+    pub bias: G,
+    /// Of A.
+    pub a: G,
+    /// Of B.
+    pub b: G,
+}
+
+/// A low-rank update as tensors.
+#[derive(Clone, Debug)]
+pub struct LoraUpdate<B: Backend> {
+    /// A, `[r, in]`.
+    pub a: Tensor<B, 2>,
+    /// B, `[out, r]`.
+    pub b: Tensor<B, 2>,
+    /// The factor of the update.
+    pub scale: f64,
+    /// Share of its inputs that are zeroed while gradients are recorded, at least 0 and below 1.
+    pub dropout: f64,
+}
+
+/// `x W^T + b`: x `[rows, in]`, W `[out, in]`, b `[out]` to `[rows, out]`.
+pub fn linear<B: NeoBackend>(
+    x: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    bias: Option<Tensor<B, 1>>,
+) -> Tensor<B, 2> {
+    let (x, weight, bias) = (unwrap(x), unwrap(weight), bias.map(unwrap));
+    wrap(B::lora_linear(LinearInputs { x, weight, bias, lora: None }))
+}
+
+/// `x W^T + b + scale * (dropout(x) A^T) B^T`, shapes as [`linear`] and [`LoraUpdate`] say.
+///
+/// Dropout follows the backend's generator, and so its seed; it does nothing on a backend that records no
+/// gradients.
+pub fn lora_linear<B: NeoBackend>(
+    x: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    bias: Option<Tensor<B, 1>>,
+    update: LoraUpdate<B>,
+) -> Tensor<B, 2> {
+    let drops = update.dropout > 0.0 && B::ad_enabled(&x.device());
+    let (x, weight, bias) = (unwrap(x), unwrap(weight), bias.map(unwrap));
+    let dropout = drops.then(|| B::draw_dropout(&x, update.dropout));
+    let lora = LoraInputs { a: unwrap(update.a), b: unwrap(update.b), scale: update.scale, dropout };
+    wrap(B::lora_linear(LinearInputs { x, weight, bias, lora: Some(lora) }))
+}
+
+fn wrap<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Tensor<B, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(tensor))
+}
+
+fn unwrap<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
+    tensor.into_primitive().tensor()
+}
+
+/// The default of [`NeoBackend::lora_linear`].
+pub(super) fn plain<B: Backend>(inputs: LinearInputs<FloatTensor<B>>) -> FloatTensor<B> {
+    let x = wrap::<B, 2>(inputs.x);
+    let mut y = x.clone().matmul(wrap::<B, 2>(inputs.weight).transpose());
+    if let Some(bias) = inputs.bias {
+        y = y + wrap::<B, 1>(bias).unsqueeze();
+    }
+    if let Some(lora) = inputs.lora {
+        let dropped = match lora.dropout {
+            Some(dropout) => x.clone() * dropout::factors(dropout, &x),
+            None => x,
+        };
+        let reduced = dropped.matmul(wrap::<B, 2>(lora.a).transpose());
+        y = y + reduced.matmul(wrap::<B, 2>(lora.b).transpose()) * lora.scale;
+    }
+    unwrap(y)
+}
+
+/// The default of [`NeoBackend::lora_linear_backward`].
+pub(super) fn plain_backward<B: Backend>(
+    inputs: LinearInputs<FloatTensor<B>>,
+    wanted: LinearGradients<bool>,
+    gradient: FloatTensor<B>,
+) -> LinearGradients<Option<FloatTensor<B>>> {
+    let x = wrap::<B, 2>(inputs.x);
+    let gradient = wrap::<B, 2>(gradient);
+    let mut of_x = wanted.x.then(|| gradient.clone().matmul(wrap(inputs.weight)));
+    let of_weight = wanted.weight.then(|| gradient.clone().transpose().matmul(x.clone()));
+    let of_bias = wanted.bias.then(|| gradient.clone().sum_dim(0).squeeze_dim::<1>(0));
+    let (mut of_a, mut of_b) = (None, None);
+    if let Some(lora) = inputs.lora {
+        let (a, b) = (wrap::<B, 2>(lora.a), wrap::<B, 2>(lora.b));
+        let factors = lora.dropout.map(|dropout| dropout::factors(dropout, &x));
+        let drop = |x: Tensor<B, 2>| match &factors {
+            Some(factors) => x * factors.clone(),
+            None => x,
+        };
+        let reduced_gradient = gradient.clone().matmul(b) * lora.scale;
+        of_x = of_x.map(|of_x| of_x + drop(reduced_gradient.clone().matmul(a.clone())));
+        let dropped = drop(x);
+        of_b = wanted.b.then(|| {
+            let reduced = dropped.clone().matmul(a.transpose());
+            gradient.transpose().matmul(reduced) * lora.scale
+        });
+        of_a = wanted.a.then(|| reduced_gradient.transpose().matmul(dropped));
+    }
+    LinearGradients {
+        x: of_x.map(unwrap),
+        weight: of_weight.map(unwrap),
+        bias: of_bias.map(unwrap),
+        a: of_a.map(unwrap),
+        b: of_b.map(unwrap),
+    }
+}
+
+/// The operation under autodiff.
+pub(super) fn tracked<B: NeoBackend, C: CheckpointStrategy>(
+    inputs: LinearInputs<FloatTensor<Autodiff<B, C>>>,
+) -> FloatTensor<Autodiff<B, C>> {
+    let (x, weight) = (inputs.x.clone(), inputs.weight.clone());
+    match (inputs.bias.clone(), inputs.lora.clone()) {
+        (None, None) => tracked_by::<B, C, 2>([x, weight], inputs),
+        (Some(bias), None) => tracked_by::<B, C, 3>([x, weight, bias], inputs),
+        (None, Some(lora)) => tracked_by::<B, C, 4>([x, weight, lora.a, lora.b], inputs),
+        (Some(bias), Some(lora)) => tracked_by::<B, C, 5>([x, weight, bias, lora.a, lora.b], inputs),
+    }
+}
+
+/// With the tensors that may have gradients: x, W and, where there are such, b, A and B.
+fn tracked_by<B: NeoBackend, C: CheckpointStrategy, const N: usize>(
+    parents: [FloatTensor<Autodiff<B, C>>; N],
+    inputs: LinearInputs<FloatTensor<Autodiff<B, C>>>,
+) -> FloatTensor<Autodiff<B, C>> {
+    let inputs = LinearInputs {
+        x: inputs.x.primitive,
+        weight: inputs.weight.primitive,
+        bias: inputs.bias.map(|bias| bias.primitive),
+        lora: inputs.lora.map(|lora| LoraInputs {
+            a: lora.a.primitive,
+            b: lora.b.primitive,
+            scale: lora.scale,
+            dropout: lora.dropout.map(|dropout| dropout.map(|mask| mask.primitive)),
+        }),
+    };
+    let nodes = parents.map(|parent| parent.node);
+    match Linear.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::UnTracked(prep) => prep.finish(B::lora_linear(inputs)),
+        OpsKind::Tracked(prep) => prep.finish(inputs.clone(), B::lora_linear(inputs)),
+    }
+}
+
+/// The backward pass.
+#[derive(Debug)]
+struct Linear;
+
+impl<B: NeoBackend, const N: usize> Backward<B, N> for Linear {
+    type State = LinearInputs<FloatTensor<B>>;
+
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let inputs = ops.state;
+        let mut parents = ops.parents.into_iter();
+        let mut next = |is_input| if is_input { parents.next().flatten() } else { None };
+        let (has_bias, has_lora) = (inputs.bias.is_some(), inputs.lora.is_some());
+        // In the order of the parents.
+        let [x, weight, bias, a, b] = [true, true, has_bias, has_lora, has_lora].map(&mut next);
+        let wanted = LinearGradients {
+            x: x.is_some(),
+            weight: weight.is_some(),
+            bias: bias.is_some(),
+            a: a.is_some(),
+            b: b.is_some(),
+        };
+        let found = B::lora_linear_backward(inputs, wanted, gradient);
+        let gradients = [found.x, found.weight, found.bias, found.a, found.b];
+        for (node, gradient) in [x, weight, bias, a, b].into_iter().zip(gradients) {
+            if let (Some(node), Some(gradient)) = (node, gradient) {
+                grads.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

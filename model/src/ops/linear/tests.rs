@@ -1,0 +1,195 @@
+#![allow(clippy::unwrap_used)]
+use burn::tensor::TensorData;
+use burn_flex::Flex;
+use burn_ndarray::NdArray;
+
+use super::super::testing::{assert_near, assert_slope, numbers};
+use super::*;
+
+/// Rows, input, output and rank; the rows are several blocks of Flex's kernel.
+const SIZES: [usize; 4] = [300, 7, 5, 3];
+const SCALE: f64 = 1.7;
+const PROBABILITY: f64 = 0.3;
+const SEED: u64 = 11;
+const NAMES: [&str; 5] = ["x", "weight", "bias", "a", "b"];
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    bias: bool,
+    lora: bool,
+    drops: Drops,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Drops {
+    Nothing,
+    BySeed,
+    ByMask,
+}
+
+impl Case {
+    fn all() -> Vec<Self> {
+        let mut cases = Vec::new();
+        for bias in [false, true] {
+            cases.push(Self { bias, lora: false, drops: Drops::Nothing });
+            for drops in [Drops::Nothing, Drops::BySeed, Drops::ByMask] {
+                cases.push(Self { bias, lora: true, drops });
+            }
+        }
+        cases
+    }
+
+    /// Which of x, weight, bias, A and B there are.
+    fn has(self) -> [bool; 5] {
+        [true, true, self.bias, self.lora, self.lora]
+    }
+}
+
+fn shapes() -> [[usize; 2]; 5] {
+    let [rows, input, output, rank] = SIZES;
+    [[rows, input], [output, input], [1, output], [rank, input], [output, rank]]
+}
+
+/// x, weight, bias, A, B and the factors of the output in the loss.
+fn inputs() -> Vec<Vec<f32>> {
+    let shapes = shapes().into_iter().chain([[SIZES[0], SIZES[2]]]);
+    shapes.enumerate().map(|(seed, [rows, columns])| numbers(seed as u64 + 9, rows * columns)).collect()
+}
+
+/// The dropout's factors.
+fn mask() -> Vec<f32> {
+    let rule = dropout::SeededDropout::new(SEED, PROBABILITY);
+    let row = |row| (0..SIZES[1] as u32).map(move |column| rule.factor(rule.row_key(row), column));
+    (0..SIZES[0]).flat_map(row).collect()
+}
+
+/// The output by the formula, in f64.
+fn output(case: Case, inputs: &[Vec<f64>]) -> Vec<f64> {
+    let [rows, input, output, rank] = SIZES;
+    let mask = if case.drops == Drops::Nothing { vec![1.0; rows * input] } else { mask() };
+    let mut out = Vec::new();
+    for row in 0..rows {
+        let x = |i: usize| inputs[0][row * input + i];
+        let dropped = |i: usize| x(i) * f64::from(mask[row * input + i]);
+        for o in 0..output {
+            let mut y: f64 = (0..input).map(|i| x(i) * inputs[1][o * input + i]).sum();
+            if case.bias {
+                y += inputs[2][o];
+            }
+            if case.lora {
+                for r in 0..rank {
+                    let reduced: f64 = (0..input).map(|i| dropped(i) * inputs[3][r * input + i]).sum();
+                    y += SCALE * reduced * inputs[4][o * rank + r];
+                }
+            }
+            out.push(y);
+        }
+    }
+    out
+}
+
+fn loss(case: Case, inputs: &[Vec<f64>]) -> f64 {
+    output(case, inputs).iter().zip(&inputs[5]).map(|(out, factor)| out * factor).sum()
+}
+
+type Operation<B> = fn(LinearInputs<FloatTensor<B>>) -> FloatTensor<B>;
+
+/// The output and the gradients of x, weight, bias, A and B that are `tracked`, by a function on primitives.
+fn run<B: Backend>(
+    case: Case,
+    tracked: [bool; 5],
+    operation: Operation<Autodiff<B>>,
+) -> (Vec<f32>, [Option<Vec<f32>>; 5]) {
+    let device = Default::default();
+    let values = inputs();
+    let tensor = |values: &[f32], shape: [usize; 2]| {
+        Tensor::<Autodiff<B>, 2>::from_data(TensorData::new(values.to_vec(), shape), &device)
+    };
+    let tensors = [0, 1, 2, 3, 4].map(|i| {
+        let tensor = tensor(&values[i], shapes()[i]);
+        if tracked[i] { tensor.require_grad() } else { tensor }
+    });
+    let [x, weight, bias, a, b] = tensors.clone();
+    let dropout = match case.drops {
+        Drops::Nothing => None,
+        Drops::BySeed => Some(Dropout::Seed { seed: SEED, probability: PROBABILITY }),
+        Drops::ByMask => Some(Dropout::Mask(unwrap(tensor(&mask(), shapes()[0])))),
+    };
+    let (a, b) = (unwrap(a), unwrap(b));
+    let out: Tensor<Autodiff<B>, 2> = wrap(operation(LinearInputs {
+        x: unwrap(x),
+        weight: unwrap(weight),
+        bias: case.bias.then(|| unwrap(bias.squeeze_dim::<1>(0))),
+        lora: case.lora.then_some(LoraInputs { a, b, scale: SCALE, dropout }),
+    }));
+    let gradients = (out.clone() * tensor(&values[5], [SIZES[0], SIZES[2]])).sum().backward();
+    let gradients = tensors
+        .map(|tensor| tensor.grad(&gradients).map(|gradient| gradient.into_data().to_vec::<f32>().unwrap()));
+    (out.into_data().to_vec().unwrap(), gradients)
+}
+
+/// Flex's kernels and the plain defaults equal the formula in f64, its slopes, and plain autodiff.
+#[test]
+fn output_and_gradients_equal_the_formula_and_plain_autodiff() {
+    let values = inputs();
+    let wide: Vec<Vec<f64>> =
+        values.iter().map(|input| input.iter().map(|x| f64::from(*x)).collect()).collect();
+    for case in Case::all() {
+        let tracked = case.has();
+        let expected: Vec<f32> = output(case, &wide).iter().map(|x| *x as f32).collect();
+        let (_, plain) = run::<NdArray>(case, tracked, plain::<Autodiff<NdArray>>);
+        let flex = run::<Flex>(case, tracked, <Autodiff<Flex> as NeoBackend>::lora_linear);
+        let ndarray = run::<NdArray>(case, tracked, <Autodiff<NdArray> as NeoBackend>::lora_linear);
+        for (backend, (out, gradients)) in [("flex", flex), ("ndarray", ndarray)] {
+            assert_near(&out, &expected, 1e-5, &format!("{case:?} {backend}"));
+            for (part, gradient) in gradients.iter().enumerate().filter(|(part, _)| tracked[*part]) {
+                let what = format!("{case:?} {backend}: {}", NAMES[part]);
+                let gradient = gradient.as_ref().unwrap();
+                assert_near(gradient, plain[part].as_ref().unwrap(), 2e-5, &what);
+                assert_slope(|inputs| loss(case, inputs), &values, part, gradient, 6, &what);
+            }
+        }
+    }
+}
+
+/// A frozen tensor gets no gradient, and the others the same as without it.
+#[test]
+fn frozen_tensors_get_no_gradient() {
+    let case = Case { bias: true, lora: true, drops: Drops::BySeed };
+    let (_, all) = run::<Flex>(case, [true; 5], <Autodiff<Flex> as NeoBackend>::lora_linear);
+    for tracked in [
+        [false, false, false, true, true],
+        [true, false, false, false, true],
+        [true, false, false, true, false],
+    ] {
+        let flex = run::<Flex>(case, tracked, <Autodiff<Flex> as NeoBackend>::lora_linear).1;
+        let ndarray = run::<NdArray>(case, tracked, <Autodiff<NdArray> as NeoBackend>::lora_linear).1;
+        for part in 0..5 {
+            assert_eq!(flex[part], all[part].clone().filter(|_| tracked[part]), "{}", NAMES[part]);
+            assert_eq!(ndarray[part].is_some(), tracked[part], "{}", NAMES[part]);
+        }
+    }
+}
+
+/// x of ones through an identity update shows the dropout's factors.
+fn factors_of<B: NeoBackend>() -> Vec<f32> {
+    let device = Default::default();
+    let x = Tensor::<B, 2>::ones([400, 16], &device);
+    let update =
+        LoraUpdate { a: Tensor::eye(16, &device), b: Tensor::eye(16, &device), scale: 1.0, dropout: 0.25 };
+    lora_linear(x, Tensor::zeros([16, 16], &device), None, update).into_data().to_vec().unwrap()
+}
+
+/// A quarter of the elements are dropped, within four standard deviations; only while gradients are recorded;
+/// and each call drops others.
+#[test]
+fn dropout_is_inverted_and_only_for_training() {
+    for factors in [factors_of::<Autodiff<Flex>>, factors_of::<Autodiff<NdArray>>] {
+        let found = factors();
+        let dropped = found.iter().filter(|factor| **factor == 0.0).count() as f64;
+        assert!((dropped - 1600.0).abs() < 4.0 * (6400.0f64 * 0.25 * 0.75).sqrt(), "{dropped}");
+        assert!(found.iter().all(|factor| *factor == 0.0 || (factor - 4.0 / 3.0).abs() < 1e-6));
+        assert_ne!(found, factors());
+    }
+    assert!(factors_of::<Flex>().iter().chain(&factors_of::<NdArray>()).all(|factor| *factor == 1.0));
+}
