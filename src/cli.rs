@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use self::flags::at_least_one;
 pub(crate) use self::flags::*;
 use crate::backend::Precision;
+use crate::presets::Preset;
 
 /// Fine-tune GPT-Neo with LoRA on question-and-answer records, measure it, merge it and ask it
 #[derive(Debug, Parser)]
@@ -118,6 +119,12 @@ pub(crate) struct TrainArgs {
 /// What `run` takes.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
+    /// Complete settings under a name; flags win over them
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "config")]
+    pub(crate) preset: Option<Preset>,
+    /// Print a preset's settings file and do nothing else
+    #[arg(long, value_enum, value_name = "NAME", exclusive = true)]
+    pub(crate) print_preset: Option<Preset>,
     #[command(flatten)]
     pub(crate) train: TrainArgs,
     #[command(flatten)]

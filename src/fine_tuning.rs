@@ -7,7 +7,7 @@ use anyhow::Result;
 use burn::train::Interrupter;
 use gptneo_datasets::{Example, Tokenizer};
 use gptneo_model::adapter::{attach, count_parameters, load_adapter, save_adapter, set_dropout};
-use gptneo_model::checkpoint::{Dtype, load_model, save_model};
+use gptneo_model::checkpoint::{load_model, save_model};
 use gptneo_model::{GptNeo, LoraConfig, NeoBackend};
 use gptneo_training::checkpoint::{self, RunState};
 use gptneo_training::metrics::{MetricsRow, read_metrics};
@@ -18,13 +18,14 @@ use gptneo_training::train::{self, TrainingRun};
 use crate::backend::Training;
 use crate::cli::TrainArgs;
 use crate::data::Data;
+use crate::embedded;
 use crate::failure::{Interrupted, Misuse};
 use crate::interrupt;
 use crate::live::Live;
 use crate::loading::{read_config, read_tokenizer};
 use crate::manifest::{BURN_VERSION, Counts, Inputs, Manifest};
 use crate::run_folder::RunFolder;
-use crate::settings::{DataSettings, Flags, Settings, Tuning};
+use crate::settings::{DataSettings, Flags, Origin, Settings, Tuning};
 
 /// A run whose inputs are read: the model's folder looked at, the data encoded and split, everything hashed.
 pub(crate) struct FineTuning {
@@ -40,12 +41,26 @@ pub(crate) struct FineTuning {
     command: &'static str,
 }
 
+/// What the user asks for.
+pub(crate) struct Request<'a> {
+    /// The command that goes on with the run, for messages.
+    pub(crate) command: &'static str,
+    pub(crate) args: &'a TrainArgs,
+    /// Flags that are not `train`'s.
+    pub(crate) flags: Flags,
+    /// Where the settings start from, unless the run is resumed.
+    pub(crate) origin: Origin<'a>,
+    /// The run's folder where neither the flags nor a file name one.
+    pub(crate) default_output: Option<PathBuf>,
+}
+
 impl FineTuning {
-    /// Settles the settings and reads the data; `flags` holds those that are not `train`'s.
+    /// Settles the settings and reads the data.
     ///
     /// # Errors
     /// Settings that cannot be, a used output folder, a file that cannot be read.
-    pub(crate) fn open(command: &'static str, args: &TrainArgs, flags: Flags) -> Result<Self> {
+    pub(crate) fn open(request: Request<'_>) -> Result<Self> {
+        let Request { command, args, flags, origin, default_output } = request;
         let flags = flags
             .with("model", &args.model)?
             .with("model", &args.tuning)?
@@ -57,16 +72,18 @@ impl FineTuning {
         let (mut settings, folder) = match (args.resume, &args.run.output) {
             (true, Some(output)) => {
                 let folder = RunFolder::existing(output)?;
-                (Settings::resolve(Some(&folder.settings_file()), flags)?, folder)
+                (Settings::resolve(Origin::File(&folder.settings_file()), flags)?, folder)
             }
             (true, None) => return Err(Misuse::error("--resume needs --output RUN, the run to go on with")),
             (false, _) => {
-                let settings = Settings::resolve(args.file.config.as_deref(), flags)?;
+                let mut settings = Settings::resolve(origin, flags)?;
+                settings.run.output = settings.run.output.or(default_output);
                 let folder = RunFolder::new(settings.run.folder()?)?;
                 (settings, folder)
             }
         };
         let model = settings.model.folder()?;
+        settings.data.path = Some(embedded::data(settings.data.file()?, folder.path())?);
         let config = read_config(model)?;
         let tokenizer = read_tokenizer(model, &config)?;
         let max_length = settings.data.resolve_length(Some(config.max_position_embeddings))?;
@@ -196,7 +213,7 @@ impl<B: NeoBackend> Started<B> {
             }
             checkpoint::Tuning::Full => {
                 let merged = folder.path().join("merged");
-                save_model(&trained.model, &merged, Dtype::F32, &tokenizer.files())?;
+                save_model(&trained.model, &merged, settings.run.dtype.into(), &tokenizer.files())?;
                 merged
             }
         };

@@ -1,10 +1,12 @@
 //! `gptneo-lora`: parses the command line, runs one command, and says in one place how it ended.
 
+mod allocator;
 mod answers;
 mod backend;
 mod cli;
 mod commands;
 mod data;
+mod embedded;
 mod failure;
 mod fine_tuning;
 mod interrupt;
@@ -14,6 +16,7 @@ mod manifest;
 mod model_card;
 mod output;
 mod performance;
+mod presets;
 mod progress;
 mod run_folder;
 mod settings;
@@ -24,11 +27,8 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
-/// Training allocates and frees the same large buffers every step; this allocator keeps them at hand.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::keep_memory();
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
         Command::Prepare(args) => commands::prepare::run(&args),

@@ -9,14 +9,15 @@ use gptneo_training::report::write_whole;
 use crate::failure::Misuse;
 use crate::loading::refuse_used;
 use crate::manifest::Manifest;
-use crate::settings::Settings;
+use crate::settings::{Flags, Origin, Settings};
 
 const SETTINGS: &str = "settings.toml";
 const MANIFEST: &str = "manifest.json";
 
-/// What may change when a run goes on: where things are (the hashes say whether they are the same) and what
-/// computes. Anything else would make it another run.
-const MAY_CHANGE: [&str; 5] = ["model.path", "model.adapter", "data.path", "run.output", "run.backend"];
+/// What may change when a run goes on: where things are (the hashes say whether they are the same), what computes,
+/// and how the result is written. Anything else would make it another run.
+const MAY_CHANGE: [&str; 6] =
+    ["model.path", "model.adapter", "data.path", "run.output", "run.backend", "run.dtype"];
 
 /// The folder of one run.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ impl RunFolder {
     /// # Errors
     /// A setting that makes the run changed, or an input file did.
     pub(crate) fn check_continues(&self, settings: &Settings, manifest: &Manifest) -> Result<()> {
-        let saved = Settings::resolve(Some(&self.settings_file()), crate::settings::Flags::default())?;
+        let saved = Settings::resolve(Origin::File(&self.settings_file()), Flags::default())?;
         let mut changed = settings.differences(&saved)?;
         changed.retain(|key| !MAY_CHANGE.contains(&key.as_str()));
         if !changed.is_empty() {

@@ -4,6 +4,8 @@
 //! The flags that were given become a table with the file's own keys ([`Flags`]), which is laid over the file's
 //! table; so there is one place, the types below, where a key, its default and its values are known.
 
+mod layers;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -13,7 +15,9 @@ use gptneo_training::TrainingConfig;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub(crate) use self::layers::{Flags, Origin};
 use crate::backend::{BackendKind, Precision};
+use crate::cli::DtypeFlag;
 use crate::failure::Misuse;
 
 /// The longest text where no length is given, in tokens.
@@ -122,53 +126,11 @@ pub(crate) struct RunSettings {
     pub(crate) backend: BackendKind,
     /// The format of the numbers.
     pub(crate) precision: Precision,
-}
-
-/// The flags that were given, under the settings file's sections and keys.
-#[derive(Debug, Default)]
-pub(crate) struct Flags(Table);
-
-impl Flags {
-    /// Adds a group of flags to a section.
-    ///
-    /// # Errors
-    /// A flag cannot be written in TOML, for example a path that is not UTF-8.
-    pub(crate) fn with(mut self, section: &str, flags: &impl Serialize) -> Result<Self> {
-        let given = Table::try_from(flags).context("a flag's value cannot be used")?;
-        overlay(&mut self.0, Table::from_iter([(section.to_string(), Value::Table(given))]));
-        Ok(self)
-    }
-}
-
-/// Lays `over` on `table`, key by key, tables within tables.
-fn overlay(table: &mut Table, over: Table) {
-    for (key, value) in over {
-        match (table.get_mut(&key), value) {
-            (Some(Value::Table(old)), Value::Table(new)) => overlay(old, new),
-            (_, value) => {
-                table.insert(key, value);
-            }
-        }
-    }
+    /// The format of the written model.
+    pub(crate) dtype: DtypeFlag,
 }
 
 impl Settings {
-    /// The settings of a file, if one is given, and the flags.
-    ///
-    /// # Errors
-    /// The file cannot be read or is not TOML; a key is unknown; a value is of the wrong kind or out of range.
-    pub(crate) fn resolve(file: Option<&Path>, flags: Flags) -> Result<Self> {
-        let mut table = match file {
-            Some(path) => read_table(path)?,
-            None => Table::new(),
-        };
-        overlay(&mut table, flags.0);
-        let settings: Self =
-            table.try_into().map_err(|error: toml::de::Error| Misuse::error(one_line(&error)))?;
-        settings.validate()?;
-        Ok(settings)
-    }
-
     fn validate(&self) -> Result<()> {
         self.training.validate()?;
         self.lora.validate()?;
@@ -282,21 +244,6 @@ fn required<'a>(path: &'a Option<PathBuf>, flag: &str, key: &str) -> Result<&'a 
     })
 }
 
-/// Reads a settings file, checked on its own first, so that an error names the line.
-fn read_table(path: &Path) -> Result<Table> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Misuse::error(format!("cannot read the settings {}: {error}", path.display())))?;
-    let refuse =
-        |error: toml::de::Error| Misuse::error(format!("the settings {} are wrong: {error}", path.display()));
-    toml::from_str::<Settings>(&text).map_err(refuse)?;
-    toml::from_str(&text).map_err(refuse)
-}
-
-/// A TOML error about flags: they have no lines, so what it says is put on one.
-fn one_line(error: &toml::de::Error) -> String {
-    error.to_string().split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -314,7 +261,7 @@ mod tests {
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         let file = file("[training]\nbatch_size = 3\nepochs = 7\n[lora]\nr = 4\n");
         let flags = Flags::default().with("training", &json!({"epochs": 2})).unwrap();
-        let settings = Settings::resolve(Some(file.path()), flags).unwrap();
+        let settings = Settings::resolve(Origin::File(file.path()), flags).unwrap();
         assert_eq!((settings.training.batch_size, settings.training.epochs, settings.lora.r), (3, 2, 4));
         assert_eq!(settings.training.learning_rate, TrainingConfig::default().learning_rate);
     }
@@ -330,7 +277,8 @@ mod tests {
             ("[model]\ntuning = \"full\"\nadapter = \"a\"\n", "merge it first"),
         ] {
             let file = file(text);
-            let error = Settings::resolve(Some(file.path()), Flags::default()).unwrap_err().to_string();
+            let error =
+                Settings::resolve(Origin::File(file.path()), Flags::default()).unwrap_err().to_string();
             assert!(error.contains(word), "{text}: {error}");
         }
     }
@@ -342,7 +290,7 @@ mod tests {
         settings.training.max_steps = Some(5);
         settings.data.prompt_template = "Q: {input}\nA: {output}".parse().unwrap();
         let file = file(&settings.to_toml().unwrap());
-        let read = Settings::resolve(Some(file.path()), Flags::default()).unwrap();
+        let read = Settings::resolve(Origin::File(file.path()), Flags::default()).unwrap();
         assert_eq!(read.differences(&settings).unwrap(), Vec::<String>::new());
         assert_eq!(read.to_toml().unwrap(), settings.to_toml().unwrap());
     }

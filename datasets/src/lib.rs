@@ -13,6 +13,8 @@ mod document;
 mod duplicates;
 mod error;
 mod example;
+#[cfg(test)]
+mod flashcards_tests;
 mod pack;
 mod prompt;
 mod question;

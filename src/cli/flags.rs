@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use gptneo_model::SamplingConfig;
 use gptneo_model::checkpoint::Dtype;
 use gptneo_model::generate::GenerationConfig;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::backend::{BackendKind, Precision};
 
@@ -41,7 +41,8 @@ pub(crate) struct TuningFlags {
 /// Which records, and how they become texts.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct ReadFlags {
-    /// The data: records (.json, .jsonl, .ndjson, .csv, .parquet) or plain text (.txt, .txt.gz), packed into blocks
+    /// The data: records (.json, .jsonl, .ndjson, .csv, .parquet) or plain text (.txt, .txt.gz), packed into blocks;
+    /// run and train also take embedded:medical-flashcards, 480 cards that the program carries
     #[arg(long, value_name = "FILE")]
     #[serde(rename = "path")]
     pub(crate) data: Option<PathBuf>,
@@ -187,6 +188,9 @@ pub(crate) struct RunFlags {
     /// The format of the numbers [default: f32]
     #[arg(long, value_enum)]
     pub(crate) precision: Option<Precision>,
+    /// The format of the written model; adapters are always f32 [default: f32]
+    #[arg(long, value_enum)]
+    pub(crate) dtype: Option<DtypeFlag>,
 }
 
 /// What both models are asked at the end of a run.
@@ -241,10 +245,11 @@ pub(crate) struct BackendFlag {
 }
 
 /// The formats that weights are written in.
-#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum DtypeFlag {
     /// 32-bit floats
+    #[default]
     F32,
     /// 16-bit floats
     F16,

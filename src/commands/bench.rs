@@ -14,7 +14,7 @@ use crate::cli::{BenchCommand, BenchGenerateArgs, BenchModel, BenchTrainArgs};
 use crate::failure::Misuse;
 use crate::loading::read_config;
 use crate::output;
-use crate::settings::{Flags, Settings};
+use crate::settings::{Flags, Origin, Settings};
 
 /// How often a generation is timed.
 const ROUNDS: usize = 3;
@@ -42,7 +42,7 @@ struct TrainReport {
 
 fn train(args: &BenchTrainArgs) -> Result<()> {
     let config = shape(&args.source)?;
-    let lora = Settings::resolve(None, Flags::default().with("lora", &args.lora)?)?.lora;
+    let lora = Settings::resolve(Origin::Defaults, Flags::default().with("lora", &args.lora)?)?.lora;
     let texts = random_texts(&config, args.batch_size, args.length, 0, args.common.seed)?;
     let kind = args.common.backend.backend.unwrap_or_default();
     let steps = dispatch(kind, Train { args, config, lora, texts })?;

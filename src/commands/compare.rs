@@ -13,7 +13,7 @@ use crate::cli::CompareArgs;
 use crate::failure::Misuse;
 use crate::loading::{load, read_config, read_tokenizer};
 use crate::output;
-use crate::settings::{DataSettings, Flags, Settings};
+use crate::settings::{DataSettings, Flags, Origin, Settings};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     if let Some(output) = args.output.as_ref().filter(|output| output.exists()) {
         return Err(Misuse::error(format!("{} exists already: give a new file", output.display())));
     }
-    let settings = Settings::resolve(None, Flags::default().with("data", &args.data)?)?.data;
+    let settings = Settings::resolve(Origin::Defaults, Flags::default().with("data", &args.data)?)?.data;
     let tokenizer = read_tokenizer(&args.model, &read_config(&args.model)?)?;
     let questions = questions(args, &settings, &tokenizer)?;
     let mut config = GenerationConfig::from(&args.generation);

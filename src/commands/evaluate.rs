@@ -14,7 +14,7 @@ use crate::cli::EvaluateArgs;
 use crate::loading::{load, read_config, read_tokenizer};
 use crate::output;
 use crate::progress::Progress;
-use crate::settings::{Flags, Settings};
+use crate::settings::{Flags, Origin, Settings};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
         .with("data", &args.lengths)?
         .with("training", &args.batch)?
         .with("run", &args.backend)?;
-    let mut settings = Settings::resolve(args.file.config.as_deref(), flags)?;
+    let mut settings = Settings::resolve(Origin::file(args.file.config.as_deref()), flags)?;
     let folder = settings.model.folder()?;
     let config = read_config(folder)?;
     let tokenizer = read_tokenizer(folder, &config)?;

@@ -11,7 +11,7 @@ use crate::data::Data;
 use crate::failure::Misuse;
 use crate::loading::{read_config, read_tokenizer};
 use crate::output;
-use crate::settings::{Flags, Settings};
+use crate::settings::{Flags, Origin, Settings};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -36,7 +36,7 @@ struct Shown {
 /// Runs the command.
 pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
     let flags = Flags::default().with("data", &args.data)?.with("training", &args.training)?;
-    let mut settings = Settings::resolve(args.file.config.as_deref(), flags)?;
+    let mut settings = Settings::resolve(Origin::file(args.file.config.as_deref()), flags)?;
     let model = args.model.as_deref().or(settings.model.path.as_deref());
     let (tokenizer, positions) = match (args.tokenizer.as_deref(), model) {
         (Some(folder), _) => (Tokenizer::from_folder(folder)?, None),

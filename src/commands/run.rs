@@ -15,19 +15,32 @@ use gptneo_training::report::{
 
 use crate::answers::{self, Question};
 use crate::backend::{Job, dispatch};
-use crate::cli::{DtypeFlag, RunArgs};
+use crate::cli::RunArgs;
 use crate::commands::merge::Merge;
 use crate::failure::Misuse;
-use crate::fine_tuning::{FineTuning, Started};
+use crate::fine_tuning::{FineTuning, Request, Started};
 use crate::model_card::ModelCard;
+use crate::presets::Preset;
 use crate::progress::Progress;
-use crate::settings::{Flags, Tuning};
+use crate::settings::{Flags, Origin, Tuning};
 use crate::{output, performance};
 
 /// Runs the command.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
-    let flags = Flags::default().with("answers", &args.answers)?;
-    let plan = FineTuning::open("run", &args.train, flags)?;
+    if let Some(preset) = args.print_preset {
+        return output::piece(preset.text());
+    }
+    let preset = args.preset;
+    if args.train.resume && preset.is_some() {
+        return Err(Misuse::error("--resume goes on with the run's own settings: leave --preset out"));
+    }
+    let plan = FineTuning::open(Request {
+        command: "run",
+        args: &args.train,
+        flags: Flags::default().with("answers", &args.answers)?,
+        origin: preset.map_or(Origin::file(args.train.file.config.as_deref()), Origin::Preset),
+        default_output: Some(free_folder(preset.map_or("run", Preset::name))),
+    })?;
     if plan.data.split.validation.is_empty() {
         return Err(Misuse::error(format!(
             "a run measures on records that it does not learn from, but none is left for that: raise \
@@ -44,6 +57,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     output::line(format_args!("\n{}{}", performance::render(&performance), performance::NOTE))?;
     let weights: Vec<String> = weights.iter().map(|path| path.display().to_string()).collect();
     output::line(format_args!("\neverything is in {}; weights: {}", folder.display(), weights.join(", ")))
+}
+
+/// `runs/NAME`, or the first of `runs/NAME-2`, `runs/NAME-3` ... that does not exist.
+fn free_folder(name: &str) -> PathBuf {
+    let folder = Path::new("runs");
+    let mut free = folder.join(name);
+    let mut number = 2;
+    while free.exists() {
+        free = folder.join(format!("{name}-{number}"));
+        number += 1;
+    }
+    free
 }
 
 /// What a run found.
@@ -121,7 +146,7 @@ fn merge<B: NeoBackend>(started: &Started<B>, adapted: GptNeo<B>, adapter: &Path
         base: plan.settings.model.folder()?,
         adapter,
         output: &output,
-        dtype: DtypeFlag::F32,
+        dtype: plan.settings.run.dtype,
         backend: plan.settings.run.backend,
         tokenizer: &plan.tokenizer,
     };

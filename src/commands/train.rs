@@ -5,12 +5,18 @@ use gptneo_model::NeoBackend;
 
 use crate::backend::{Job, dispatch};
 use crate::cli::TrainArgs;
-use crate::fine_tuning::FineTuning;
-use crate::settings::Flags;
+use crate::fine_tuning::{FineTuning, Request};
+use crate::settings::{Flags, Origin};
 
 /// Runs the command.
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
-    let plan = FineTuning::open("train", args, Flags::default())?;
+    let plan = FineTuning::open(Request {
+        command: "train",
+        args,
+        flags: Flags::default(),
+        origin: Origin::file(args.file.config.as_deref()),
+        default_output: None,
+    })?;
     dispatch(plan.settings.run.backend, Train(plan))
 }
 
