@@ -83,9 +83,9 @@ impl FineTuning {
             }
         };
         let model = settings.model.folder()?;
-        settings.data.path = Some(embedded::data(settings.data.file()?, folder.path())?);
         let config = read_config(model)?;
         let tokenizer = read_tokenizer(model, &config)?;
+        settings.data.path = Some(embedded::data(settings.data.file()?, folder.path())?);
         let max_length = settings.data.resolve_length(Some(config.max_position_embeddings))?;
         let data = Data::load(&settings.data, &tokenizer, max_length, settings.training.seed)?;
         let inputs = Inputs::hash(model, settings.model.adapter.as_deref(), settings.data.file()?)?;
