@@ -13,8 +13,14 @@ use crate::failure::Misuse;
 /// The shape of the model in `folder`.
 ///
 /// # Errors
-/// As [`GptNeoConfig::from_file`].
+/// There is no such folder; or as [`GptNeoConfig::from_file`].
 pub(crate) fn read_config(folder: &Path) -> Result<GptNeoConfig> {
+    if !folder.is_dir() {
+        anyhow::bail!(
+            "there is no folder {}: give the folder of a model; names on the Hub are not looked up",
+            folder.display()
+        );
+    }
     Ok(GptNeoConfig::from_file(&folder.join("config.json"))?)
 }
 

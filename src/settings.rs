@@ -140,6 +140,13 @@ impl Settings {
                 "validation_fraction is {fraction}, expected 0 or more and less than 1"
             )));
         }
+        let counts = [
+            ("validation_limit", self.data.validation_limit),
+            ("max_new_tokens", Some(self.answers.max_new_tokens)),
+        ];
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
+            return Err(Misuse::error(format!("{name} is 0, expected at least 1")));
+        }
         if let (Tuning::Full, Some(adapter)) = (self.model.tuning, &self.model.adapter) {
             return Err(Misuse::error(format!(
                 "full tuning trains the model itself, but the adapter {} is given: merge it first, or tune with lora",
@@ -274,6 +281,8 @@ mod tests {
             ("[data]\nprompt_template = \"no answer {input}\"\n", "output"),
             ("[data]\nvalidation_fraction = 1.0\n", "validation_fraction"),
             ("[training]\nbatch_size = 0\n", "batch_size"),
+            ("[data]\nvalidation_limit = 0\n", "validation_limit"),
+            ("[answers]\nmax_new_tokens = 0\n", "max_new_tokens"),
             ("[model]\ntuning = \"full\"\nadapter = \"a\"\n", "merge it first"),
         ] {
             let file = file(text);

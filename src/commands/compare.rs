@@ -1,5 +1,7 @@
 //! `compare`: the same questions to a base model and to its tuned form.
 
+use std::path::Path;
+
 use anyhow::Result;
 use gptneo_datasets::{PromptTemplate, Tokenizer, read_records};
 use gptneo_model::NeoBackend;
@@ -23,11 +25,20 @@ struct Report<'a> {
 
 /// Runs the command.
 pub(crate) fn run(args: &CompareArgs) -> Result<()> {
-    if let Some(output) = args.output.as_ref().filter(|output| output.exists()) {
-        return Err(Misuse::error(format!("{} exists already: give a new file", output.display())));
-    }
+    check_output(args.output.as_deref())?;
     let settings = Settings::resolve(Origin::Defaults, Flags::default().with("data", &args.data)?)?.data;
-    let tokenizer = read_tokenizer(&args.model, &read_config(&args.model)?)?;
+    let config = read_config(&args.model)?;
+    let tokenizer = read_tokenizer(&args.model, &config)?;
+    if let Some(tuned) = &args.tuned {
+        let found = read_config(tuned)?.vocab_size;
+        if found != config.vocab_size {
+            return Err(Misuse::error(format!(
+                "{} has a vocabulary of {found} tokens and the base one of {}: give a model tuned from this base",
+                tuned.display(),
+                config.vocab_size
+            )));
+        }
+    }
     let questions = questions(args, &settings, &tokenizer)?;
     let mut config = GenerationConfig::from(&args.generation);
     config.end_of_text = Some(tokenizer.end_of_text());
@@ -40,6 +51,23 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     match args.json {
         true => output::json(&Report { comparisons: &rows }),
         false => output::piece(&answers::render(&rows)),
+    }
+}
+
+/// Refuses before the work what could not be written after it.
+fn check_output(output: Option<&Path>) -> Result<()> {
+    let Some(output) = output else { return Ok(()) };
+    if output.exists() {
+        return Err(Misuse::error(format!("{} exists already: give a new file", output.display())));
+    }
+    let parent = output.parent().filter(|parent| *parent != Path::new(""));
+    match parent {
+        Some(parent) if !parent.is_dir() => Err(Misuse::error(format!(
+            "{} cannot be written: there is no folder {}",
+            output.display(),
+            parent.display()
+        ))),
+        _ => Ok(()),
     }
 }
 

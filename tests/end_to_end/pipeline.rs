@@ -86,6 +86,12 @@ fn compare_writes_its_table_once_and_takes_a_merged_model() {
     assert!(said.contains(&written[1][0]), "{said}");
     let (code, message) = bad(&arguments);
     assert!(code == 2 && message.contains("exists already"), "{message}");
+    let nowhere = folder.path().join("none/answers.csv").display().to_string();
+    let tuned = fixture("half");
+    let arguments =
+        ["compare", "--model", &window, "--tuned", &tuned, "--question", "Why?", "--output", &nowhere];
+    let (code, message) = bad(&arguments);
+    assert!(code == 2 && message.contains("there is no folder"), "{message}");
 }
 
 #[test]
