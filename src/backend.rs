@@ -6,7 +6,7 @@
 use anyhow::Result;
 use burn::backend::Autodiff;
 use clap::ValueEnum;
-use gptneo_model::NeoBackend;
+use gptneo_model::{NeoBackend, WeightFormat};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Misuse;
@@ -50,6 +50,20 @@ impl BackendKind {
         }
     }
 
+    /// Refuses a format of weights that only the CPU backend flex computes with.
+    ///
+    /// # Errors
+    /// The backend is another one.
+    pub(crate) fn check_weights(self, format: WeightFormat) -> Result<()> {
+        if format == WeightFormat::F32 || self.resolved() == Self::Flex {
+            return Ok(());
+        }
+        let name = self.resolved().name();
+        Err(Misuse::error(format!(
+            "--weights other than f32 are for the backend flex, but {name} was asked for: leave one of them out"
+        )))
+    }
+
     /// The name of the flag's value and of the cargo feature.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -63,9 +77,9 @@ impl BackendKind {
 }
 
 /// Work that any backend can do.
-pub(crate) trait Job {
+pub(crate) trait Job: Send {
     /// What comes out.
-    type Output;
+    type Output: Send;
 
     /// Does the work on `device`.
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output>;
@@ -78,7 +92,8 @@ pub(crate) trait Job {
 pub(crate) fn dispatch<J: Job>(kind: BackendKind, job: J) -> Result<J::Output> {
     match kind.resolved() {
         #[cfg(feature = "flex")]
-        BackendKind::Flex => on_default_device::<burn_flex::Flex, J>(job),
+        // On one of the threads that compute: they start on an operation without waking each other first.
+        BackendKind::Flex => rayon::scope(|_| on_default_device::<burn_flex::Flex, J>(job)),
         #[cfg(feature = "ndarray")]
         BackendKind::Ndarray => on_default_device::<burn_ndarray::NdArray, J>(job),
         #[cfg(feature = "wgpu")]

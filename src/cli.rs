@@ -8,6 +8,7 @@ mod flags;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use gptneo_model::checkpoint::ShardSize;
 
 use self::flags::at_least_one;
 pub(crate) use self::flags::*;
@@ -148,6 +149,8 @@ pub(crate) struct EvaluateArgs {
     #[command(flatten)]
     pub(crate) batch: BatchSizeFlag,
     #[command(flatten)]
+    pub(crate) weights: WeightsFlag,
+    #[command(flatten)]
     pub(crate) backend: BackendFlag,
     /// Print one JSON object instead of a table
     #[arg(long)]
@@ -177,6 +180,8 @@ pub(crate) struct GenerateArgs {
     /// Go on after end-of-text
     #[arg(long)]
     pub(crate) ignore_eos: bool,
+    #[command(flatten)]
+    pub(crate) weights: WeightsFlag,
     #[command(flatten)]
     pub(crate) backend: BackendFlag,
     /// Print one JSON object instead of text
@@ -231,6 +236,9 @@ pub(crate) struct MergeArgs {
     /// The format of the written weights
     #[arg(long, value_enum, default_value_t = DtypeFlag::F32)]
     pub(crate) dtype: DtypeFlag,
+    /// Write the weights in several files of at most this size, such as 500MB or 2GB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_shard_size: Option<ShardSize>,
     #[command(flatten)]
     pub(crate) backend: BackendFlag,
     /// Print one JSON object instead of text
@@ -293,6 +301,8 @@ pub(crate) struct BenchGenerateArgs {
     /// Tokens to add
     #[arg(long, value_name = "N", default_value = "128", value_parser = at_least_one)]
     pub(crate) max_new_tokens: usize,
+    #[command(flatten)]
+    pub(crate) weights: WeightsFlag,
     #[command(flatten)]
     pub(crate) common: BenchFlags,
 }

@@ -213,7 +213,7 @@ impl<B: NeoBackend> Started<B> {
             }
             checkpoint::Tuning::Full => {
                 let merged = folder.path().join("merged");
-                save_model(&trained.model, &merged, settings.run.dtype.into(), &tokenizer.files())?;
+                save_model(&trained.model, &merged, settings.run.save_format(), &tokenizer.files())?;
                 merged
             }
         };
@@ -269,6 +269,8 @@ fn adapters_settings(asked: &LoraConfig, found: LoraConfig) -> Result<LoraConfig
         ("r", asked.r != usual.r && asked.r != found.r),
         ("alpha", asked.alpha != usual.alpha && asked.alpha != found.alpha),
         ("use_rslora", asked.use_rslora && !found.use_rslora),
+        ("rank_pattern", !asked.rank_pattern.is_empty() && asked.rank_pattern != found.rank_pattern),
+        ("alpha_pattern", !asked.alpha_pattern.is_empty() && asked.alpha_pattern != found.alpha_pattern),
         ("target_modules", {
             let sorted = |config: &LoraConfig| {
                 let mut targets = config.target_modules.clone();

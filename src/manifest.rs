@@ -65,10 +65,7 @@ impl Inputs {
     pub(crate) fn hash(model: &Path, adapter: Option<&Path>, data: &Path) -> Result<Self> {
         let mut files = vec![model.join("config.json")];
         files.extend(weight_files(model)?);
-        let adapter_files = adapter.map(|folder| {
-            use gptneo_model::adapter::{CONFIG_FILE, WEIGHTS_FILE};
-            [folder.join(CONFIG_FILE), folder.join(WEIGHTS_FILE)]
-        });
+        let adapter_files = adapter.map(gptneo_model::adapter::adapter_files);
         Ok(Self {
             model: hashes(files.iter())?,
             adapter: hashes(adapter_files.iter().flatten())?,

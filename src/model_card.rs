@@ -106,8 +106,19 @@ impl ModelCard<'_> {
 }
 
 fn lora_text(lora: &gptneo_model::LoraConfig) -> String {
-    let targets: Vec<&str> = lora.target_modules.iter().map(|target| target.name()).collect();
-    format!("r {}, alpha {}, dropout {}, on {}", lora.r, lora.alpha, lora.dropout, targets.join(", "))
+    let targets: Vec<&str> = lora.target_modules.iter().map(|target| target.as_str()).collect();
+    let patterned = if lora.rank_pattern.is_empty() && lora.alpha_pattern.is_empty() {
+        ""
+    } else {
+        ", some layers of their own (rank_pattern and alpha_pattern in adapter_config.json)"
+    };
+    format!(
+        "r {}, alpha {}, dropout {}, on {}{patterned}",
+        lora.r,
+        lora.alpha,
+        lora.dropout,
+        targets.join(", ")
+    )
 }
 
 /// A text as a cell of a Markdown table: on one line, its bars escaped.

@@ -16,8 +16,15 @@ const MANIFEST: &str = "manifest.json";
 
 /// What may change when a run goes on: where things are (the hashes say whether they are the same), what computes,
 /// and how the result is written. Anything else would make it another run.
-const MAY_CHANGE: [&str; 6] =
-    ["model.path", "model.adapter", "data.path", "run.output", "run.backend", "run.dtype"];
+const MAY_CHANGE: [&str; 7] = [
+    "model.path",
+    "model.adapter",
+    "data.path",
+    "run.output",
+    "run.backend",
+    "run.dtype",
+    "run.max_shard_size",
+];
 
 /// The folder of one run.
 #[derive(Debug)]

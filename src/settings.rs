@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use gptneo_datasets::{Columns, Overlong, PromptTemplate, Supervise};
 use gptneo_model::LoraConfig;
+use gptneo_model::checkpoint::{SaveFormat, ShardSize};
 use gptneo_training::TrainingConfig;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -128,6 +129,8 @@ pub(crate) struct RunSettings {
     pub(crate) precision: Precision,
     /// The format of the written model.
     pub(crate) dtype: DtypeFlag,
+    /// The size that a file of the written model may have; one file where there is none.
+    pub(crate) max_shard_size: Option<ShardSize>,
 }
 
 impl Settings {
@@ -243,6 +246,11 @@ impl RunSettings {
     pub(crate) fn folder(&self) -> Result<&Path> {
         required(&self.output, "output", "[run] output")
     }
+
+    /// How a whole model is written.
+    pub(crate) fn save_format(&self) -> SaveFormat {
+        SaveFormat { dtype: self.dtype.into(), max_shard_size: self.max_shard_size }
+    }
 }
 
 fn required<'a>(path: &'a Option<PathBuf>, flag: &str, key: &str) -> Result<&'a Path> {
@@ -283,6 +291,9 @@ mod tests {
             ("[training]\nbatch_size = 0\n", "batch_size"),
             ("[data]\nvalidation_limit = 0\n", "validation_limit"),
             ("[answers]\nmax_new_tokens = 0\n", "max_new_tokens"),
+            ("[run]\nmax_shard_size = \"500\"\n", "500MB"),
+            ("[lora.rank_pattern]\nquery = 3\n", "query"),
+            ("[lora.rank_pattern]\nq_proj = 0\n", "rank_pattern: q_proj"),
             ("[model]\ntuning = \"full\"\nadapter = \"a\"\n", "merge it first"),
         ] {
             let file = file(text);
@@ -297,6 +308,9 @@ mod tests {
         let mut settings = Settings::default();
         settings.model.path = Some("base".into());
         settings.training.max_steps = Some(5);
+        settings.lora.rank_pattern = [("h.0.mlp.c_fc".parse().unwrap(), 3)].into();
+        settings.lora.alpha_pattern = [("q_proj".parse().unwrap(), 8.5)].into();
+        settings.run.max_shard_size = Some("500MB".parse().unwrap());
         settings.data.prompt_template = "Q: {input}\nA: {output}".parse().unwrap();
         let file = file(&settings.to_toml().unwrap());
         let read = Settings::resolve(Origin::File(file.path()), Flags::default()).unwrap();

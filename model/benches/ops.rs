@@ -6,7 +6,7 @@ use burn::tensor::{Distribution, Int, Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 use divan::Bencher;
-use gptneo_model::{LayerNorm, ops};
+use gptneo_model::{LayerNorm, WeightFormat, ops};
 
 /// The program's own allocator: page faults would be a good part of these times.
 #[global_allocator]
@@ -88,4 +88,13 @@ fn cross_entropy_step(bencher: Bencher) {
     let targets = Tensor::<Diff, 1, Int>::from_data(targets, &Default::default());
     bencher
         .bench_local(|| ops::cross_entropy_sum(hidden.clone(), weight.clone(), targets.clone()).backward());
+}
+
+/// The head in decoding: the products of a few rows, with weights as they are kept.
+#[divan::bench(args = [1, 2, 8, 16], consts = [0, 1, 2])]
+fn few_rows<const FORMAT: usize>(bencher: Bencher, rows: usize) {
+    const FORMATS: [WeightFormat; 3] = [WeightFormat::F32, WeightFormat::Bf16, WeightFormat::Int8];
+    let weight = FORMATS[FORMAT].of(random([VOCABULARY, HIDDEN]));
+    let x = random([rows, HIDDEN]);
+    bencher.bench_local(|| ops::linear(x.clone(), weight.clone(), None));
 }

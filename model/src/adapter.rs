@@ -1,9 +1,13 @@
 //! LoRA adapters of a whole model: attaching, freezing, PEFT's files, merging.
 //!
 //! PEFT's key of an adapter matrix is `base_model.model.{path of the linear layer}.lora_A.weight` (`lora_B`).
+//! Older versions of PEFT wrote the matrices as `adapter_model.bin`, which is read too.
+
+mod config_file;
+mod layers;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
@@ -11,36 +15,57 @@ use burn::tensor::{DType, Tensor, TensorData};
 use burn_store::TensorSnapshot;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype as FileDtype;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::checkpoint::{Dtype, write_tensors};
+use self::config_file::{config_from_json, config_to_json};
+use crate::checkpoint::{Dtype, read_tensors, write_tensors};
 use crate::error::list_problems;
 use crate::files::write_folder;
-use crate::{GptNeo, LoraConfig, ModelError, Target};
+use crate::{GptNeo, LoraConfig, ModelError};
 
 /// The adapter's settings file.
 pub const CONFIG_FILE: &str = "adapter_config.json";
 /// The adapter's weights.
 pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
+/// The weights as older versions of PEFT wrote them.
+const PICKLED_FILE: &str = "adapter_model.bin";
 
 /// Freezes the base and attaches a fresh adapter to each targeted layer. Seed the backend before.
 ///
 /// # Errors
 ///
-/// Settings that [`LoraConfig::validate`] refuses.
+/// Settings that [`LoraConfig::validate`] refuses, or a name in them that fits no layer of this model.
 pub fn attach<B: Backend>(
     model: GptNeo<B>,
     config: &LoraConfig,
     device: &B::Device,
 ) -> Result<GptNeo<B>, ModelError> {
     config.validate()?;
+    check_names(&model, config)?;
     let mut model = detach(model).no_grad();
-    for (_, target, linear) in model.linears_mut() {
-        if config.target_modules.contains(&target) {
-            linear.attach(config, device);
+    for (path, _, linear) in model.linears_mut() {
+        if config.targets(&path) {
+            linear.attach(&path, config, device);
         }
     }
     Ok(model)
+}
+
+/// Refuses names that fit no layer: nothing would come of them, which is not what was meant.
+fn check_names<B: Backend>(model: &GptNeo<B>, config: &LoraConfig) -> Result<(), ModelError> {
+    let paths: Vec<String> = model.linears().map(|(path, ..)| path).collect();
+    let adapted: Vec<&String> = paths.iter().filter(|path| config.targets(path)).collect();
+    let layers = model.config().num_layers();
+    let names = config.target_modules.iter().map(|name| ("target_modules", name));
+    let names = names.chain(config.rank_pattern.keys().map(|name| ("rank_pattern", name)));
+    let names = names.chain(config.alpha_pattern.keys().map(|name| ("alpha_pattern", name)));
+    let problems: Vec<String> = names
+        .filter(|(_, name)| !adapted.iter().any(|path| name.matches(path)))
+        .map(|(field, name)| {
+            format!("{field}: {name} fits no layer that carries an adapter in {layers} blocks")
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(ModelError::Lora(problems.join("; "))) }
 }
 
 /// Removes the adapter: the base model again.
@@ -144,23 +169,11 @@ pub fn write_adapter<B: Backend>(
     write_tensors(&folder.join(WEIGHTS_FILE), views, Dtype::F32)
 }
 
-fn config_to_json(config: &LoraConfig, base: &str) -> Value {
-    json!({
-        "base_model_name_or_path": base,
-        "bias": "none",
-        "fan_in_fan_out": false,
-        "inference_mode": true,
-        "init_lora_weights": true,
-        "lora_alpha": config.alpha,
-        "lora_dropout": config.dropout,
-        "modules_to_save": null,
-        "peft_type": "LORA",
-        "r": config.r,
-        "target_modules": config.target_modules.iter().map(|target| target.name()).collect::<Vec<_>>(),
-        "task_type": "CAUSAL_LM",
-        "use_dora": false,
-        "use_rslora": config.use_rslora,
-    })
+/// The files of an adapter's folder: the settings, and the matrices, whether or not they exist.
+pub fn adapter_files(folder: &Path) -> [PathBuf; 2] {
+    let (weights, pickled) = (folder.join(WEIGHTS_FILE), folder.join(PICKLED_FILE));
+    let old = !weights.exists() && pickled.exists();
+    [folder.join(CONFIG_FILE), if old { pickled } else { weights }]
 }
 
 /// Freezes the base and attaches the adapter of a PEFT folder.
@@ -174,23 +187,10 @@ pub fn load_adapter<B: Backend>(
     folder: &Path,
     device: &B::Device,
 ) -> Result<(GptNeo<B>, LoraConfig), ModelError> {
-    let config = read_config(folder)?;
-    let path = folder.join(WEIGHTS_FILE);
-    let bytes = std::fs::read(&path).map_err(ModelError::io("read", &path))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| ModelError::Format {
-        path: path.clone(),
-        reason: format!("{error}; the file may be cut short: fetch it again"),
-    })?;
-    let mut found: BTreeMap<String, TensorData> = BTreeMap::new();
-    let mut problems = Vec::new();
-    for (name, view) in file.iter() {
-        match to_float32(view.dtype(), view.data(), view.shape()) {
-            Some(data) => {
-                found.insert(name.to_string(), data);
-            }
-            None => problems.push(format!("{name}: {:?} is not a floating-point type", view.dtype())),
-        }
-    }
+    let paths: Vec<String> = model.linears().map(|(path, ..)| path).collect();
+    let config = read_config(folder, &paths)?;
+    let [_, path] = adapter_files(folder);
+    let (mut found, mut problems) = read_matrices(&path)?;
     let mut model = attach(model, &config, device)?;
     for (path, _, linear) in model.linears_mut() {
         let Some(lora) = &mut linear.lora else { continue };
@@ -216,6 +216,33 @@ pub fn load_adapter<B: Backend>(
     Err(ModelError::Weights { path, problems: list_problems(&problems, 30) })
 }
 
+/// The matrices of a file as float32, and what is wrong with those that are not numbers.
+fn read_matrices(path: &Path) -> Result<(BTreeMap<String, TensorData>, Vec<String>), ModelError> {
+    let mut found: BTreeMap<String, TensorData> = BTreeMap::new();
+    let mut problems = Vec::new();
+    if path.extension().is_some_and(|extension| extension == "bin") {
+        for (name, tensor) in read_tensors(path)? {
+            match tensor.to_data() {
+                Ok(data) => drop(found.insert(name, data)),
+                Err(error) => problems.push(format!("{name}: {error}")),
+            }
+        }
+        return Ok((found, problems));
+    }
+    let bytes = std::fs::read(path).map_err(ModelError::io("read", path))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| ModelError::Format {
+        path: path.into(),
+        reason: format!("{error}; the file may be cut short: fetch it again"),
+    })?;
+    for (name, view) in file.iter() {
+        match to_float32(view.dtype(), view.data(), view.shape()) {
+            Some(data) => drop(found.insert(name.to_string(), data)),
+            None => problems.push(format!("{name}: {:?} is not a floating-point type", view.dtype())),
+        }
+    }
+    Ok((found, problems))
+}
+
 fn to_float32(dtype: FileDtype, bytes: &[u8], shape: &[usize]) -> Option<TensorData> {
     let values: Vec<f32> = match dtype {
         FileDtype::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
@@ -230,77 +257,11 @@ fn to_float32(dtype: FileDtype, bytes: &[u8], shape: &[usize]) -> Option<TensorD
     Some(TensorData::new(values, shape))
 }
 
-fn read_config(folder: &Path) -> Result<LoraConfig, ModelError> {
+fn read_config(folder: &Path, paths: &[String]) -> Result<LoraConfig, ModelError> {
     let path = folder.join(CONFIG_FILE);
     let text = std::fs::read_to_string(&path).map_err(ModelError::io("read", &path))?;
     let map: Map<String, Value> = serde_json::from_str(&text)
         .map_err(|error| ModelError::Format { path: path.clone(), reason: error.to_string() })?;
-    config_from_json(&map)
+    config_from_json(&map, paths)
         .map_err(|problems| ModelError::Adapter { path: folder.into(), reason: problems.join("; ") })
-}
-
-/// PEFT's fields that change the arithmetic and are not implemented: the value that means "off".
-const MUST_BE_OFF: [(&str, &str); 11] = [
-    ("bias", "\"none\""),
-    ("use_dora", "false"),
-    ("fan_in_fan_out", "false"),
-    ("modules_to_save", "null"),
-    ("rank_pattern", "{}"),
-    ("alpha_pattern", "{}"),
-    ("lora_bias", "false"),
-    ("layers_to_transform", "null"),
-    ("target_parameters", "null"),
-    ("trainable_token_indices", "null"),
-    ("exclude_modules", "null"),
-];
-
-fn config_from_json(map: &Map<String, Value>) -> Result<LoraConfig, Vec<String>> {
-    let mut problems = Vec::new();
-    if map.get("peft_type").and_then(Value::as_str) != Some("LORA") {
-        let found = map.get("peft_type").unwrap_or(&Value::Null);
-        problems.push(format!("peft_type is {found}, expected \"LORA\""));
-    }
-    for (field, off) in MUST_BE_OFF {
-        if let Some(value) = map.get(field)
-            && !value.is_null()
-            && value.to_string().as_str() != off
-        {
-            problems.push(format!("{field} is {value}, which is not implemented (expected {off})"));
-        }
-    }
-    let mut number = |field: &str| {
-        let value = map.get(field).and_then(Value::as_f64);
-        if value.is_none() {
-            problems.push(format!("{field} is missing or not a number"));
-        }
-        value.unwrap_or_default()
-    };
-    let (r, alpha) = (number("r"), number("lora_alpha"));
-    let mut target_modules = Vec::new();
-    match map.get("target_modules") {
-        Some(Value::Array(names)) => {
-            for name in names {
-                match name.as_str().unwrap_or_default().parse::<Target>() {
-                    Ok(target) => target_modules.push(target),
-                    Err(error) => problems.push(error.to_string()),
-                }
-            }
-        }
-        other => problems.push(format!(
-            "target_modules is {}, expected a list of module names",
-            other.unwrap_or(&Value::Null)
-        )),
-    }
-    target_modules.sort();
-    let config = LoraConfig {
-        r: r as usize,
-        alpha,
-        dropout: map.get("lora_dropout").and_then(Value::as_f64).unwrap_or(0.0),
-        target_modules,
-        use_rslora: map.get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
-    };
-    if let Err(error) = config.validate() {
-        problems.push(error.to_string());
-    }
-    if problems.is_empty() { Ok(config) } else { Err(problems) }
 }

@@ -3,7 +3,7 @@
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, s};
 
-use crate::GptNeoConfig;
+use crate::{GptNeoConfig, NeoBackend, ops};
 
 /// One layer's keys and values, in buffers that never grow.
 #[derive(Clone, Debug)]
@@ -14,15 +14,14 @@ pub struct LayerCache<B: Backend> {
     length: usize,
 }
 
-impl<B: Backend> LayerCache<B> {
+impl<B: NeoBackend> LayerCache<B> {
     /// Writes the new positions behind the old ones; returns all keys and values so far,
     /// `[batch, length, hidden]`.
     pub fn append(&mut self, keys: Tensor<B, 3>, values: Tensor<B, 3>) -> (Tensor<B, 3>, Tensor<B, 3>) {
         let [_, new, _] = keys.dims();
         let end = self.length + new;
-        let range = s![.., self.length..end, ..];
-        self.keys.inplace(|buffer| buffer.slice_assign(range, keys));
-        self.values.inplace(|buffer| buffer.slice_assign(range, values));
+        self.keys.inplace(|buffer| ops::write_tokens(buffer, self.length, keys));
+        self.values.inplace(|buffer| ops::write_tokens(buffer, self.length, values));
         self.length = end;
         let seen = s![.., 0..end, ..];
         (self.keys.clone().slice(seen), self.values.clone().slice(seen))

@@ -9,6 +9,8 @@
 //! Weights are float32 in memory whatever the file holds: Burn takes a file's type over the backend's, and mixed
 //! types never promote.
 
+mod shards;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -20,6 +22,7 @@ use burn_store::{ApplyError, ModuleSnapshot, ModuleStore, SafetensorsStore, Tens
 use safetensors::tensor::{Dtype as FileDtype, TensorView};
 use serde::{Deserialize, Serialize};
 
+pub use self::shards::{BadShardSize, INDEX_FILE, ShardSize, WHOLE_FILE};
 use crate::error::list_problems;
 use crate::files::write_folder;
 use crate::{GptNeo, GptNeoConfig, ModelError};
@@ -58,6 +61,14 @@ impl Dtype {
         }
     }
 
+    /// Bytes of a number.
+    fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+
     pub(crate) fn burn(self) -> DType {
         match self {
             Self::F32 => DType::F32,
@@ -67,17 +78,33 @@ impl Dtype {
     }
 }
 
+/// How weights are saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SaveFormat {
+    /// The number type.
+    pub dtype: Dtype,
+    /// The size that a file may have before the next is begun; one file for everything where there is none.
+    pub max_shard_size: Option<ShardSize>,
+}
+
+impl From<Dtype> for SaveFormat {
+    /// In one file.
+    fn from(dtype: Dtype) -> Self {
+        Self { dtype, max_shard_size: None }
+    }
+}
+
 /// The weight files of a folder, the best format first.
 ///
 /// # Errors
 ///
 /// None of the known files is there, or an index names no shard.
 pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
-    let whole = folder.join("model.safetensors");
+    let whole = folder.join(WHOLE_FILE);
     if whole.is_file() {
         return Ok(vec![whole]);
     }
-    for index in ["model.safetensors.index.json", "pytorch_model.bin.index.json"] {
+    for index in [INDEX_FILE, "pytorch_model.bin.index.json"] {
         let index = folder.join(index);
         if index.is_file() {
             return shards(&index);
@@ -159,7 +186,7 @@ fn is_ignored(name: &str, tied: bool) -> bool {
 }
 
 /// The tensors of one file, read when they are used and turned into float32.
-fn read_tensors(file: &Path) -> Result<Vec<(String, TensorSnapshot)>, ModelError> {
+pub(crate) fn read_tensors(file: &Path) -> Result<Vec<(String, TensorSnapshot)>, ModelError> {
     let format = |reason: String| ModelError::Format {
         path: file.into(),
         reason: format!("{reason}; the file may be cut short or of another kind: fetch it again"),
@@ -169,7 +196,8 @@ fn read_tensors(file: &Path) -> Result<Vec<(String, TensorSnapshot)>, ModelError
         let mut store = SafetensorsStore::from_file(file);
         store.get_all_snapshots().map_err(|error| format(error.to_string()))?.clone()
     } else {
-        let mut store = PytorchStore::from_file(file);
+        // A shard, and an adapter of some layers, holds few of them: their numbers must stay as they are.
+        let mut store = PytorchStore::from_file(file).map_indices_contiguous(false);
         store.get_all_snapshots().map_err(|error| format(error.to_string()))?.clone()
     };
     Ok(snapshots.into_iter().map(|(name, tensor)| (name, as_float32(tensor))).collect())
@@ -188,7 +216,8 @@ fn as_float32(tensor: TensorSnapshot) -> TensorSnapshot {
 }
 
 /// Writes a model folder that transformers loads as it is: `config.json`, `generation_config.json`,
-/// `model.safetensors` and the extra files (the tokenizer's). The folder appears whole or not at all.
+/// `model.safetensors` (or its shards and their index) and the extra files (the tokenizer's). The folder appears
+/// whole or not at all.
 ///
 /// # Errors
 ///
@@ -196,7 +225,7 @@ fn as_float32(tensor: TensorSnapshot) -> TensorSnapshot {
 pub fn save_model<B: Backend>(
     model: &GptNeo<B>,
     folder: &Path,
-    dtype: Dtype,
+    format: impl Into<SaveFormat>,
     extra_files: &[(String, Vec<u8>)],
 ) -> Result<(), ModelError> {
     write_folder(folder, |path| {
@@ -204,7 +233,7 @@ pub fn save_model<B: Backend>(
             let file = path.join(name);
             std::fs::write(&file, bytes).map_err(ModelError::io("write", file))?;
         }
-        write_model(model, path, dtype)
+        write_model(model, path, format)
     })
 }
 
@@ -213,7 +242,12 @@ pub fn save_model<B: Backend>(
 /// # Errors
 ///
 /// As [`save_model`].
-pub fn write_model<B: Backend>(model: &GptNeo<B>, path: &Path, dtype: Dtype) -> Result<(), ModelError> {
+pub fn write_model<B: Backend>(
+    model: &GptNeo<B>,
+    path: &Path,
+    format: impl Into<SaveFormat>,
+) -> Result<(), ModelError> {
+    let SaveFormat { dtype, max_shard_size } = format.into();
     if model.linears().any(|(_, _, linear)| linear.lora.is_some()) {
         return Err(ModelError::Lora(
             "the model still carries an adapter: merge it before it is saved whole".into(),
@@ -228,8 +262,20 @@ pub fn write_model<B: Backend>(model: &GptNeo<B>, path: &Path, dtype: Dtype) -> 
     }
     write_json(&path.join("generation_config.json"), &generation.into())?;
     let tensors = model.collect(None, None, true);
-    let named = tensors.iter().map(|tensor| (tensor.full_path(), tensor));
-    write_tensors(&path.join("model.safetensors"), named, dtype)
+    let size = |tensor: &TensorSnapshot| (tensor.shape.num_elements() * dtype.bytes()) as u64;
+    let sizes: Vec<u64> = tensors.iter().map(size).collect();
+    let files = shards::split(&sizes, max_shard_size);
+    let mut places = BTreeMap::new();
+    for (number, indices) in files.iter().enumerate() {
+        let file = shards::name(number + 1, files.len());
+        let named = indices.iter().map(|&index| (tensors[index].full_path(), &tensors[index]));
+        write_tensors(&path.join(&file), named, dtype)?;
+        places.extend(indices.iter().map(|&index| (tensors[index].full_path(), file.clone())));
+    }
+    if files.len() > 1 {
+        write_json(&path.join(INDEX_FILE), &shards::index(sizes.iter().sum(), places))?;
+    }
+    Ok(())
 }
 
 fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), ModelError> {

@@ -4,7 +4,7 @@
 //! from a row's first real token and padding is hidden from attention: a row's text is that of its prompt alone.
 
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bool, Int, Tensor, TensorData, s};
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::list_problems;
@@ -69,9 +69,10 @@ pub fn generate<B: NeoBackend>(
         .map(|(index, prompt)| Row::new(index, prompt, &config.sampling))
         .collect::<Result<Vec<_>, _>>()?;
     let mut decoder = Decoder::new(model, prompts, config.max_new_tokens);
-    let mut logits = decoder.prefill(prompts);
+    let vocabulary = model.config().vocab_size;
+    let mut logits = decoder.prefill(prompts)?;
     for step in 1..=config.max_new_tokens {
-        for ((index, row), logits) in rows.iter_mut().enumerate().zip(&mut logits) {
+        for ((index, row), logits) in rows.iter_mut().enumerate().zip(logits.chunks_exact_mut(vocabulary)) {
             if row.finish.is_some() {
                 continue;
             }
@@ -83,7 +84,7 @@ pub fn generate<B: NeoBackend>(
             break;
         }
         let last: Vec<u32> = rows.iter().map(|row| row.last).collect();
-        logits = decoder.step(&last);
+        logits = decoder.step(&last)?;
     }
     Ok(rows.into_iter().map(Row::into_generation).collect())
 }
@@ -214,8 +215,8 @@ impl<'a, B: NeoBackend> Decoder<'a, B> {
         Self { model, cache, lengths, pads, device }
     }
 
-    /// The logits behind each prompt, one vector per row.
-    fn prefill(&mut self, prompts: &[Vec<u32>]) -> Vec<Vec<f32>> {
+    /// The logits behind each prompt, row after row.
+    fn prefill(&mut self, prompts: &[Vec<u32>]) -> Result<Vec<f32>, ModelError> {
         let longest = self.lengths.iter().copied().max().unwrap_or(0);
         let mut ids = Vec::with_capacity(prompts.len() * longest);
         let mut positions = Vec::with_capacity(prompts.len() * longest);
@@ -228,8 +229,8 @@ impl<'a, B: NeoBackend> Decoder<'a, B> {
         self.forward(ids, positions, longest)
     }
 
-    /// The logits behind one more token of each row.
-    fn step(&mut self, last: &[u32]) -> Vec<Vec<f32>> {
+    /// The logits behind one more token of each row, row after row.
+    fn step(&mut self, last: &[u32]) -> Result<Vec<f32>, ModelError> {
         let ids = last.iter().map(|id| *id as i32).collect();
         let longest = self.lengths.iter().copied().max().unwrap_or(0);
         let generated = self.cache.len() - longest;
@@ -237,7 +238,7 @@ impl<'a, B: NeoBackend> Decoder<'a, B> {
         self.forward(ids, positions, 1)
     }
 
-    fn forward(&mut self, ids: Vec<i32>, positions: Vec<i32>, new: usize) -> Vec<Vec<f32>> {
+    fn forward(&mut self, ids: Vec<i32>, positions: Vec<i32>, new: usize) -> Result<Vec<f32>, ModelError> {
         let ids = id_tensor(ids, new, &self.device);
         let positions = id_tensor(positions, new, &self.device);
         let padding = self.padding(self.cache.len() + new);
@@ -245,9 +246,10 @@ impl<'a, B: NeoBackend> Decoder<'a, B> {
         let [batch, _, width] = hidden.dims();
         // [batch, new, hidden] -> [batch, hidden]: only the last token's successor is wanted.
         let last = hidden.slice(s![.., new - 1..new, ..]).reshape([batch, width]);
-        let logits = self.model.logits(last).into_data();
-        let logits: Vec<f32> = logits.iter::<f32>().collect();
-        logits.chunks(self.model.config().vocab_size).map(<[f32]>::to_vec).collect()
+        let logits = self.model.logits(last).cast(DType::F32).into_data();
+        logits
+            .into_vec()
+            .map_err(|error| ModelError::Generation(format!("the logits cannot be read: {error:?}")))
     }
 
     /// True where a column is padding, `[batch, columns]`.

@@ -9,7 +9,7 @@ use burn::tensor::{Bool, Int, Tensor};
 
 use crate::block::Block;
 use crate::cache::KvCache;
-use crate::{GptNeoConfig, LayerNorm, LoraLinear, NeoBackend, Target};
+use crate::{GptNeoConfig, LayerNorm, LoraLinear, NeoBackend, Target, ops};
 
 /// Everything but the head.
 #[derive(Module, Debug)]
@@ -83,7 +83,7 @@ impl<B: Backend> GptNeo<B> {
                 (Target::CFc, &block.mlp.c_fc),
                 (Target::CProj, &block.mlp.c_proj),
             ]
-            .map(|(target, linear)| (linear_path(layer, target), target, linear))
+            .map(|(target, linear)| (target.path(layer), target, linear))
         })
     }
 
@@ -99,17 +99,9 @@ impl<B: Backend> GptNeo<B> {
                 (Target::CFc, &mut block.mlp.c_fc),
                 (Target::CProj, &mut block.mlp.c_proj),
             ]
-            .map(|(target, linear)| (linear_path(layer, target), target, linear))
+            .map(|(target, linear)| (target.path(layer), target, linear))
         })
     }
-}
-
-fn linear_path(layer: usize, target: Target) -> String {
-    let part = match target {
-        Target::CFc | Target::CProj => "mlp",
-        _ => "attn.attention",
-    };
-    format!("transformer.h.{layer}.{part}.{}", target.name())
 }
 
 impl<B: NeoBackend> GptNeo<B> {
@@ -140,7 +132,7 @@ impl<B: NeoBackend> GptNeo<B> {
 
     /// Logits of hidden states: `[rows, hidden]` to `[rows, vocabulary]`.
     pub fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-        hidden.matmul(self.head_weight().transpose())
+        ops::linear(hidden, self.head_weight(), None)
     }
 
     fn run(

@@ -22,6 +22,8 @@ pub mod ops;
 #[allow(clippy::unwrap_used)]
 mod reference_tests;
 mod sampling;
+mod target;
+mod weight_format;
 
 pub use attention::SelfAttention;
 pub use block::Block;
@@ -29,8 +31,10 @@ pub use cache::KvCache;
 pub use config::{AttentionKind, GptNeoConfig};
 pub use error::ModelError;
 pub use gpt_neo::{GptNeo, Transformer};
-pub use lora::{Lora, LoraConfig, LoraLinear, Target};
+pub use lora::{Lora, LoraConfig, LoraLinear};
 pub use mlp::Mlp;
 pub use norm::LayerNorm;
 pub use ops::NeoBackend;
 pub use sampling::{Sampler, SamplingConfig};
+pub use target::{ModuleName, Target};
+pub use weight_format::WeightFormat;

@@ -1,7 +1,10 @@
 //! A linear layer that may carry a LoRA adapter, and the adapter's settings.
 //!
 //! With an adapter, `y = x W^T + b + scale * (dropout(x) A^T) B^T` (Hu et al. 2021, equation 3, as PEFT
-//! computes it); `scale` is alpha / r, or alpha / sqrt(r) with rank stabilisation (Kalajdzievski 2023).
+//! computes it); `scale` is alpha / r, or alpha / sqrt(r) with rank stabilisation (Kalajdzievski 2023). Rank and
+//! alpha may differ from layer to layer.
+
+use std::collections::BTreeMap;
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
@@ -9,54 +12,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelError, NeoBackend, ops};
-
-/// A kind of linear layer that can carry an adapter, by its name in the checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    /// Attention queries.
-    QProj,
-    /// Attention keys.
-    KProj,
-    /// Attention values.
-    VProj,
-    /// Attention output.
-    OutProj,
-    /// Feed-forward input.
-    CFc,
-    /// Feed-forward output.
-    CProj,
-}
-
-impl Target {
-    /// All targets.
-    pub const ALL: [Target; 6] =
-        [Self::QProj, Self::KProj, Self::VProj, Self::OutProj, Self::CFc, Self::CProj];
-
-    /// The name in the checkpoint.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::QProj => "q_proj",
-            Self::KProj => "k_proj",
-            Self::VProj => "v_proj",
-            Self::OutProj => "out_proj",
-            Self::CFc => "c_fc",
-            Self::CProj => "c_proj",
-        }
-    }
-}
-
-impl std::str::FromStr for Target {
-    type Err = ModelError;
-
-    fn from_str(name: &str) -> Result<Self, ModelError> {
-        Self::ALL.into_iter().find(|target| target.name() == name).ok_or_else(|| {
-            let known = Self::ALL.map(Target::name).join(", ");
-            ModelError::Lora(format!("unknown target module \"{name}\": expected some of {known}"))
-        })
-    }
-}
+use crate::{ModelError, ModuleName, NeoBackend, Target, ops};
 
 /// LoRA's settings, by PEFT's names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,9 +25,15 @@ pub struct LoraConfig {
     /// Share of the adapter's inputs that are zeroed in training.
     pub dropout: f64,
     /// The layers that carry an adapter.
-    pub target_modules: Vec<Target>,
+    pub target_modules: Vec<ModuleName>,
     /// Divide alpha by the rank's square root.
     pub use_rslora: bool,
+    /// Layers of another rank. Where several names fit a layer, the longest holds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rank_pattern: BTreeMap<ModuleName, usize>,
+    /// Layers of another alpha, as in `rank_pattern`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub alpha_pattern: BTreeMap<ModuleName, f64>,
 }
 
 impl Default for LoraConfig {
@@ -80,17 +42,30 @@ impl Default for LoraConfig {
             r: 16,
             alpha: 32.0,
             dropout: 0.1,
-            target_modules: vec![Target::QProj, Target::VProj],
+            target_modules: vec![Target::QProj.into(), Target::VProj.into()],
             use_rslora: false,
+            rank_pattern: BTreeMap::new(),
+            alpha_pattern: BTreeMap::new(),
         }
     }
 }
 
 impl LoraConfig {
-    /// The factor of the update.
-    pub fn scale(&self) -> f64 {
-        let rank = self.r as f64;
-        self.alpha / if self.use_rslora { rank.sqrt() } else { rank }
+    /// Whether the layer at `path` carries an adapter.
+    pub fn targets(&self, path: &str) -> bool {
+        self.target_modules.iter().any(|name| name.matches(path))
+    }
+
+    /// The rank of the layer at `path`.
+    pub fn rank(&self, path: &str) -> usize {
+        longest_match(&self.rank_pattern, path).unwrap_or(self.r)
+    }
+
+    /// The factor of the update of the layer at `path`, from the layer's own alpha and rank.
+    pub fn scale(&self, path: &str) -> f64 {
+        let rank = self.rank(path) as f64;
+        let alpha = longest_match(&self.alpha_pattern, path).unwrap_or(self.alpha);
+        alpha / if self.use_rslora { rank.sqrt() } else { rank }
     }
 
     /// Checks the settings.
@@ -106,6 +81,12 @@ impl LoraConfig {
         if !self.alpha.is_finite() {
             problems.push(format!("alpha is {}, expected a number", self.alpha));
         }
+        let ranks = self.rank_pattern.iter().filter(|(_, rank)| **rank == 0);
+        problems.extend(ranks.map(|(name, _)| format!("rank_pattern: {name} is 0, expected at least 1")));
+        let alphas = self.alpha_pattern.iter().filter(|(_, alpha)| !alpha.is_finite());
+        problems.extend(
+            alphas.map(|(name, alpha)| format!("alpha_pattern: {name} is {alpha}, expected a number")),
+        );
         if !(0.0..1.0).contains(&self.dropout) {
             problems.push(format!("the dropout is {}, expected 0 or more and less than 1", self.dropout));
         }
@@ -114,6 +95,11 @@ impl LoraConfig {
         }
         if problems.is_empty() { Ok(()) } else { Err(ModelError::Lora(problems.join("; "))) }
     }
+}
+
+fn longest_match<T: Copy>(pattern: &BTreeMap<ModuleName, T>, path: &str) -> Option<T> {
+    let fitting = pattern.iter().filter(|(name, _)| name.matches(path));
+    fitting.max_by_key(|(name, _)| name.as_str().len()).map(|(_, value)| *value)
 }
 
 /// The low-rank update of one linear layer.
@@ -130,15 +116,15 @@ pub struct Lora<B: Backend> {
 }
 
 impl<B: Backend> Lora<B> {
-    /// A fresh adapter: A Kaiming-uniform with a = sqrt(5), that is uniform within 1 / sqrt(in), and B zero, so
-    /// that the layer computes what it did.
-    pub fn init(input: usize, output: usize, config: &LoraConfig, device: &B::Device) -> Self {
-        let bound = 1.0 / (input as f64).sqrt();
+    /// A fresh adapter of `weight`, `[out, in]`, at `path`: A Kaiming-uniform with a = sqrt(5), that is uniform
+    /// within 1 / sqrt(in), and B zero, so that the layer computes what it did.
+    pub fn init([output, input]: [usize; 2], path: &str, config: &LoraConfig, device: &B::Device) -> Self {
+        let (rank, bound) = (config.rank(path), 1.0 / (input as f64).sqrt());
         Self {
-            a: Initializer::Uniform { min: -bound, max: bound }.init([config.r, input], device),
-            b: Initializer::Zeros.init([output, config.r], device),
+            a: Initializer::Uniform { min: -bound, max: bound }.init([rank, input], device),
+            b: Initializer::Zeros.init([output, rank], device),
             dropout: config.dropout,
-            scale: config.scale(),
+            scale: config.scale(path),
         }
     }
 
@@ -179,10 +165,9 @@ impl<B: Backend> LoraLinear<B> {
         }
     }
 
-    /// Attaches a fresh adapter, in place of one that may be there.
-    pub fn attach(&mut self, config: &LoraConfig, device: &B::Device) {
-        let [output, input] = self.weight.lazy_shape().dims();
-        self.lora = Some(Lora::init(input, output, config, device));
+    /// Attaches a fresh adapter, in place of one that may be there; `path` is the layer's own.
+    pub fn attach(&mut self, path: &str, config: &LoraConfig, device: &B::Device) {
+        self.lora = Some(Lora::init(self.weight.lazy_shape().dims(), path, config, device));
     }
 
     /// Adds the adapter's update to the weight and removes the adapter.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use gptneo_model::SamplingConfig;
-use gptneo_model::checkpoint::Dtype;
+use gptneo_model::checkpoint::{Dtype, ShardSize};
 use gptneo_model::generate::GenerationConfig;
+use gptneo_model::{SamplingConfig, WeightFormat};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::backend::{BackendKind, Precision};
@@ -21,7 +21,7 @@ pub(crate) struct FileFlags {
 /// Which model.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct ModelFlags {
-    /// The model's folder
+    /// The model's folder; run and train also take embedded:small-english, the base that the program carries
     #[arg(long, value_name = "DIR")]
     #[serde(rename = "path")]
     pub(crate) model: Option<PathBuf>,
@@ -191,6 +191,9 @@ pub(crate) struct RunFlags {
     /// The format of the written model; adapters are always f32 [default: f32]
     #[arg(long, value_enum)]
     pub(crate) dtype: Option<DtypeFlag>,
+    /// Write a whole model in several files of at most this size, such as 500MB or 2GB [default: one file]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_shard_size: Option<ShardSize>,
 }
 
 /// What both models are asked at the end of a run.
@@ -242,6 +245,35 @@ pub(crate) struct BackendFlag {
     /// What computes; auto takes a CPU backend for now, GPUs are used when named [default: auto]
     #[arg(long, value_enum)]
     pub(crate) backend: Option<BackendKind>,
+}
+
+/// How an answering model keeps its weights.
+#[derive(Debug, Args)]
+pub(crate) struct WeightsFlag {
+    /// The format that the weights are kept in: less to read is faster, at the price of some precision
+    #[arg(long, value_enum, default_value_t = WeightFormatFlag::F32)]
+    pub(crate) weights: WeightFormatFlag,
+}
+
+/// The formats that an answering model keeps its weights in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WeightFormatFlag {
+    /// 32-bit floats
+    F32,
+    /// 16-bit floats with the range of f32
+    Bf16,
+    /// 8-bit integers with a scale for each 64 of them
+    Int8,
+}
+
+impl From<WeightFormatFlag> for WeightFormat {
+    fn from(flag: WeightFormatFlag) -> Self {
+        match flag {
+            WeightFormatFlag::F32 => Self::F32,
+            WeightFormatFlag::Bf16 => Self::Bf16,
+            WeightFormatFlag::Int8 => Self::Int8,
+        }
+    }
 }
 
 /// The formats that weights are written in.

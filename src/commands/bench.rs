@@ -102,6 +102,7 @@ fn generation(args: &BenchGenerateArgs) -> Result<()> {
     let prompts =
         random_texts(&config, args.batch_size, args.prompt_length, args.max_new_tokens, args.common.seed)?;
     let kind = args.common.backend.backend.unwrap_or_default();
+    kind.check_weights(args.weights.weights.into())?;
     let seconds = dispatch(kind, Generate { args, config, prompts })?;
     let report = GenerateReport {
         tokens_per_second: (args.batch_size * args.max_new_tokens) as f64 / median(&seconds),
@@ -127,10 +128,11 @@ impl Job for Generate<'_> {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
         B::seed(&device, self.args.common.seed);
-        let model: GptNeo<B> = match &self.args.source.model {
-            Some(folder) => load_model(folder, &device)?,
+        let model = match &self.args.source.model {
+            Some(folder) => load_model::<B>(folder, &device)?,
             None => GptNeo::init(&self.config, &device),
-        };
+        }
+        .with_weights(self.args.weights.weights.into());
         let config = GenerationConfig {
             max_new_tokens: self.args.max_new_tokens,
             sampling: SamplingConfig::default(),

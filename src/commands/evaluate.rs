@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use gptneo_datasets::{Encoded, Tokenizer, Truncation};
-use gptneo_model::NeoBackend;
+use gptneo_model::{NeoBackend, WeightFormat};
 use gptneo_training::evaluate::{Evaluation, Score, evaluate};
 use serde::Serialize;
 
@@ -40,6 +40,8 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
         .with("training", &args.batch)?
         .with("run", &args.backend)?;
     let mut settings = Settings::resolve(Origin::file(args.file.config.as_deref()), flags)?;
+    let weights = args.weights.weights.into();
+    settings.run.backend.check_weights(weights)?;
     let folder = settings.model.folder()?;
     let config = read_config(folder)?;
     let tokenizer = read_tokenizer(folder, &config)?;
@@ -47,7 +49,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let encoded = crate::data::first_examples(&settings.data, &tokenizer, max_length, args.limit)?;
 
     let started = Instant::now();
-    let job = Evaluate { settings: &settings, tokenizer: &tokenizer, encoded: &encoded, max_length };
+    let job = Evaluate { settings: &settings, tokenizer: &tokenizer, encoded: &encoded, max_length, weights };
     let protocols = dispatch(settings.run.backend, job)?;
     let report = Report {
         protocols,
@@ -83,6 +85,7 @@ struct Evaluate<'a> {
     tokenizer: &'a Tokenizer,
     encoded: &'a Encoded,
     max_length: usize,
+    weights: WeightFormat,
 }
 
 impl Job for Evaluate<'_> {
@@ -90,7 +93,8 @@ impl Job for Evaluate<'_> {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Evaluation> {
         let settings = self.settings;
-        let model = load::<B>(settings.model.folder()?, settings.model.adapter.as_deref(), &device)?;
+        let model = load::<B>(settings.model.folder()?, settings.model.adapter.as_deref(), &device)?
+            .with_weights(self.weights);
         let mut progress = Progress::new("evaluating");
         Ok(evaluate::<B>(
             &model,

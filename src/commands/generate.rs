@@ -34,6 +34,8 @@ struct Several {
 
 /// Runs the command.
 pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
+    let backend = args.backend.backend.unwrap_or_default();
+    backend.check_weights(args.weights.weights.into())?;
     let texts = prompts(args)?;
     let tokenizer = read_tokenizer(&args.model, &read_config(&args.model)?)?;
     let prompts = texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
@@ -41,7 +43,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
     config.end_of_text = (!args.ignore_eos).then(|| tokenizer.end_of_text());
     config.sampling.validate()?;
     let job = Generate { args, tokenizer: &tokenizer, prompts: &prompts, config };
-    let (generations, seconds) = dispatch(args.backend.backend.unwrap_or_default(), job)?;
+    let (generations, seconds) = dispatch(backend, job)?;
     if args.json {
         return print_json(&tokenizer, prompts, generations, seconds);
     }
@@ -104,7 +106,8 @@ impl Job for Generate<'_> {
     type Output = (Vec<Generation>, f64);
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
-        let model = load::<B>(&self.args.model, self.args.adapter.as_deref(), &device)?;
+        let model = load::<B>(&self.args.model, self.args.adapter.as_deref(), &device)?
+            .with_weights(self.args.weights.weights.into());
         let streams = !self.args.json && self.prompts.len() == 1;
         let mut shown = streams.then(|| Shown { decoder: self.tokenizer.stream(), failed: None });
         let started = Instant::now();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, Tokenizer};
 use gptneo_model::adapter;
-use gptneo_model::checkpoint::save_model;
+use gptneo_model::checkpoint::{SaveFormat, ShardSize, save_model};
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend};
 use gptneo_training::merge::{MergeProof, prove_merge};
 use serde::Serialize;
@@ -71,10 +71,11 @@ impl Job for Command<'_> {
     type Output = Report;
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Report> {
-        let MergeArgs { model, adapter, output, dtype, backend, .. } = self.args;
+        let MergeArgs { model, adapter, output, dtype, max_shard_size, backend, .. } = self.args;
         let adapted = load::<B>(model, Some(adapter), &device)?;
         let (base, backend) = (model.as_path(), backend.backend.unwrap_or_default());
-        let merge = Merge { base, adapter, output, dtype: *dtype, backend, tokenizer: &self.tokenizer };
+        let (dtype, max_shard_size, tokenizer) = (*dtype, *max_shard_size, &self.tokenizer);
+        let merge = Merge { base, adapter, output, dtype, max_shard_size, backend, tokenizer };
         merge.write(adapted)
     }
 }
@@ -98,6 +99,7 @@ pub(crate) struct Merge<'a> {
     pub(crate) adapter: &'a Path,
     pub(crate) output: &'a Path,
     pub(crate) dtype: DtypeFlag,
+    pub(crate) max_shard_size: Option<ShardSize>,
     pub(crate) backend: BackendKind,
     pub(crate) tokenizer: &'a Tokenizer,
 }
@@ -131,7 +133,8 @@ impl Merge<'_> {
         let mut files = self.tokenizer.files();
         files.extend(generation_config(self.base));
         files.push((PROOF.to_string(), format!("{}\n", serde_json::to_string_pretty(&report)?).into_bytes()));
-        save_model(&merged, self.output, self.dtype.into(), &files)?;
+        let format = SaveFormat { dtype: self.dtype.into(), max_shard_size: self.max_shard_size };
+        save_model(&merged, self.output, format, &files)?;
         Ok(report)
     }
 }

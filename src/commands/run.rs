@@ -147,6 +147,7 @@ fn merge<B: NeoBackend>(started: &Started<B>, adapted: GptNeo<B>, adapter: &Path
         adapter,
         output: &output,
         dtype: plan.settings.run.dtype,
+        max_shard_size: plan.settings.run.max_shard_size,
         backend: plan.settings.run.backend,
         tokenizer: &plan.tokenizer,
     };

@@ -20,6 +20,7 @@ import torch  # noqa: E402  (the two settings above must come first)
 import adapters  # noqa: E402
 import arithmetic  # noqa: E402
 import curves  # noqa: E402
+import family  # noqa: E402
 import models  # noqa: E402
 import scoring  # noqa: E402
 import vocabulary  # noqa: E402
@@ -47,6 +48,7 @@ def main():
     texts = [format_record(r) for r in corpus] + vocabulary.AWKWARD
     write_json(out / "token_ids.json", {text: vocabulary.encode(tokenizer, text) for text in texts})
     models.write_models(out, tokenizer, corpus)
+    family.write_family(out)
     adapters.write_adapters(out, tokenizer, corpus)
     curves.write_curves(out, tokenizer, corpus)
     scoring.write_perplexity(out, tokenizer, corpus)

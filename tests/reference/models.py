@@ -112,8 +112,23 @@ def write_published_layouts(out):
     bytes_for_masks = {k: v.to(torch.uint8) if v.dtype == torch.bool else v for k, v in constants.items()}
     tied_head = {"lm_head.weight": plain["transformer.wte.weight"]}
     torch.save(plain | bytes_for_masks | tied_head, out / "pickle" / "pytorch_model.bin")
+    write_pickled_shards(source, out / "pickled_shards", plain)
     save_file(plain | {k: v.contiguous() for k, v in constants.items()}, out / "buffers" / "model.safetensors",
               metadata={"format": "pt"})
+
+
+def write_pickled_shards(source, folder, plain):
+    """The same weights as two pickled files and their index, for the loader alone: no tokenizer, nothing expected."""
+    folder.mkdir(parents=True)
+    shutil.copyfile(source / "config.json", folder / "config.json")
+    # The second file begins with layer 1, which must not be taken for layer 0.
+    second = {key for key in plain if ".h.1." in key or ".ln_f." in key}
+    places = {key: f"pytorch_model-0000{2 if key in second else 1}-of-00002.bin" for key in sorted(plain)}
+    for file in sorted(set(places.values())):
+        torch.save({key: value for key, value in plain.items() if places[key] == file}, folder / file)
+    size = sum(value.numel() * value.element_size() for value in plain.values())
+    index = {"metadata": {"total_size": size}, "weight_map": places}
+    write_json(folder / "pytorch_model.bin.index.json", index, indent=1)
 
 
 def logits_of(model, ids):

@@ -28,6 +28,8 @@ pub fn cross_entropy_sum<B: NeoBackend>(
     weight: Tensor<B, 2>,
     targets: Tensor<B, 1, Int>,
 ) -> Tensor<B, 1> {
+    // A head that is kept in another format counts as what it rounds to.
+    let weight = weight.cast(hidden.dtype());
     let sum = B::cross_entropy_sum(
         hidden.into_primitive().tensor(),
         weight.into_primitive().tensor(),
@@ -42,6 +44,7 @@ pub fn token_nll<B: NeoBackend>(
     weight: Tensor<B, 2>,
     targets: Tensor<B, 1, Int>,
 ) -> Tensor<B, 1> {
+    let weight = weight.cast(hidden.dtype());
     let nll = B::token_nll(
         hidden.into_primitive().tensor(),
         weight.into_primitive().tensor(),

@@ -7,7 +7,7 @@
 //! `dB = scale * dy^T h`. Only the inputs are saved; h and m are worked out again.
 
 use burn::tensor::backend::Backend;
-use burn::tensor::ops::FloatTensor;
+use burn::tensor::ops::{FloatTensor, QuantizedTensor};
 use burn::tensor::{Tensor, TensorPrimitive};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;
@@ -22,7 +22,7 @@ use super::{Dropout, NeoBackend, dropout};
 pub struct LinearInputs<F> {
     /// x, `[rows, in]`.
     pub x: F,
-    /// W, `[out, in]`.
+    /// W, `[out, in]`; it may be of another float type than x.
     pub weight: F,
     /// b, `[out]`.
     pub bias: Option<F>,
@@ -72,13 +72,18 @@ pub struct LoraUpdate<B: Backend> {
 }
 
 /// `x W^T + b`: x `[rows, in]`, W `[out, in]`, b `[out]` to `[rows, out]`.
+///
+/// W may be of another float type than x, or quantised: the sums are made in the type of x.
 pub fn linear<B: NeoBackend>(
     x: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     bias: Option<Tensor<B, 1>>,
 ) -> Tensor<B, 2> {
-    let (x, weight, bias) = (unwrap(x), unwrap(weight), bias.map(unwrap));
-    wrap(B::lora_linear(LinearInputs { x, weight, bias, lora: None }))
+    let (x, bias) = (unwrap(x), bias.map(unwrap));
+    wrap(match weight.into_primitive() {
+        TensorPrimitive::Float(weight) => B::lora_linear(LinearInputs { x, weight, bias, lora: None }),
+        TensorPrimitive::QFloat(weight) => B::quantized_linear(x, weight, bias),
+    })
 }
 
 /// `x W^T + b + scale * (dropout(x) A^T) B^T`, shapes as [`linear`] and [`LoraUpdate`] say.
@@ -92,10 +97,16 @@ pub fn lora_linear<B: NeoBackend>(
     update: LoraUpdate<B>,
 ) -> Tensor<B, 2> {
     let drops = update.dropout > 0.0 && B::ad_enabled(&x.device());
-    let (x, weight, bias) = (unwrap(x), unwrap(weight), bias.map(unwrap));
+    let (x, bias) = (unwrap(x), bias.map(unwrap));
     let dropout = drops.then(|| B::draw_dropout(&x, update.dropout));
     let lora = LoraInputs { a: unwrap(update.a), b: unwrap(update.b), scale: update.scale, dropout };
-    wrap(B::lora_linear(LinearInputs { x, weight, bias, lora: Some(lora) }))
+    wrap(match weight.into_primitive() {
+        TensorPrimitive::Float(weight) => B::lora_linear(LinearInputs { x, weight, bias, lora: Some(lora) }),
+        TensorPrimitive::QFloat(weight) => {
+            let y = wrap::<B, 2>(B::quantized_linear(x.clone(), weight, bias));
+            unwrap(y + low_rank(wrap::<B, 2>(x), lora))
+        }
+    })
 }
 
 fn wrap<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Tensor<B, D> {
@@ -109,19 +120,37 @@ fn unwrap<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
 /// The default of [`NeoBackend::lora_linear`].
 pub(super) fn plain<B: Backend>(inputs: LinearInputs<FloatTensor<B>>) -> FloatTensor<B> {
     let x = wrap::<B, 2>(inputs.x);
-    let mut y = x.clone().matmul(wrap::<B, 2>(inputs.weight).transpose());
+    let weight = wrap::<B, 2>(inputs.weight).cast(x.dtype());
+    let mut y = x.clone().matmul(weight.transpose());
     if let Some(bias) = inputs.bias {
         y = y + wrap::<B, 1>(bias).unsqueeze();
     }
     if let Some(lora) = inputs.lora {
-        let dropped = match lora.dropout {
-            Some(dropout) => x.clone() * dropout::factors(dropout, &x),
-            None => x,
-        };
-        let reduced = dropped.matmul(wrap::<B, 2>(lora.a).transpose());
-        y = y + reduced.matmul(wrap::<B, 2>(lora.b).transpose()) * lora.scale;
+        y = y + low_rank(x, lora);
     }
     unwrap(y)
+}
+
+/// `scale * (dropout(x) A^T) B^T`.
+fn low_rank<B: Backend>(x: Tensor<B, 2>, lora: LoraInputs<FloatTensor<B>>) -> Tensor<B, 2> {
+    let dropped = match lora.dropout {
+        Some(dropout) => x.clone() * dropout::factors(dropout, &x),
+        None => x,
+    };
+    let reduced = dropped.matmul(wrap::<B, 2>(lora.a).transpose());
+    reduced.matmul(wrap::<B, 2>(lora.b).transpose()) * lora.scale
+}
+
+/// The default of [`NeoBackend::quantized_linear`].
+pub(super) fn plain_quantized<B: NeoBackend>(
+    x: FloatTensor<B>,
+    weight: QuantizedTensor<B>,
+    bias: Option<FloatTensor<B>>,
+) -> FloatTensor<B> {
+    let dtype = wrap::<B, 2>(x.clone()).dtype();
+    let weight =
+        unwrap(Tensor::<B, 2>::from_primitive(TensorPrimitive::QFloat(weight)).dequantize().cast(dtype));
+    B::lora_linear(LinearInputs { x, weight, bias, lora: None })
 }
 
 /// The default of [`NeoBackend::lora_linear_backward`].
@@ -132,7 +161,8 @@ pub(super) fn plain_backward<B: Backend>(
 ) -> LinearGradients<Option<FloatTensor<B>>> {
     let x = wrap::<B, 2>(inputs.x);
     let gradient = wrap::<B, 2>(gradient);
-    let mut of_x = wanted.x.then(|| gradient.clone().matmul(wrap(inputs.weight)));
+    let weight = wrap::<B, 2>(inputs.weight).cast(gradient.dtype());
+    let mut of_x = wanted.x.then(|| gradient.clone().matmul(weight));
     let of_weight = wanted.weight.then(|| gradient.clone().transpose().matmul(x.clone()));
     let of_bias = wanted.bias.then(|| gradient.clone().sum_dim(0).squeeze_dim::<1>(0));
     let (mut of_a, mut of_b) = (None, None);

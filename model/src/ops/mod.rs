@@ -17,7 +17,8 @@ mod linear;
 mod testing;
 
 use burn::tensor::backend::Backend;
-use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
+use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
+use burn::tensor::{Tensor, TensorMetadata, TensorPrimitive, s};
 
 pub use attention::{AttentionRule, causal_attention};
 pub use cross_entropy::{cross_entropy_sum, token_nll};
@@ -55,10 +56,25 @@ pub trait NeoBackend: Backend {
         attention::plain_backward::<Self>(query, key, value, rule, padding, gradient)
     }
 
+    /// `buffer` `[batch, capacity, hidden]` with `new` `[batch, new, hidden]` in place of its positions from `start`
+    /// on. A buffer that nothing else holds is written in place.
+    fn write_tokens(buffer: FloatTensor<Self>, start: usize, new: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain_write_tokens::<Self>(buffer, start, new)
+    }
+
     /// A linear layer, `[rows, in]` to `[rows, out]`, with bias and low-rank update where they are given; see
     /// [`lora_linear`].
     fn lora_linear(inputs: LinearInputs<FloatTensor<Self>>) -> FloatTensor<Self> {
         linear::plain::<Self>(inputs)
+    }
+
+    /// A linear layer with a quantised weight, `[rows, in]` to `[rows, out]`; see [`linear()`].
+    fn quantized_linear(
+        x: FloatTensor<Self>,
+        weight: QuantizedTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        linear::plain_quantized::<Self>(x, weight, bias)
     }
 
     /// The gradients of [`NeoBackend::lora_linear`] that are `wanted`; `gradient` is that of the output,
@@ -144,4 +160,21 @@ pub trait NeoBackend: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>) {
         cross_entropy::gradients::<Self>(hidden, weight, targets, of_weight)
     }
+}
+
+/// The default of [`NeoBackend::write_tokens`].
+fn plain_write_tokens<B: Backend>(
+    buffer: FloatTensor<B>,
+    start: usize,
+    new: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let end = start + new.shape()[1];
+    B::float_slice_assign(buffer, &s![.., start..end, ..], new)
+}
+
+/// `buffer` `[batch, capacity, hidden]` with `new` `[batch, new, hidden]` in place of its positions from `start` on; a
+/// buffer that nothing else holds is written in place.
+pub fn write_tokens<B: NeoBackend>(buffer: Tensor<B, 3>, start: usize, new: Tensor<B, 3>) -> Tensor<B, 3> {
+    let [buffer, new] = [buffer, new].map(|tensor| tensor.into_primitive().tensor());
+    Tensor::from_primitive(TensorPrimitive::Float(B::write_tokens(buffer, start, new)))
 }

@@ -133,22 +133,26 @@ fn blocks(inputs: &Inputs<'_>, out: &mut [f32]) {
 fn one_query(inputs: &Inputs<'_>, out: &mut [f32]) {
     let size = inputs.head_size();
     let seen = inputs.seen(0);
-    let task = |index: usize, out: &mut [f32]| {
+    out.par_chunks_mut(size).enumerate().for_each(|(index, out)| {
         let (batch, head) = (index / inputs.rule.heads, index % inputs.rule.heads);
         let query = inputs.query.vector(batch, 0, head, size);
-        let mut weights: Vec<f32> =
-            seen.clone().map(|key| dot(query, inputs.key.vector(batch, key, head, size))).collect();
-        softmax(&mut weights, inputs.padding(batch, seen.clone()));
-        out.fill(0.0);
-        for (key, weight) in seen.clone().zip(weights) {
-            let value = inputs.value.vector(batch, key, head, size);
-            out.iter_mut().zip(value).for_each(|(out, value)| *out += weight * value);
-        }
-    };
-    out.par_chunks_mut(size).enumerate().for_each(|(index, out)| {
+        let mut weights = vec![0.0; seen.len()];
+        // Loops and no closures inside: those would be compiled by themselves, for the oldest processor.
         Arch::new().dispatch(
             #[inline(always)]
-            || task(index, out),
+            || {
+                for (weight, key) in weights.iter_mut().zip(seen.clone()) {
+                    *weight = dot(query, inputs.key.vector(batch, key, head, size));
+                }
+                softmax(&mut weights, inputs.padding(batch, seen.clone()));
+                out.fill(0.0);
+                for (key, weight) in seen.clone().zip(&weights) {
+                    let value = inputs.value.vector(batch, key, head, size);
+                    for (out, value) in out.iter_mut().zip(value) {
+                        *out += weight * value;
+                    }
+                }
+            },
         );
     });
 }

@@ -1,11 +1,12 @@
 //! What the kernels of several tensors borrow: the tensors made fit once, then lent as slices.
 
-use burn::tensor::{Shape, TensorMetadata};
+use burn::tensor::{DType, Shape, TensorMetadata};
 use burn_flex::FlexTensor;
 
 use super::super::dropout::SeededDropout;
 use super::super::{AttentionRule, Dropout, LinearInputs, LoraInputs};
-use super::tensors::{all_f32, contiguous, floats, is_f32, tensor, with_dense_rows};
+use super::few_rows::Weight;
+use super::tensors::{contiguous, floats, is_f32, tensor, with_dense_rows};
 use super::{attention, linear};
 
 /// The inputs of an attention, such that [`AttentionTensors::slices`] can lend them.
@@ -45,17 +46,32 @@ pub(super) struct LinearTensors {
 }
 
 impl LinearTensors {
-    /// None where the kernels do not fit: for types other than f32 and for a mask, which no kernel reads.
+    /// None where the kernels do not fit: for types other than f32, but for a weight in bf16, and for a mask, which no
+    /// kernel reads.
     pub(super) fn new(inputs: &LinearInputs<FlexTensor>) -> Option<Self> {
         let lora = inputs.lora.as_ref();
         let optional = [inputs.bias.as_ref(), lora.map(|lora| &lora.a), lora.map(|lora| &lora.b)];
-        let fits = all_f32(&[&inputs.x, &inputs.weight]) && optional.into_iter().flatten().all(is_f32);
+        let weight_fits = matches!(inputs.weight.dtype(), DType::F32 | DType::BF16);
+        let fits = weight_fits && is_f32(&inputs.x) && optional.into_iter().flatten().all(is_f32);
         if !fits || lora.is_some_and(|lora| matches!(lora.dropout, Some(Dropout::Mask(_)))) {
             return None;
         }
         let LinearInputs { x, weight, bias, lora } = inputs.clone();
         let lora = lora.map(|lora| LoraInputs { a: contiguous(lora.a), b: contiguous(lora.b), ..lora });
         Some(Self { x: contiguous(x), weight: contiguous(weight), bias: bias.map(contiguous), lora })
+    }
+
+    fn weight(&self) -> Weight<'_> {
+        let values = self.weight.layout().start_offset()..;
+        match self.weight.dtype() {
+            DType::BF16 => Weight::Bf16(&self.weight.storage()[values]),
+            _ => Weight::F32(floats(&self.weight)),
+        }
+    }
+
+    /// The weight where it is f32.
+    pub(super) fn floats(&self) -> Option<&[f32]> {
+        is_f32(&self.weight).then(|| floats(&self.weight))
     }
 
     pub(super) fn slices(&self) -> linear::Inputs<'_> {
@@ -71,7 +87,7 @@ impl LinearTensors {
         });
         linear::Inputs {
             x: floats(&self.x),
-            weight: floats(&self.weight),
+            weight: self.weight(),
             bias: self.bias.as_ref().map(floats),
             lora,
             rows,

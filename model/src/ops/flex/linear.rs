@@ -7,16 +7,19 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::super::dropout::SeededDropout;
+use super::few_rows::{self, FEW, Weight};
 use super::gemm::{Matrix, Threads, gemm};
 
 /// Rows of a block.
 const BLOCK: usize = 128;
+/// Rows of a weight that are brought to f32 at a time.
+const UNPACKED: usize = 1024;
 
 /// A linear layer's inputs: x `[rows, input]`, weight `[output, input]`, bias `[output]`.
 #[derive(Clone, Copy)]
 pub(super) struct Inputs<'a> {
     pub(super) x: &'a [f32],
-    pub(super) weight: &'a [f32],
+    pub(super) weight: Weight<'a>,
     pub(super) bias: Option<&'a [f32]>,
     pub(super) lora: Option<Lora<'a>>,
     pub(super) rows: usize,
@@ -41,13 +44,20 @@ fn dense(data: &[f32], rows: usize, columns: usize) -> Matrix<'_> {
 
 /// The output `[rows, output]`, into zeros.
 pub(super) fn forward(inputs: &Inputs<'_>, out: &mut [f32]) {
-    let Inputs { x, weight, rows, input, output, .. } = *inputs;
-    if let Some(bias) = inputs.bias {
-        out.par_chunks_mut(BLOCK * output)
-            .for_each(|block| block.chunks_exact_mut(output).for_each(|row| row.copy_from_slice(bias)));
+    let Inputs { x, weight, bias, rows, input, output, .. } = *inputs;
+    match weight {
+        _ if rows == 0 || input == 0 => fill(out, bias, output),
+        weight if rows <= FEW => few_rows::multiply(x, weight, bias, input, out, output),
+        Weight::F32(weight) => {
+            fill(out, bias, output);
+            let factors = [dense(x, rows, input), dense(weight, output, input).t()];
+            gemm(out, output, bias.is_some(), 1.0, factors, Threads::All);
+        }
+        weight => {
+            fill(out, bias, output);
+            by_blocks(x, weight, [rows, input, output], out);
+        }
     }
-    let factors = [dense(x, rows, input), dense(weight, output, input).t()];
-    gemm(out, output, inputs.bias.is_some(), 1.0, factors, Threads::All);
     let Some(lora) = inputs.lora else { return };
     out.par_chunks_mut(BLOCK * output).enumerate().for_each(|(index, out)| {
         let block = Block::new(inputs, &lora, index);
@@ -55,6 +65,29 @@ pub(super) fn forward(inputs: &Inputs<'_>, out: &mut [f32]) {
         let b = dense(lora.b, output, lora.rank);
         gemm(out, output, true, lora.scale, [reduced, b.t()], Threads::One);
     });
+}
+
+/// The bias in every row; without one, `out` stays as it is.
+fn fill(out: &mut [f32], bias: Option<&[f32]>, output: usize) {
+    if let Some(bias) = bias {
+        out.par_chunks_mut(BLOCK * output)
+            .for_each(|block| block.chunks_exact_mut(output).for_each(|row| row.copy_from_slice(bias)));
+    }
+}
+
+/// `out += x W^T` for a weight that is not f32: a block of its rows at a time becomes f32.
+fn by_blocks(x: &[f32], weight: Weight<'_>, [rows, input, output]: [usize; 3], out: &mut [f32]) {
+    let mut scratch = Vec::new();
+    for first in (0..output).step_by(UNPACKED) {
+        let count = UNPACKED.min(output - first);
+        let range = first * input..(first + count) * input;
+        let weight = Arch::new().dispatch(
+            #[inline(always)]
+            || weight.floats(range, &mut scratch),
+        );
+        let factors = [dense(x, rows, input), dense(weight, count, input).t()];
+        gemm(&mut out[first..], output, true, 1.0, factors, Threads::All);
+    }
 }
 
 /// What forward and backward pass both need of a block of rows.
@@ -103,9 +136,9 @@ pub(super) struct Outs<'a> {
     pub(super) b: Option<&'a mut [f32]>,
 }
 
-/// From the gradient `[rows, output]` of the output.
-pub(super) fn backward(inputs: &Inputs<'_>, gradient: &[f32], outs: Outs<'_>) {
-    let Inputs { weight, rows, input, output, .. } = *inputs;
+/// From the gradient `[rows, output]` of the output and the weight.
+pub(super) fn backward(inputs: &Inputs<'_>, weight: &[f32], gradient: &[f32], outs: Outs<'_>) {
+    let Inputs { rows, input, output, .. } = *inputs;
     let Outs { x: mut of_x, a: mut of_a, b: mut of_b } = outs;
     if let Some(of_x) = &mut of_x {
         let factors = [dense(gradient, rows, output), dense(weight, output, input)];

@@ -7,6 +7,7 @@
 mod attention;
 mod cross_entropy;
 mod exp;
+mod few_rows;
 mod gelu;
 mod gemm;
 mod layer_norm;
@@ -19,11 +20,13 @@ mod tensors;
 mod tests;
 
 use burn::tensor::ops::{BoolTensor, FloatTensorOps, IntTensor};
+use burn::tensor::quantization::{QTensorPrimitive, QuantLevel};
 use burn::tensor::{Distribution, FloatDType, Int, Shape, Tensor, TensorMetadata, TensorPrimitive};
-use burn_flex::{Flex, FlexTensor};
+use burn_flex::{Flex, FlexQTensor, FlexTensor};
 
+use self::few_rows::Weight;
 use self::lend::{AttentionTensors, LinearTensors, Place, tokens};
-use self::tensors::{all_f32, contiguous, floats, indices, owned, tensor, with_dense_rows};
+use self::tensors::{all_f32, contiguous, floats, indices, is_f32, owned, tensor, with_dense_rows};
 use super::{AttentionRule, Dropout, LinearGradients, LinearInputs, NeoBackend};
 
 impl NeoBackend for Flex {
@@ -66,6 +69,20 @@ impl NeoBackend for Flex {
         [tensor(of_query, query), tensor(of_key, key), tensor(of_value, value)]
     }
 
+    /// Flex's own `slice_assign` copies the whole buffer, each time.
+    fn write_tokens(buffer: FlexTensor, start: usize, new: FlexTensor) -> FlexTensor {
+        if !all_f32(&[&buffer, &new]) {
+            return super::plain_write_tokens::<Self>(buffer, start, new);
+        }
+        let ([_, capacity, hidden], [_, count, _]) = (buffer.shape().dims(), new.shape().dims());
+        let (mut buffer, new) = (owned(buffer), contiguous(new));
+        let texts = buffer.storage_mut().chunks_exact_mut(capacity * hidden);
+        for (text, new) in texts.zip(floats(&new).chunks_exact(count * hidden)) {
+            text[start * hidden..][..count * hidden].copy_from_slice(new);
+        }
+        buffer
+    }
+
     fn lora_linear(inputs: LinearInputs<FlexTensor>) -> FlexTensor {
         let Some(inputs) = LinearTensors::new(&inputs) else { return super::linear::plain::<Self>(inputs) };
         let slices = inputs.slices();
@@ -79,7 +96,9 @@ impl NeoBackend for Flex {
         wanted: LinearGradients<bool>,
         gradient: FlexTensor,
     ) -> LinearGradients<Option<FlexTensor>> {
-        let Some(tensors) = LinearTensors::new(&inputs).filter(|_| all_f32(&[&gradient])) else {
+        let tensors = LinearTensors::new(&inputs).filter(|_| all_f32(&[&gradient]));
+        let Some((tensors, weight)) = tensors.as_ref().and_then(|tensors| Some((tensors, tensors.floats()?)))
+        else {
             return super::linear::plain_backward::<Self>(inputs, wanted, gradient);
         };
         // Seldom wanted: the base is frozen when an adapter is trained.
@@ -93,8 +112,26 @@ impl NeoBackend for Flex {
         let mut a = Place::new(lora.filter(|_| wanted.a).map(|lora| &lora.a));
         let mut b = Place::new(lora.filter(|_| wanted.b).map(|lora| &lora.b));
         let outs = linear::Outs { x: x.slice(), a: a.slice(), b: b.slice() };
-        linear::backward(&tensors.slices(), floats(&gradient), outs);
+        linear::backward(&tensors.slices(), weight, floats(&gradient), outs);
         LinearGradients { x: x.tensor(), a: a.tensor(), b: b.tensor(), ..of_base }
+    }
+
+    fn quantized_linear(x: FlexTensor, weight: FlexQTensor, bias: Option<FlexTensor>) -> FlexTensor {
+        let QuantLevel::Block(block) = weight.scheme().level else {
+            return super::linear::plain_quantized::<Self>(x, weight, bias);
+        };
+        if !is_f32(&x) || !bias.as_ref().is_none_or(is_f32) || !weight.tensor().is_contiguous() {
+            return super::linear::plain_quantized::<Self>(x, weight, bias);
+        }
+        let ([rows, input], [output, _]) = (x.shape().dims(), weight.shape().dims());
+        let (x, bias) = (contiguous(x), bias.map(contiguous));
+        let values = &weight.tensor().storage()[weight.tensor().layout().start_offset()..];
+        let weight = Weight::Int8 { values, scales: weight.scales(), block: block.num_elements() };
+        let bias = bias.as_ref().map(floats);
+        let inputs = linear::Inputs { x: floats(&x), weight, bias, lora: None, rows, input, output };
+        let mut out = vec![0.0; rows * output];
+        linear::forward(&inputs, &mut out);
+        tensor(out, Shape::new([rows, output]))
     }
 
     fn draw_dropout(x: &FlexTensor, probability: f64) -> Dropout<FlexTensor> {

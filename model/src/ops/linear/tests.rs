@@ -193,3 +193,32 @@ fn dropout_is_inverted_and_only_for_training() {
     }
     assert!(factors_of::<Flex>().iter().chain(&factors_of::<NdArray>()).all(|factor| *factor == 1.0));
 }
+
+/// A quantised weight stands for the numbers that it dequantises to, in few rows and in many, with bias and update.
+fn quantised<B: NeoBackend>(backend: &str) {
+    use burn::tensor::quantization::{QuantLevel, QuantScheme, QuantStore, QuantValue};
+    let device = Default::default();
+    let scheme = QuantScheme::default()
+        .with_value(QuantValue::Q8S)
+        .with_level(QuantLevel::block([4]))
+        .with_store(QuantStore::Native);
+    let tensor = |seed, shape: [usize; 2]| {
+        Tensor::<B, 2>::from_data(TensorData::new(numbers(seed, shape[0] * shape[1]), shape), &device)
+    };
+    let (weight, bias) =
+        (tensor(1, [9, 12]).quantize_dynamic(&scheme), tensor(2, [1, 9]).squeeze_dim::<1>(0));
+    let update = || LoraUpdate { a: tensor(3, [2, 12]), b: tensor(4, [9, 2]), scale: 0.5, dropout: 0.0 };
+    for rows in [1, 3, 40] {
+        let x = tensor(5, [rows, 12]);
+        let found = lora_linear(x.clone(), weight.clone(), Some(bias.clone()), update());
+        let plain = lora_linear(x, weight.clone().dequantize(), Some(bias.clone()), update());
+        let [found, plain] = [found, plain].map(|tensor| tensor.into_data().to_vec::<f32>().unwrap());
+        assert_near(&found, &plain, 1e-5, &format!("{backend}, {rows} rows"));
+    }
+}
+
+#[test]
+fn a_quantised_weight_is_what_it_dequantises_to() {
+    quantised::<Flex>("flex");
+    quantised::<NdArray>("ndarray");
+}

@@ -11,6 +11,7 @@ Exit status 1: a tensor is missing, unexpected or of the wrong shape, or a libra
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -20,6 +21,8 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "reference"))
 
 import torch  # noqa: E402  (the settings above must come first)
 from files import tidy  # noqa: E402
@@ -42,6 +45,23 @@ class Collector(logging.Handler):
 
     def emit(self, record):
         self.messages.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def listening(complaints):
+    """Adds to `complaints` all that the libraries say about files inside."""
+    transformers_logging.disable_progress_bar()
+    collector = Collector()
+    loggers = [logging.getLogger(library) for library in ("transformers", "peft")]
+    for logger in loggers:
+        logger.addHandler(collector)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for logger in loggers:
+        logger.removeHandler(collector)
+    complaints += [str(w.message) for w in caught if not issubclass(w.category, NOT_ABOUT_FILES)]
+    complaints += collector.messages
 
 
 def load_model(folder, complaints):
@@ -120,13 +140,8 @@ def main():
         parser.error("--merge needs --adapter")
 
     torch.set_num_threads(1)
-    transformers_logging.disable_progress_bar()
-    collector = Collector()
-    for library in ("transformers", "peft"):
-        logging.getLogger(library).addHandler(collector)
     complaints = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with listening(complaints):
         folder = args.model or PeftConfig.from_pretrained(args.adapter).base_model_name_or_path
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = load_model(folder, complaints)
@@ -134,8 +149,6 @@ def main():
             model = load_adapter(model, args.adapter, complaints)
         if args.merge:
             model = model.merge_and_unload()
-    complaints += [str(w.message) for w in caught if not issubclass(w.category, NOT_ABOUT_FILES)]
-    complaints += collector.messages
 
     result = describe(model, tokenizer, args.prompt, args.max_new_tokens, args.all_logits)
     result["complaints"] = complaints

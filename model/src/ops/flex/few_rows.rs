@@ -1,0 +1,278 @@
+//! `x W^T` for a handful of rows of x, as in decoding: the weight is read once, in the layout and the format it is
+//! stored in, and each of its rows meets all rows of x while it is in the cache. A matrix product that first brings
+//! its factors into another layout would spend most of its time on that.
+
+use std::ops::Range;
+
+use half::bf16;
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// The most rows of x that come here.
+pub(super) const FEW: usize = 16;
+/// Rows of the weight and of x whose products are summed together: 8 sums and 6 factors fit into 16 registers.
+const TALL: usize = 4;
+const WIDE: usize = 2;
+/// f32 elements of a cache line.
+const LINE: usize = 16;
+/// Rows of the weight in a task.
+const TASK: usize = 64;
+
+/// A weight `[output, input]` as it is stored.
+#[derive(Clone, Copy)]
+pub(super) enum Weight<'a> {
+    F32(&'a [f32]),
+    Bf16(&'a [bf16]),
+    /// Values, and the scale of each `block` of them; a block lies within a row.
+    Int8 {
+        values: &'a [i8],
+        scales: &'a [f32],
+        block: usize,
+    },
+}
+
+impl Weight<'_> {
+    /// The elements of a range that begins and ends with a block, in `scratch` if they are not f32 already.
+    #[inline(always)]
+    pub(super) fn floats<'s>(&'s self, range: Range<usize>, scratch: &'s mut Vec<f32>) -> &'s [f32] {
+        if let Self::F32(values) = self {
+            return &values[range];
+        }
+        scratch.resize(range.len(), 0.0);
+        match *self {
+            Self::F32(_) => {}
+            Self::Bf16(values) => {
+                for (out, value) in scratch.iter_mut().zip(&values[range]) {
+                    *out = f32::from_bits(u32::from(value.to_bits()) << 16);
+                }
+            }
+            Self::Int8 { values, scales, block } => {
+                let scales = &scales[range.start / block..];
+                let blocks = scratch.chunks_exact_mut(block).zip(values[range].chunks_exact(block));
+                for ((out, values), scale) in blocks.zip(scales) {
+                    for (out, value) in out.iter_mut().zip(values) {
+                        *out = f32::from(*value) * scale;
+                    }
+                }
+            }
+        }
+        scratch
+    }
+
+    /// Asks for the elements of a range, as far as they are there, unless they are f32: see [`against_all`] for those.
+    #[inline(always)]
+    fn prefetch_packed(&self, range: Range<usize>) {
+        match self {
+            Self::F32(_) => {}
+            Self::Bf16(values) => {
+                for line in values.get(range).unwrap_or_default().iter().step_by(2 * LINE) {
+                    prefetch(line);
+                }
+            }
+            Self::Int8 { values, .. } => {
+                for line in values.get(range).unwrap_or_default().iter().step_by(4 * LINE) {
+                    prefetch(line);
+                }
+            }
+        }
+    }
+
+    /// The elements of a range, as far as they are there and f32 already.
+    #[inline(always)]
+    fn stored_floats(&self, range: Range<usize>) -> &[f32] {
+        match self {
+            Self::F32(values) => values.get(range).unwrap_or_default(),
+            Self::Bf16(_) | Self::Int8 { .. } => &[],
+        }
+    }
+}
+
+/// Asks for a cache line before it is needed.
+#[inline(always)]
+fn prefetch<T>(line: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: the address is that of a live number, and a prefetch changes nothing that the program sees.
+        #[allow(unsafe_code)]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
+/// `out = x W^T + b`: x `[rows, input]`, out `[rows, output]`; there are few rows, and at least one input.
+pub(super) fn multiply(
+    x: &[f32],
+    weight: Weight<'_>,
+    bias: Option<&[f32]>,
+    input: usize,
+    out: &mut [f32],
+    output: usize,
+) {
+    let rows = x.len() / input;
+    let arch = Arch::new();
+    let run = |(index, out)| arch.dispatch(Task { x, weight, input, first: index * TASK, rows, out });
+    if rows == 1 {
+        out.par_chunks_mut(TASK).enumerate().for_each(run);
+    } else {
+        // [output, rows] first, so that a task writes to one place.
+        let mut transposed = vec![0.0; rows * output];
+        transposed.par_chunks_mut(TASK * rows).enumerate().for_each(run);
+        out.par_chunks_mut(output).enumerate().for_each(|(row, out)| {
+            out.iter_mut().zip(transposed[row..].iter().step_by(rows)).for_each(|(out, sum)| *out = *sum);
+        });
+    }
+    if let Some(bias) = bias {
+        for row in out.chunks_exact_mut(output) {
+            row.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
+        }
+    }
+}
+
+/// Some rows of the weight, from `first` on, against all rows of x; out is `[rows of the weight, rows of x]`.
+struct Task<'a> {
+    x: &'a [f32],
+    weight: Weight<'a>,
+    input: usize,
+    first: usize,
+    rows: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { x, weight, input, mut first, rows, out } = self;
+        let mut scratch = Vec::new();
+        let mut tall = out.chunks_exact_mut(TALL * rows);
+        for out in &mut tall {
+            let next = first + TALL;
+            let ahead = weight.stored_floats(next * input..(next + TALL) * input);
+            weight.prefetch_packed(next * input..(next + TALL) * input);
+            let weight = weight.floats(first * input..next * input, &mut scratch);
+            against_all::<S, TALL>(simd, [weight, ahead], x, input, rows, out);
+            first = next;
+        }
+        for out in tall.into_remainder().chunks_exact_mut(rows) {
+            let weight = weight.floats(first * input..(first + 1) * input, &mut scratch);
+            against_all::<S, 1>(simd, [weight, &[]], x, input, rows, out);
+            first += 1;
+        }
+    }
+}
+
+/// `W` rows of the weight against all rows of x. While that takes longer than a trip to memory, the rows `ahead` are
+/// asked for on the way: `W` streams at a time are more than the processor foresees by itself.
+#[inline(always)]
+fn against_all<S: Simd, const W: usize>(
+    simd: S,
+    [weight, ahead]: [&[f32]; 2],
+    x: &[f32],
+    input: usize,
+    rows: usize,
+    out: &mut [f32],
+) {
+    let mut row = 0;
+    while row + WIDE <= rows {
+        let ahead = if row == 0 && rows > WIDE { ahead } else { &[] };
+        tile::<S, W, WIDE>(simd, [weight, ahead], &x[row * input..], input, &mut out[row..], rows);
+        row += WIDE;
+    }
+    if row < rows {
+        tile::<S, W, 1>(simd, [weight, &[]], &x[row * input..], input, &mut out[row..], rows);
+    }
+}
+
+/// The products of `W` rows with `X` rows; those of a row of the weight stand `stride` apart in `out`.
+///
+/// Plain loops over arrays: they are unrolled, and the sums stay in registers.
+#[inline(always)]
+fn tile<S: Simd, const W: usize, const X: usize>(
+    simd: S,
+    [weight, ahead]: [&[f32]; 2],
+    x: &[f32],
+    input: usize,
+    out: &mut [f32],
+    stride: usize,
+) {
+    let lanes = S::F32_LANES;
+    let whole = input / lanes;
+    let mut w_rows: [&[S::f32s]; W] = [&[]; W];
+    for (i, row) in w_rows.iter_mut().enumerate() {
+        *row = &S::as_simd_f32s(&weight[i * input..][..input]).0[..whole];
+    }
+    let mut x_rows: [&[S::f32s]; X] = [&[]; X];
+    for (j, row) in x_rows.iter_mut().enumerate() {
+        *row = &S::as_simd_f32s(&x[j * input..][..input]).0[..whole];
+    }
+    let mut sums = [[simd.splat_f32s(0.0); X]; W];
+    for k in 0..whole {
+        for line in (k * W * lanes..(k + 1) * W * lanes).step_by(LINE) {
+            if let Some(line) = ahead.get(line) {
+                prefetch(line);
+            }
+        }
+        for i in 0..W {
+            let w = w_rows[i][k];
+            for j in 0..X {
+                sums[i][j] = simd.mul_add_f32s(w, x_rows[j][k], sums[i][j]);
+            }
+        }
+    }
+    for i in 0..W {
+        for j in 0..X {
+            let mut sum = simd.reduce_sum_f32s(sums[i][j]);
+            for k in whole * lanes..input {
+                sum += weight[i * input + k] * x[j * input + k];
+            }
+            out[i * stride + j] = sum;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{assert_near, numbers};
+    use super::*;
+
+    /// Odd sizes: rows that fill no tile, an input that fills no register, more rows of the weight than a task has.
+    #[test]
+    fn every_format_equals_the_sums_in_f64() {
+        for (rows, input, output) in [(1, 64, 70), (2, 1, 3), (5, 67, 65), (FEW, 32, 9)] {
+            let (x, weight, bias) =
+                (numbers(1, rows * input), numbers(2, output * input), numbers(3, output));
+            let half: Vec<bf16> = weight.iter().map(|value| bf16::from_f32(*value)).collect();
+            let bytes: Vec<i8> = weight.iter().map(|value| (value * 20.0) as i8).collect();
+            let scales: Vec<f32> = (0..output).map(|row| 0.05 + 0.01 * row as f32).collect();
+            let int8 = Weight::Int8 { values: &bytes, scales: &scales, block: input };
+            for weight in [Weight::F32(&weight), Weight::Bf16(&half), int8] {
+                let mut scratch = Vec::new();
+                let wide: Vec<f64> =
+                    weight.floats(0..output * input, &mut scratch).iter().map(|w| f64::from(*w)).collect();
+                let mut expected = Vec::new();
+                for row in x.chunks(input) {
+                    for (weight, bias) in wide.chunks(input).zip(&bias) {
+                        let sum: f64 = row.iter().zip(weight).map(|(x, w)| f64::from(*x) * w).sum();
+                        expected.push((sum + f64::from(*bias)) as f32);
+                    }
+                }
+                let mut out = vec![0.0; rows * output];
+                multiply(&x, weight, Some(&bias), input, &mut out, output);
+                assert_near(&out, &expected, 1e-5, &format!("{rows} x {input} x {output}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_byte_is_worth_its_blocks_scale() {
+        let weight = Weight::Int8 { values: &[1, -2, 3, 127], scales: &[0.5, 2.0], block: 2 };
+        let mut scratch = Vec::new();
+        assert_eq!(weight.floats(0..4, &mut scratch), [0.5, -1.0, 6.0, 254.0]);
+        assert_eq!(weight.floats(2..4, &mut scratch), [6.0, 254.0]);
+    }
+}

@@ -1,0 +1,107 @@
+//! Adapters as PEFT writes them in all their ways, on the fixtures of `tests/fixtures/peft`, which
+//! `tests/reference/adapters.py` made for the model `window`.
+//!
+//! Each token's loss is compared within 1e-4: it rests on all logits of its position, of which the largest is about
+//! 10, and these agree within 1e-5 of that. An alpha that is off by one moves losses by more than 1e-2.
+
+use super::*;
+use crate::{LoraConfig, ModuleName};
+
+const VARIANTS: [&str; 7] =
+    ["patterns", "patterns_rslora", "all_linear", "paths", "layers", "excluded", "pickled"];
+
+fn folder(variant: &str) -> PathBuf {
+    fixture("peft").join(variant)
+}
+
+fn losses<B: NeoBackend>(model: &GptNeo<B>, prompt: &[u32]) -> Vec<f64> {
+    let logits = logits(model, &[prompt.to_vec()], None).remove(0);
+    token_losses(&logits, prompt)
+}
+
+/// The negative log-likelihood of each token after the first.
+pub(super) fn token_losses(logits: &[Vec<f32>], ids: &[u32]) -> Vec<f64> {
+    let loss = |logits: &Vec<f32>, id: u32| {
+        let sum: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
+        sum.ln() - f64::from(logits[id as usize])
+    };
+    logits.iter().zip(&ids[1..]).map(|(logits, id)| loss(logits, *id)).collect()
+}
+
+/// The largest difference from the numbers in `expected`.
+pub(super) fn distance(found: &[f64], expected: &Value) -> f64 {
+    let expected: Vec<f64> = serde_json::from_value(expected.clone()).unwrap();
+    assert_eq!(found.len(), expected.len());
+    found.iter().zip(&expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f64::max)
+}
+
+fn adapted(variant: &str) -> (GptNeo<Flex>, LoraConfig) {
+    load_adapter(load::<Flex>("window"), &folder(variant), &Default::default()).unwrap()
+}
+
+#[test]
+fn every_variant_computes_what_peft_does() {
+    for variant in VARIANTS {
+        let expected = expected(&format!("peft/{variant}"));
+        let prompt = ids(&expected["input_ids"]);
+        let (model, _) = adapted(variant);
+        assert_eq!(expected["adapter_parameters"], count_parameters(&model).0, "{variant}");
+        let off = distance(&losses(&model, &prompt), &expected["nll"]);
+        assert!(off < 1e-4, "{variant}: {off}");
+        let merged = distance(&losses(&adapter::merge(model.clone()), &prompt), &expected["nll"]);
+        assert!(merged < 1e-4, "{variant} merged: {merged}");
+        let continuation = ids(&expected["greedy_ids"]);
+        let config = GenerationConfig {
+            max_new_tokens: continuation.len(),
+            sampling: Default::default(),
+            end_of_text: None,
+        };
+        let found = generate(&model, &[prompt], &config, |_, _| {}).unwrap();
+        assert_eq!(found[0].ids, continuation, "{variant}");
+    }
+}
+
+#[test]
+fn an_adapter_saved_again_is_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let prompt = ids(&expected("window")["input_ids"]);
+    for variant in VARIANTS {
+        let (model, config) = adapted(variant);
+        let path = folder.path().join(variant);
+        save_adapter(&model, &config, "window", &path).unwrap();
+        let (again, same) = load_adapter(load::<Flex>("window"), &path, &Default::default()).unwrap();
+        assert_eq!(same, config, "{variant}");
+        assert_eq!(losses(&again, &prompt), losses(&model, &prompt), "{variant}");
+    }
+    let written = std::fs::read_to_string(folder.path().join("patterns/adapter_config.json")).unwrap();
+    let written: Value = serde_json::from_str(&written).unwrap();
+    assert_eq!(written["alpha_pattern"]["0.mlp.c_fc"], 1.0);
+    assert_eq!(written["rank_pattern"]["h.1.attn.attention.q_proj"], 1);
+}
+
+#[test]
+fn ranks_and_alphas_are_the_layers_own() {
+    let (_, config) = adapted("patterns_rslora");
+    let path = "transformer.h.2.attn.attention.out_proj";
+    assert_eq!((config.rank(path), config.scale(path)), (5, 4.0 / 5f64.sqrt()));
+    let path = "transformer.h.0.mlp.c_proj";
+    assert_eq!((config.rank(path), config.scale(path)), (2, 7.0 / 2f64.sqrt()));
+    let path = "transformer.h.0.mlp.c_fc";
+    assert_eq!((config.rank(path), config.scale(path)), (3, 4.0 / 3f64.sqrt()));
+}
+
+#[test]
+fn settings_that_name_no_layer_are_refused() {
+    let name = |text: &str| text.parse::<ModuleName>().unwrap();
+    let attach = |config: LoraConfig| {
+        adapter::attach(load::<Flex>("window"), &config, &Default::default()).unwrap_err().to_string()
+    };
+    let message = attach(LoraConfig { target_modules: vec![name("h.4.mlp.c_fc")], ..Default::default() });
+    assert!(message.contains("target_modules: h.4.mlp.c_fc") && message.contains("4 blocks"), "{message}");
+    let rank_pattern = [(name("c_fc"), 3)].into();
+    let message = attach(LoraConfig { rank_pattern, ..Default::default() });
+    assert!(message.contains("rank_pattern: c_fc"), "{message}");
+    let alpha_pattern = [(name("q_proj"), f64::NAN)].into();
+    let message = attach(LoraConfig { alpha_pattern, ..Default::default() });
+    assert!(message.contains("alpha_pattern: q_proj is NaN"), "{message}");
+}
