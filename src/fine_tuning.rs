@@ -82,6 +82,7 @@ impl FineTuning {
                 (settings, folder)
             }
         };
+        settings.model.path = Some(embedded::model(settings.model.folder()?, folder.path())?);
         let model = settings.model.folder()?;
         let config = read_config(model)?;
         let tokenizer = read_tokenizer(model, &config)?;

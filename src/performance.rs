@@ -6,8 +6,9 @@ use gptneo_training::evaluate::Evaluation;
 use gptneo_training::report::PerformanceRow;
 
 /// What a reader of the three protocols must know.
-pub(crate) const NOTE: &str = "notebook also scores the padding, which any adapter learns to predict within minutes: \
-                               it flatters. text scores every real token, response the answers alone.";
+pub(crate) const NOTE: &str = "text scores every real token, response the answers alone. notebook also scores the \
+                               padding: it flatters whoever trains on padding, which is learned within minutes \
+                               whatever the answers are worth; here nobody does.";
 
 /// The protocols, in the order they are shown.
 const PROTOCOLS: [&str; 3] = ["notebook", "text", "response"];

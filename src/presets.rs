@@ -5,6 +5,8 @@ use clap::ValueEnum;
 /// A preset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Preset {
+    /// The embedded base and flashcards: minutes on a laptop, no network
+    Quick,
     /// The full recipe: GPT-Neo-125M and 33,955 flashcards
     Medical,
 }
@@ -13,6 +15,7 @@ impl Preset {
     /// The settings file, with its comments.
     pub(crate) fn text(self) -> &'static str {
         match self {
+            Self::Quick => include_str!("presets/quick.toml"),
             Self::Medical => include_str!("presets/medical.toml"),
         }
     }
@@ -20,6 +23,7 @@ impl Preset {
     /// The name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Quick => "quick",
             Self::Medical => "medical",
         }
     }

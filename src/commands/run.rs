@@ -15,7 +15,7 @@ use gptneo_training::report::{
 
 use crate::answers::{self, Question};
 use crate::backend::{Job, dispatch};
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, TrainArgs};
 use crate::commands::merge::Merge;
 use crate::failure::Misuse;
 use crate::fine_tuning::{FineTuning, Request, Started};
@@ -30,10 +30,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     if let Some(preset) = args.print_preset {
         return output::piece(preset.text());
     }
-    let preset = args.preset;
-    if args.train.resume && preset.is_some() {
+    if args.train.resume && args.preset.is_some() {
         return Err(Misuse::error("--resume goes on with the run's own settings: leave --preset out"));
     }
+    let preset = chosen_preset(args);
     let plan = FineTuning::open(Request {
         command: "run",
         args: &args.train,
@@ -57,6 +57,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     output::line(format_args!("\n{}{}", performance::render(&performance), performance::NOTE))?;
     let weights: Vec<String> = weights.iter().map(|path| path.display().to_string()).collect();
     output::line(format_args!("\neverything is in {}; weights: {}", folder.display(), weights.join(", ")))
+}
+
+/// The preset that settings start from: the one named, or the quick run where no settings, model or data are named.
+fn chosen_preset(args: &RunArgs) -> Option<Preset> {
+    let TrainArgs { file, model, data, resume, .. } = &args.train;
+    let named = file.config.is_some() || model.model.is_some() || data.read.data.is_some() || *resume;
+    args.preset.or((!named).then_some(Preset::Quick))
 }
 
 /// `runs/NAME`, or the first of `runs/NAME-2`, `runs/NAME-3` ... that does not exist.

@@ -107,3 +107,26 @@ fn a_run_needs_something_to_measure_on_and_can_tune_in_full() {
     assert_eq!(performance[4][0], "Tuned Model");
     assert_eq!(json(output.join("manifest.json"))["counts"]["validation_examples"], 3);
 }
+
+/// Model and data come with the program: another folder, no network, no argument that names a file.
+#[test]
+fn the_quick_run_needs_the_program_alone_and_repeats_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str| {
+        let short = ["run", "--max-steps", "2", "--validation-limit", "3", "--questions", "1"];
+        let output = program(&[&short[..], &["--max-new-tokens", "4"]].concat())
+            .current_dir(folder.path())
+            .env("HF_ENDPOINT", "http://127.0.0.1:9")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let run = folder.path().join("runs").join(name);
+        for file in
+            ["base/model.safetensors", "base/README.md", "data/medical_flashcards.json", "merged/config.json"]
+        {
+            assert!(run.join(file).exists(), "{file}");
+        }
+        (timeless(&run), adapter_bytes(&run), table(&run.join("model_performance_comparison.csv")))
+    };
+    assert!(run("quick") == run("quick-2"), "the same seed gives the same figures");
+}
