@@ -31,13 +31,27 @@ pub(crate) enum BackendKind {
     Ndarray,
 }
 
-/// The format of the numbers.
+/// The numbers that matrix products are made in while training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Precision {
     /// 32-bit floats throughout
     #[default]
     F32,
+    /// 16-bit floats with the range of f32
+    Bf16,
+    /// 16-bit floats, with a scaled loss
+    F16,
+}
+
+impl From<Precision> for gptneo_training::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+            Precision::F16 => Self::F16,
+        }
+    }
 }
 
 impl BackendKind {
@@ -62,6 +76,16 @@ impl BackendKind {
         Err(Misuse::error(format!(
             "--weights other than f32 are for the backend flex, but {name} was asked for: leave one of them out"
         )))
+    }
+
+    /// Says on standard error where half precision costs time instead of saving it.
+    pub(crate) fn warn_of_slow(self, precision: Precision) {
+        if precision != Precision::F32 && self.resolved() == Self::Flex {
+            eprintln!(
+                "the CPU backend flex computes half precision slowly, with f32 instructions: --precision f32 is the \
+                 faster choice here"
+            );
+        }
     }
 
     /// The name of the flag's value and of the cargo feature.

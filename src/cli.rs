@@ -313,7 +313,7 @@ pub(crate) struct BenchFlags {
     /// Seed of the weights and the tokens
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,
-    /// The format of the numbers
+    /// The numbers of the matrix products in training; bench generate has --weights instead
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub(crate) precision: Precision,
     #[command(flatten)]

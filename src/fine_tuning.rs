@@ -98,6 +98,9 @@ impl FineTuning {
     /// # Errors
     /// A model or an adapter that cannot be used, settings that contradict the adapter or the run, a full disk.
     pub(crate) fn start<B: NeoBackend>(mut self, device: B::Device) -> Result<Started<B>> {
+        let precision = self.settings.run.precision;
+        gptneo_training::Precision::from(precision).check::<B>(&device)?;
+        self.settings.run.backend.warn_of_slow(precision);
         let training = self.data.examples(&self.data.split.train);
         let validation = self.data.validation(self.settings.data.validation_limit);
         check_validation(&self.settings, &validation)?;
@@ -189,6 +192,7 @@ impl<B: NeoBackend> Started<B> {
             validation: &self.validation,
             padding_id: tokenizer.end_of_text(),
             config: settings.training.clone(),
+            precision: settings.run.precision.into(),
             folder: folder.path(),
             // Texts depend on the settings of the data as much as on the file.
             fingerprint: serde_json::to_string(&(
@@ -296,6 +300,8 @@ fn curves(rows: &[MetricsRow]) -> LossCurves {
     let mut curves = LossCurves::default();
     for row in rows {
         match row {
+            // A step that was skipped may have had no loss.
+            MetricsRow::Train(row) if row.skipped && !row.loss.is_finite() => {}
             MetricsRow::Train(row) => curves.training.push((row.step as f64, row.loss)),
             MetricsRow::Validation(row) => curves.validation.push((row.step as f64, row.loss)),
         }

@@ -37,6 +37,13 @@ impl Live {
     }
 
     fn step(&mut self, row: &TrainRow) {
+        if row.skipped {
+            let scale = row.loss_scale.unwrap_or_default();
+            self.say(&format!(
+                "step {}: skipped, gradients not finite at loss scale {scale}: halved",
+                row.step
+            ));
+        }
         let speed = row.tokens_per_second.unwrap_or_default();
         let message = format!("loss {:.4}  {speed:.0} tokens/s", row.loss);
         if let Some(bar) = &self.bar {

@@ -125,7 +125,7 @@ pub(crate) struct RunSettings {
     pub(crate) output: Option<PathBuf>,
     /// What computes.
     pub(crate) backend: BackendKind,
-    /// The format of the numbers.
+    /// The numbers of the matrix products in training.
     pub(crate) precision: Precision,
     /// The format of the written model.
     pub(crate) dtype: DtypeFlag,

@@ -5,7 +5,7 @@
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, DType, Int, Tensor};
 
 use crate::block::Block;
 use crate::cache::KvCache;
@@ -33,6 +33,9 @@ pub struct GptNeo<B: Backend> {
     pub lm_head: Option<LoraLinear<B>>,
     #[module(skip)]
     config: GptNeoConfig,
+    /// The type of the head's product, where it is not that of the hidden states; see `half_products.rs`.
+    #[module(skip)]
+    pub(crate) half_products: Option<DType>,
 }
 
 impl<B: Backend> GptNeo<B> {
@@ -55,6 +58,7 @@ impl<B: Backend> GptNeo<B> {
                 LoraLinear::init(hidden, vocabulary, false, config.initializer_range, device)
             }),
             config: config.clone(),
+            half_products: None,
         }
     }
 
@@ -132,7 +136,24 @@ impl<B: NeoBackend> GptNeo<B> {
 
     /// Logits of hidden states: `[rows, hidden]` to `[rows, vocabulary]`.
     pub fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-        ops::linear(hidden, self.head_weight(), None)
+        let full = hidden.dtype();
+        let (hidden, head) = self.head_factors(hidden);
+        ops::linear(hidden, head, None).cast(full)
+    }
+
+    /// The summed negative log-likelihood of the rows' targets in nats, `[1]`: hidden states `[rows, hidden]`, targets
+    /// `[rows]`; see [`ops::cross_entropy_sum`].
+    pub fn cross_entropy_sum(&self, hidden: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1> {
+        let (hidden, head) = self.head_factors(hidden);
+        ops::cross_entropy_sum(hidden, head, targets)
+    }
+
+    /// Hidden states and head in the type of their product.
+    fn head_factors(&self, hidden: Tensor<B, 2>) -> (Tensor<B, 2>, Tensor<B, 2>) {
+        match self.half_products {
+            Some(half) => (hidden.cast(half), self.head_weight().cast(half)),
+            None => (hidden, self.head_weight()),
+        }
     }
 
     fn run(

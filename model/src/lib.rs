@@ -14,6 +14,7 @@ mod error;
 pub mod files;
 pub mod generate;
 mod gpt_neo;
+mod half_products;
 mod lora;
 mod mlp;
 mod norm;

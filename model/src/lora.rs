@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{ModelError, ModuleName, NeoBackend, Target, ops};
@@ -142,6 +142,12 @@ impl<B: Backend> Lora<B> {
     fn update(&self) -> ops::LoraUpdate<B> {
         ops::LoraUpdate { a: self.a.val(), b: self.b.val(), scale: self.scale, dropout: self.dropout }
     }
+
+    /// The same in another float type; gradients come back in the matrices' own.
+    fn update_in(&self, dtype: DType) -> ops::LoraUpdate<B> {
+        let ops::LoraUpdate { a, b, scale, dropout } = self.update();
+        ops::LoraUpdate { a: a.cast(dtype), b: b.cast(dtype), scale, dropout }
+    }
 }
 
 /// A linear layer, `y = x W^T + b`, with or without an adapter.
@@ -153,16 +159,23 @@ pub struct LoraLinear<B: Backend> {
     pub bias: Option<Param<Tensor<B, 1>>>,
     /// The adapter, if one is attached.
     pub lora: Option<Lora<B>>,
+    /// The type of the products, where it is not that of the input; see `half_products.rs`.
+    #[module(skip)]
+    pub(crate) half_products: Option<DType>,
 }
 
 impl<B: Backend> LoraLinear<B> {
     /// Normal weights of standard deviation `std`, zero bias, no adapter.
     pub fn init(input: usize, output: usize, bias: bool, std: f64, device: &B::Device) -> Self {
         Self {
-            weight: Initializer::Normal { mean: 0.0, std }.init([output, input], device),
             bias: bias.then(|| Initializer::Zeros.init([output], device)),
-            lora: None,
+            ..Self::of(Initializer::Normal { mean: 0.0, std }.init([output, input], device))
         }
+    }
+
+    /// A weight `[out, in]` alone.
+    pub(crate) fn of(weight: Param<Tensor<B, 2>>) -> Self {
+        Self { weight, bias: None, lora: None, half_products: None }
     }
 
     /// Attaches a fresh adapter, in place of one that may be there; `path` is the layer's own.
@@ -183,9 +196,32 @@ impl<B: NeoBackend> LoraLinear<B> {
     /// `[rows, in]` to `[rows, out]`.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let (weight, bias) = (self.weight.val(), self.bias.as_ref().map(Param::val));
+        if let Some(half) = self.half_products {
+            return self.forward_in(half, x, weight, bias);
+        }
         match &self.lora {
             Some(lora) => ops::lora_linear(x, weight, bias, lora.update()),
             None => ops::linear(x, weight, bias),
+        }
+    }
+
+    /// With the products in `half`, the sum with the bias in the type of `x`.
+    fn forward_in(
+        &self,
+        half: DType,
+        x: Tensor<B, 2>,
+        weight: Tensor<B, 2>,
+        bias: Option<Tensor<B, 1>>,
+    ) -> Tensor<B, 2> {
+        let full = x.dtype();
+        let (x, weight) = (x.cast(half), weight.cast(half));
+        let product = match &self.lora {
+            Some(lora) => ops::lora_linear(x, weight, None, lora.update_in(half)),
+            None => ops::linear(x, weight, None),
+        };
+        match bias {
+            Some(bias) => product.cast(full) + bias.unsqueeze(),
+            None => product.cast(full),
         }
     }
 }

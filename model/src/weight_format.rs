@@ -57,8 +57,7 @@ impl<B: Backend> GptNeo<B> {
             return self;
         }
         let head = self.lm_head.take().map_or_else(|| self.head_weight(), |head| head.weight.val());
-        self.lm_head =
-            Some(LoraLinear { weight: Param::from_tensor(format.of(head)), bias: None, lora: None });
+        self.lm_head = Some(LoraLinear::of(Param::from_tensor(format.of(head))));
         for (_, _, linear) in self.linears_mut() {
             linear.weight = linear.weight.clone().map(|weight| format.of(weight));
         }
@@ -126,7 +125,7 @@ mod tests {
                 _ => format.of(weight).cast(DType::F32),
             };
             let head = round(exact.head_weight());
-            rounded.lm_head = Some(LoraLinear { weight: Param::from_tensor(head), bias: None, lora: None });
+            rounded.lm_head = Some(LoraLinear::of(Param::from_tensor(head)));
             for (_, _, linear) in rounded.linears_mut() {
                 linear.weight = linear.weight.clone().map(round);
             }

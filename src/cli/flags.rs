@@ -185,7 +185,8 @@ pub(crate) struct RunFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) backend: BackendFlag,
-    /// The format of the numbers [default: f32]
+    /// The numbers of the matrix products in training; all else stays f32, the measurements after it and what is
+    /// written too [default: f32]
     #[arg(long, value_enum)]
     pub(crate) precision: Option<Precision>,
     /// The format of the written model; adapters are always f32 [default: f32]

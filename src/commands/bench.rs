@@ -9,7 +9,7 @@ use gptneo_model::{GptNeo, GptNeoConfig, LoraConfig, NeoBackend, SamplingConfig}
 use gptneo_training::bench::{TimedStep, time_steps};
 use serde::Serialize;
 
-use crate::backend::{Job, Training, dispatch};
+use crate::backend::{Job, Precision, Training, dispatch};
 use crate::cli::{BenchCommand, BenchGenerateArgs, BenchModel, BenchTrainArgs};
 use crate::failure::Misuse;
 use crate::loading::read_config;
@@ -45,6 +45,7 @@ fn train(args: &BenchTrainArgs) -> Result<()> {
     let lora = Settings::resolve(Origin::Defaults, Flags::default().with("lora", &args.lora)?)?.lora;
     let texts = random_texts(&config, args.batch_size, args.length, 0, args.common.seed)?;
     let kind = args.common.backend.backend.unwrap_or_default();
+    kind.warn_of_slow(args.common.precision);
     let steps = dispatch(kind, Train { args, config, lora, texts })?;
     let seconds: Vec<f64> = steps.iter().map(|step| step.seconds).collect();
     let seconds_per_step = median(if seconds.len() > 1 { &seconds[1..] } else { &seconds });
@@ -83,7 +84,8 @@ impl Job for Train<'_> {
             Some(folder) => load_model::<Training<B>>(folder, &device)?,
             None => GptNeo::init(&self.config, &device),
         };
-        Ok(time_steps::<B>(model, &self.lora, self.texts, self.args.steps, &device)?)
+        let precision = self.args.common.precision.into();
+        Ok(time_steps::<B>(model, &self.lora, precision, self.texts, self.args.steps, &device)?)
     }
 }
 
@@ -103,6 +105,12 @@ fn generation(args: &BenchGenerateArgs) -> Result<()> {
         random_texts(&config, args.batch_size, args.prompt_length, args.max_new_tokens, args.common.seed)?;
     let kind = args.common.backend.backend.unwrap_or_default();
     kind.check_weights(args.weights.weights.into())?;
+    if args.common.precision != Precision::F32 {
+        return Err(Misuse::error(
+            "--precision other than f32 is for training: bench generate takes --weights, which keeps the weights small \
+             and sums in f32",
+        ));
+    }
     let seconds = dispatch(kind, Generate { args, config, prompts })?;
     let report = GenerateReport {
         tokens_per_second: (args.batch_size * args.max_new_tokens) as f64 / median(&seconds),

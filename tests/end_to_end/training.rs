@@ -1,5 +1,6 @@
 //! Training: equal to PEFT, and unharmed by what cuts it off.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -57,6 +58,57 @@ fn the_contracts_training_command_equals_peft() {
             assert!((ratio - 1.0).abs() < 0.01, "{backend} {supervise}: {row} {expected}");
             assert!((number(&row["learning_rate"]) - number(&expected["lr"])).abs() < 1e-12);
         }
+    }
+}
+
+/// A short training on the example model; `more` is added to its flags.
+fn short(output: &Path, more: &[&str]) -> Vec<String> {
+    let (model, data, output) = (fixture("window"), fixture("records.json"), output.display().to_string());
+    let arguments =
+        ["train", "--model", &model, "--data", &data, "--output", &output, "--max-seq-length", "64"];
+    [&arguments[..], &["--max-steps", "3", "--lora-r", "4"], more]
+        .concat()
+        .into_iter()
+        .map(String::from)
+        .collect()
+}
+
+#[test]
+fn half_precision_trains_and_says_that_it_is_slow_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let exact = folder.path().join("f32");
+    good(&borrowed(&short(&exact, &[])));
+    for (precision, scale) in [("f16", Value::from(65536.0)), ("bf16", Value::Null)] {
+        let output = folder.path().join(precision);
+        let result = run(&borrowed(&short(&output, &["--precision", precision])));
+        let said = text(&result.stderr);
+        assert!(result.status.success(), "{said}");
+        assert_eq!(said.matches("half precision slowly").count(), 1, "{said}");
+        for (row, exact) in rows(&output).iter().zip(rows(&exact)).filter(|(row, _)| row["split"] == "train")
+        {
+            assert_eq!(row["loss_scale"], scale, "{row}");
+            let [loss, expected] = [row, &exact].map(|row| row["loss"].as_f64().unwrap());
+            assert!(loss != expected && (loss - expected).abs() < 2e-2, "{row} {exact}");
+        }
+        let adapter = adapter_bytes(&output);
+        let file = safetensors::SafeTensors::deserialize(&adapter).unwrap();
+        assert!(file.iter().all(|(_, tensor)| tensor.dtype() == safetensors::Dtype::F32));
+        let (code, message) =
+            bad(&["train", "--resume", "--output", &output.display().to_string(), "--precision", "f32"]);
+        assert!(code == 2 && message.contains("run.precision"), "{message}");
+    }
+}
+
+#[test]
+fn a_backend_without_half_types_refuses_them_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for precision in ["f16", "bf16"] {
+        let output = folder.path().join(precision);
+        let (code, message) =
+            bad(&borrowed(&short(&output, &["--backend", "ndarray", "--precision", precision])));
+        assert_eq!(code, 2, "{message}");
+        assert!(message.contains(&format!("is {precision}")) && message.contains("ndarray"), "{message}");
+        assert!(!output.exists());
     }
 }
 

@@ -12,7 +12,7 @@ use gptneo_model::{GptNeo, LoraConfig, NeoBackend, adapter};
 use crate::optim::{SharedAdamW, clip_global_norm};
 use crate::plan::StepInput;
 use crate::step::FineTune;
-use crate::{TrainingConfig, TrainingError};
+use crate::{Precision, TrainingConfig, TrainingError};
 
 /// What one step took and lost.
 #[derive(Clone, Copy, Debug)]
@@ -27,17 +27,20 @@ pub struct TimedStep {
 ///
 /// # Errors
 ///
-/// LoRA settings that make no sense, or texts of fewer than two tokens.
+/// LoRA settings that make no sense, texts of fewer than two tokens, or a precision that the device lacks.
 pub fn time_steps<B: NeoBackend>(
     model: GptNeo<Autodiff<B>>,
     lora: &LoraConfig,
+    precision: Precision,
     texts: Vec<Vec<u32>>,
     steps: usize,
     device: &B::Device,
 ) -> Result<Vec<TimedStep>, TrainingError> {
+    precision.check::<B>(device)?;
     let config = TrainingConfig::default();
     Autodiff::<B>::seed(device, config.seed);
-    let mut model = FineTune { model: adapter::attach(model, lora, device)? };
+    let mut model = FineTune { model: precision.apply(adapter::attach(model, lora, device)?) };
+    let mut scale = precision.loss_scale();
     let mut optimizer = SharedAdamW::<B>::new(&config);
     let examples: Vec<Example> = texts
         .into_iter()
@@ -48,10 +51,13 @@ pub fn time_steps<B: NeoBackend>(
     let mut timed = Vec::with_capacity(steps);
     for step in 0..steps {
         let start = Instant::now();
-        let input = StepInput { micro_batches: vec![batch.clone()], seed: step as u64 };
+        let loss_scale = scale.map_or(1.0, |scale| scale.scale);
+        let input = StepInput { micro_batches: vec![batch.clone()], seed: step as u64, loss_scale };
         let mut output = TrainStep::step(&model, input);
-        clip_global_norm(&model, &mut output.grads, config.max_grad_norm);
-        model = optimizer.step(config.learning_rate, model, output.grads);
+        if scale.as_mut().is_none_or(|scale| scale.unscale(&model, &mut output.grads)) {
+            clip_global_norm(&model, &mut output.grads, config.max_grad_norm);
+            model = optimizer.step(config.learning_rate, model, output.grads);
+        }
         B::sync(device).map_err(|error| TrainingError::Settings(format!("the device failed: {error:?}")))?;
         timed.push(TimedStep { seconds: start.elapsed().as_secs_f64(), loss: output.item.mean() });
     }

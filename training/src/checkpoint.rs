@@ -14,6 +14,7 @@ use gptneo_model::{LoraConfig, ModelError, NeoBackend, adapter, checkpoint as we
 use serde::{Deserialize, Serialize};
 
 use crate::optim::SharedAdamW;
+use crate::precision::{LossScale, Precision};
 use crate::step::FineTune;
 use crate::{TrainingConfig, TrainingError};
 
@@ -31,8 +32,11 @@ pub enum Tuning {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunState {
-    /// Optimizer steps done.
+    /// Steps done, the skipped ones included.
     pub step: usize,
+    /// Steps whose gradients were not finite at the loss scale of the time: they changed nothing but that.
+    #[serde(default)]
+    pub skipped_steps: usize,
     /// Optimizer steps of the whole run.
     pub total_steps: usize,
     /// Supervised tokens seen.
@@ -45,10 +49,23 @@ pub struct RunState {
     pub evaluations_without_gain: usize,
     /// The settings that decide the numbers; a run goes on only under the same ones.
     pub config: TrainingConfig,
+    /// The numbers of the matrix products.
+    #[serde(default)]
+    pub precision: Precision,
+    /// The loss scaling after the step, where there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
     /// What is trained.
     pub tuning: Tuning,
     /// Fingerprint of the base model and the texts, by the caller.
     pub fingerprint: String,
+}
+
+impl RunState {
+    /// Optimizer steps that were taken: those that moved the parameters, the optimizer and the learning rate.
+    pub fn steps_taken(&self) -> usize {
+        self.step.saturating_sub(self.skipped_steps)
+    }
 }
 
 /// The best evaluation so far.

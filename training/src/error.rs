@@ -50,6 +50,18 @@ pub enum TrainingError {
         /// The records of the step's batches, from 1; empty for a validation.
         records: Vec<usize>,
     },
+    /// The gradients of half precision are no numbers, and it is not for too large a loss scale.
+    #[error(
+        "step {step}: the gradients are not finite in f16, not even with the loss scaled by no more than 1{}. Train in \
+         bf16 or f32, or lower the learning rate",
+        of_texts(records)
+    )]
+    LossScaleExhausted {
+        /// The step, from 1.
+        step: usize,
+        /// The records of the step's batches, from 1.
+        records: Vec<usize>,
+    },
     /// An optimizer step with nothing to learn from: its mean loss would be 0 / 0.
     #[error(
         "step {step} has no supervised token; expected at least one. Allow longer texts, give more texts to a step, \

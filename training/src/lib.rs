@@ -9,6 +9,7 @@ pub mod merge;
 pub mod metrics;
 pub mod optim;
 pub mod plan;
+pub mod precision;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod reference_tests;
@@ -21,3 +22,4 @@ pub mod train;
 
 pub use config::TrainingConfig;
 pub use error::TrainingError;
+pub use precision::Precision;

@@ -30,7 +30,7 @@ pub struct TrainRow {
     /// Mean loss over the step's supervised tokens, in nats.
     #[serde(deserialize_with = "number")]
     pub loss: f64,
-    /// Global gradient norm before clipping.
+    /// Global gradient norm before clipping; not a number where the step was skipped.
     #[serde(deserialize_with = "number")]
     pub grad_norm: f64,
     /// The learning rate of the step.
@@ -38,6 +38,12 @@ pub struct TrainRow {
     pub learning_rate: f64,
     /// Supervised tokens of the step.
     pub tokens: u64,
+    /// What the loss was multiplied with for the backward pass, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f64>,
+    /// The gradients were not finite at that scale: no parameter was changed and the learning rate did not move on.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub skipped: bool,
     /// The epoch of the step, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<usize>,
@@ -67,6 +73,10 @@ pub struct ValidationRow {
 /// JSON has no NaN: serde writes `null` for it, and this reads it back.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl MetricsRow {
@@ -191,6 +201,8 @@ mod tests {
             grad_norm: 1.0 / 3.0,
             learning_rate: 2e-4,
             tokens: 61,
+            loss_scale: None,
+            skipped: false,
             epoch: None,
             seconds: None,
             tokens_per_second: None,

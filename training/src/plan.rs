@@ -16,6 +16,8 @@ pub struct StepInput {
     pub micro_batches: Vec<TokenBatch>,
     /// Seed of the step's dropout.
     pub seed: u64,
+    /// What the loss is multiplied with for the backward pass; the gradients come out multiplied.
+    pub loss_scale: f64,
 }
 
 impl StepInput {
@@ -120,7 +122,7 @@ impl Plan {
             .map(move |(step, groups)| {
                 let micro_batches =
                     groups.iter().map(|group| self.collate(group)).collect::<Result<Vec<_>, _>>()?;
-                Ok(StepInput { micro_batches, seed: step_seed(self.config.seed, step) })
+                Ok(StepInput { micro_batches, seed: step_seed(self.config.seed, step), loss_scale: 1.0 })
             })
     }
 
@@ -171,7 +173,7 @@ impl Loader {
             .map(|group| {
                 let members: Vec<&Example> = group.iter().map(|index| &examples[*index]).collect();
                 let batch = TokenBatch::collate(&members, padding_id, Padding::Longest)?;
-                Ok(StepInput { micro_batches: vec![batch], seed: 0 })
+                Ok(StepInput { micro_batches: vec![batch], seed: 0, loss_scale: 1.0 })
             })
             .collect::<Result<Vec<_>, TrainingError>>()?;
         Ok(Self { source: Source::Prepared(Arc::new(batches)) })

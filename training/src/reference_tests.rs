@@ -21,36 +21,36 @@ use crate::checkpoint::{Checkpoints, Tuning};
 use crate::metrics::{MetricsRow, read_metrics};
 use crate::strategy::{Ending, Observer};
 use crate::train::{Trained, TrainingRun, train};
-use crate::{TrainingConfig, TrainingError};
+use crate::{Precision, TrainingConfig, TrainingError};
 
 type Diff = Autodiff<Flex>;
 
-fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
 }
 
-fn json(name: &str) -> Value {
+pub(crate) fn json(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(fixture(name)).unwrap()).unwrap()
 }
 
-fn examples(supervise: Supervise, max_length: usize) -> Vec<Example> {
+pub(crate) fn examples(supervise: Supervise, max_length: usize) -> Vec<Example> {
     let template = PromptTemplate::default();
     let records = read_records(&fixture("records.json"), &Columns::default(), &template).unwrap();
     let tokenizer = Tokenizer::from_folder(&fixture("window")).unwrap();
     encode_examples(&records, &template, &tokenizer, max_length, supervise, Overlong::Cut).unwrap().examples
 }
 
-fn base() -> GptNeo<Diff> {
+pub(crate) fn base() -> GptNeo<Diff> {
     load_model(&fixture("window"), &Default::default()).unwrap()
 }
 
-fn with_adapter() -> (GptNeo<Diff>, LoraConfig) {
+pub(crate) fn with_adapter() -> (GptNeo<Diff>, LoraConfig) {
     let (mut model, config) = load_adapter(base(), &fixture("adapter_qv"), &Default::default()).unwrap();
     set_dropout(&mut model, 0.0);
     (model, LoraConfig { dropout: 0.0, ..config })
 }
 
-fn recipe(batch_size: usize, steps: usize) -> TrainingConfig {
+pub(crate) fn recipe(batch_size: usize, steps: usize) -> TrainingConfig {
     TrainingConfig {
         learning_rate: 1e-3,
         max_steps: Some(steps),
@@ -81,16 +81,17 @@ impl Observer for InterruptAfter {
     fn checkpoint(&mut self, _step: usize) {}
 }
 
-struct Setup {
-    model: GptNeo<Diff>,
-    tuning: Tuning,
-    training: Vec<Example>,
-    validation: Vec<Example>,
-    config: TrainingConfig,
+pub(crate) struct Setup {
+    pub(crate) model: GptNeo<Diff>,
+    pub(crate) tuning: Tuning,
+    pub(crate) training: Vec<Example>,
+    pub(crate) validation: Vec<Example>,
+    pub(crate) config: TrainingConfig,
+    pub(crate) precision: Precision,
 }
 
 impl Setup {
-    fn run(
+    pub(crate) fn run(
         self,
         folder: &Path,
         resume: bool,
@@ -108,6 +109,7 @@ impl Setup {
             validation: &self.validation,
             padding_id: 399,
             config: self.config,
+            precision: self.precision,
             folder,
             fingerprint: "test".into(),
             resume,
@@ -121,7 +123,7 @@ impl Setup {
 /// Burn's generators are global: tests that draw from them take turns.
 static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
-fn turn() -> std::sync::MutexGuard<'static, ()> {
+pub(crate) fn turn() -> std::sync::MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
@@ -157,7 +159,7 @@ fn follow(name: &str, supervise: Supervise, config: TrainingConfig, trained: Opt
     let (model, lora) = with_adapter();
     let before = model.head_weight().into_data();
     let (tuning, training) = (Tuning::Lora(lora), examples(supervise, 64));
-    let setup = Setup { model, tuning, training, validation: vec![], config };
+    let setup = Setup { model, tuning, training, validation: vec![], config, precision: Precision::F32 };
     let result = setup.run(folder.path(), false, None).unwrap();
     assert_eq!(result.ending, Ending::Finished);
     assert_curve(folder.path(), name);
@@ -195,12 +197,19 @@ fn full_tuning_equals_pytorch() {
     let folder = tempfile::tempdir().unwrap();
     let training = examples(Supervise::Text, 64);
     let config = recipe(3, 10);
-    let setup = Setup { model: base(), tuning: Tuning::Full, training, validation: vec![], config };
+    let setup = Setup {
+        model: base(),
+        tuning: Tuning::Full,
+        training,
+        validation: vec![],
+        config,
+        precision: Precision::F32,
+    };
     setup.run(folder.path(), false, None).unwrap();
     assert_curve(folder.path(), "curve_full.json");
 }
 
-fn dropout_setup() -> Setup {
+pub(crate) fn dropout_setup() -> Setup {
     let (_, mut lora) = with_adapter();
     lora.dropout = 0.1;
     let all = examples(Supervise::Text, 64);
@@ -220,6 +229,7 @@ fn dropout_setup() -> Setup {
         training: training.to_vec(),
         validation: validation.to_vec(),
         config,
+        precision: Precision::F32,
     }
 }
 

@@ -7,7 +7,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use gptneo_datasets::TokenBatch;
-use gptneo_model::{GptNeo, NeoBackend, ops};
+use gptneo_model::{GptNeo, NeoBackend};
 
 use crate::plan::StepInput;
 
@@ -70,7 +70,7 @@ pub fn loss_sum<B: NeoBackend>(
     let sources = Tensor::<B, 1, Int>::from_data(TensorData::new(sources, [count]), device);
     let hidden = hidden.reshape([rows * tokens, size]).select(0, sources);
     let targets = Tensor::<B, 1, Int>::from_data(TensorData::new(targets, [count]), device);
-    Some(ops::cross_entropy_sum(hidden, model.head_weight(), targets))
+    Some(model.cross_entropy_sum(hidden, targets))
 }
 
 /// One number from the device.
@@ -83,7 +83,7 @@ impl<B: NeoBackend> TrainStep for FineTune<Autodiff<B>> {
     type Output = StepLoss;
 
     /// Forward and backward over each batch of the step. Every batch's loss is divided by the step's number of
-    /// supervised tokens, so that the gradients add up to those of one large batch.
+    /// supervised tokens, so that the gradients add up to those of one large batch, times the loss scale.
     fn step(&self, input: StepInput) -> TrainOutput<StepLoss> {
         let device = self.model.head_weight().device();
         // Dropout follows from the step's number alone: a resumed run draws what an uninterrupted one did.
@@ -94,7 +94,7 @@ impl<B: NeoBackend> TrainStep for FineTune<Autodiff<B>> {
         for batch in &input.micro_batches {
             let Some(loss) = loss_sum(&self.model, batch, &device) else { continue };
             sum += number(loss.clone().inner());
-            let gradients = (loss / tokens as f64).backward();
+            let gradients = (loss / tokens as f64 * input.loss_scale).backward();
             accumulator.accumulate(self, GradientsParams::from_grads(gradients, self));
         }
         TrainOutput { grads: accumulator.grads(), item: StepLoss { sum, tokens } }

@@ -18,6 +18,7 @@ use crate::TrainingError;
 use crate::checkpoint::{Best, Checkpoints, RunState};
 use crate::metrics::{MetricsLog, MetricsRow, TrainRow, ValidationRow};
 use crate::optim::{SharedAdamW, clip_global_norm};
+use crate::plan::StepInput;
 use crate::schedule::Scheduler;
 use crate::step::{FineTune, StepLoss};
 
@@ -109,24 +110,11 @@ impl<B: NeoBackend> Run<'_, B> {
         loop {
             let start = Instant::now();
             let Some(input) = steps.next() else { break };
-            let records = input.records();
-            let mut output = learner.train_step(input);
-            let loss = output.item.mean();
-            let model = learner.model();
-            let max_norm = self.shared.state.config.max_grad_norm;
-            let norm = clip_global_norm(&model, &mut output.grads, max_norm);
-            drop(model);
-            let step = self.shared.state.step + 1;
-            if !loss.is_finite() || !norm.is_finite() {
-                let records = records.iter().map(|record| record + 1).collect();
-                return Err(TrainingError::NonFinite { step, loss, records });
-            }
-            learner.lr_step();
-            learner.optimizer_step(output.grads);
-            self.shared.state.step = step;
-            self.shared.state.tokens += output.item.tokens as u64;
+            let (item, mut row) = self.step(learner, input)?;
             let seconds = start.elapsed().as_secs_f64();
-            self.report_step(learner.lr_current(), output.item, norm, seconds, steps.progress())?;
+            row.seconds = Some(seconds);
+            row.tokens_per_second = Some(item.tokens as f64 / seconds);
+            self.report_step(item, row, steps.progress())?;
             if let Some(ending) = self.after_step(learner)? {
                 return Ok(ending);
             }
@@ -140,31 +128,68 @@ impl<B: NeoBackend> Run<'_, B> {
         Ok(Ending::Finished)
     }
 
+    /// Takes one step, or skips it where its gradients were not finite at the loss scale of the time.
+    fn step(
+        &mut self,
+        learner: &mut Learner<Components<B>>,
+        mut input: StepInput,
+    ) -> Result<(StepLoss, TrainRow), TrainingError> {
+        let records = input.records().into_iter().map(|record| record + 1).collect();
+        let state = &mut self.shared.state;
+        let mut scaling = state.loss_scale;
+        let loss_scale = scaling.map(|scaling| scaling.scale);
+        input.loss_scale = loss_scale.unwrap_or(1.0);
+        let mut output = learner.train_step(input);
+        let (loss, tokens) = (output.item.mean(), output.item.tokens as u64);
+        let model = learner.model();
+        let good = scaling.as_mut().is_none_or(|scaling| scaling.unscale(&model, &mut output.grads));
+        let norm = match good {
+            true => clip_global_norm(&model, &mut output.grads, state.config.max_grad_norm),
+            false => f64::NAN,
+        };
+        drop(model);
+        let step = state.step + 1;
+        if good && !(loss.is_finite() && norm.is_finite()) {
+            return Err(TrainingError::NonFinite { step, loss, records });
+        }
+        if scaling.is_some_and(|scaling| scaling.is_exhausted()) {
+            return Err(TrainingError::LossScaleExhausted { step, records });
+        }
+        let row = TrainRow {
+            step,
+            loss,
+            grad_norm: norm,
+            learning_rate: state.config.rate(state.total_steps).at(state.steps_taken()),
+            tokens,
+            loss_scale,
+            skipped: !good,
+            epoch: Some((step - 1) / self.strategy.steps_per_epoch + 1),
+            seconds: None,
+            tokens_per_second: None,
+        };
+        if good {
+            learner.lr_step();
+            learner.optimizer_step(output.grads);
+        } else {
+            state.skipped_steps += 1;
+        }
+        state.step = step;
+        state.tokens += tokens;
+        state.loss_scale = scaling;
+        Ok((output.item, row))
+    }
+
     fn report_step(
         &mut self,
-        rate: f64,
         item: StepLoss,
-        norm: f64,
-        seconds: f64,
+        row: TrainRow,
         progress: Progress,
     ) -> Result<(), TrainingError> {
-        let state = &self.shared.state;
-        let epoch = (state.step - 1) / self.strategy.steps_per_epoch + 1;
-        let row = MetricsRow::Train(TrainRow {
-            step: state.step,
-            loss: item.mean(),
-            grad_norm: norm,
-            learning_rate: rate,
-            tokens: item.tokens as u64,
-            epoch: Some(epoch),
-            seconds: Some(seconds),
-            tokens_per_second: Some(item.tokens as f64 / seconds),
-        });
-        let epochs = state.total_steps.div_ceil(self.strategy.steps_per_epoch);
-        let epochs = Progress::new(epoch, epochs);
-        let item = TrainingItem::new(item, progress, epochs, Some(state.step), Some(rate));
+        let epochs = self.shared.state.total_steps.div_ceil(self.strategy.steps_per_epoch);
+        let epochs = Progress::new(row.epoch.unwrap_or_default(), epochs);
+        let item = TrainingItem::new(item, progress, epochs, Some(row.step), Some(row.learning_rate));
         self.events.process_train(LearnerEvent::ProcessedItem(item));
-        self.write(row)
+        self.write(MetricsRow::Train(row))
     }
 
     fn write(&mut self, row: MetricsRow) -> Result<(), TrainingError> {

@@ -17,7 +17,7 @@ use crate::renderer::{NoLog, NoRenderer};
 use crate::schedule::Scheduler;
 use crate::step::FineTune;
 use crate::strategy::{Ending, Observer, Shared, StepStrategy, custom};
-use crate::{TrainingConfig, TrainingError};
+use crate::{Precision, TrainingConfig, TrainingError};
 
 /// What a run works on.
 pub struct TrainingRun<'a, B: NeoBackend> {
@@ -33,6 +33,8 @@ pub struct TrainingRun<'a, B: NeoBackend> {
     pub padding_id: u32,
     /// The settings.
     pub config: TrainingConfig,
+    /// The numbers of the matrix products; the model comes in f32 and goes out in f32.
+    pub precision: Precision,
     /// The run's folder: `metrics.jsonl` and `checkpoints/` appear in it.
     pub folder: &'a Path,
     /// Stands for the base model and the texts; a run goes on only where it is the same.
@@ -49,7 +51,8 @@ pub struct TrainingRun<'a, B: NeoBackend> {
 
 /// What came of a run.
 pub struct Trained<B: NeoBackend> {
-    /// The model with the weights of the best evaluation, or the last ones where nothing was evaluated.
+    /// The model with the weights of the best evaluation, or the last ones where nothing was evaluated; in f32, over
+    /// the very base that came in, whatever the precision of the training.
     pub model: GptNeo<B>,
     /// The step those weights are of.
     pub model_step: usize,
@@ -63,10 +66,11 @@ pub struct Trained<B: NeoBackend> {
 ///
 /// # Errors
 ///
-/// Settings that make no sense, texts without supervised tokens, a checkpoint of other settings or data, a loss
-/// that is not finite, a file that cannot be written. What was already written stands.
+/// Settings that make no sense, a precision that the device lacks, texts without supervised tokens, a checkpoint of
+/// other settings or data, a loss that is not finite, a file that cannot be written. What was already written stands.
 pub fn train<B: NeoBackend>(run: TrainingRun<'_, B>) -> Result<Trained<B>, TrainingError> {
     run.config.validate()?;
+    run.precision.check::<B>(&run.device)?;
     if run.model.config().base_dropout > 0.0 {
         return Err(TrainingError::Settings(format!(
             "the base model's config.json asks for a dropout of {} of its own in training, which is not \
@@ -78,12 +82,15 @@ pub fn train<B: NeoBackend>(run: TrainingRun<'_, B>) -> Result<Trained<B>, Train
     let checkpoints = Checkpoints::new(run.folder.join("checkpoints"));
     let fresh = RunState {
         step: 0,
+        skipped_steps: 0,
         total_steps: plan.total_steps(),
         tokens: 0,
         evaluated_step: None,
         best: None,
         evaluations_without_gain: 0,
         config: run.config.clone(),
+        precision: run.precision,
+        loss_scale: run.precision.loss_scale(),
         tuning: run.tuning.clone(),
         fingerprint: run.fingerprint,
     };
@@ -103,12 +110,13 @@ pub fn train<B: NeoBackend>(run: TrainingRun<'_, B>) -> Result<Trained<B>, Train
         0 => prepare(run.model, &run.tuning, &run.device)?,
         step => load_step(run.model, &run.tuning, &checkpoints.path(step), &run.device)?,
     };
-    let model = FineTune { model };
+    let model = FineTune { model: run.precision.apply(model) };
     let optimizer = SharedAdamW::<B>::new(&run.config);
-    if state.step > 0 {
+    // It has no state before its first step.
+    if state.steps_taken() > 0 {
         optimizer.load(&model, &checkpoints.path(state.step).join("optimizer.safetensors"))?;
     }
-    let scheduler = Scheduler::new(run.config.rate(plan.total_steps()), state.step);
+    let scheduler = Scheduler::new(run.config.rate(plan.total_steps()), state.steps_taken());
     let training = Loader::training(plan.clone(), state.step);
     let validation = Loader::validation(run.validation, run.config.batch_size, run.padding_id)?;
     let strategy = Arc::new(StepStrategy {
@@ -132,12 +140,13 @@ pub fn train<B: NeoBackend>(run: TrainingRun<'_, B>) -> Result<Trained<B>, Train
         None => return Err(TrainingError::Settings("the training loop did not run".into())),
     };
     let state = shared.state.clone();
+    let base = burn::module::AutodiffModule::valid(&base);
     let (model, model_step) = match state.best {
         Some(best) if best.step != state.step => {
-            let inner = burn::module::AutodiffModule::valid(&base);
-            (load_step(inner, &run.tuning, &checkpoints.path(best.step), &run.device)?, best.step)
+            (load_step(base, &run.tuning, &checkpoints.path(best.step), &run.device)?, best.step)
         }
-        _ => (result.model.model, state.step),
+        _ if run.precision == Precision::F32 => (result.model.model, state.step),
+        _ => (in_full(result.model.model, base, &run.tuning), state.step),
     };
     Ok(Trained { model, model_step, state, ending })
 }
@@ -147,10 +156,12 @@ fn resume_state(checkpoints: &Checkpoints, fresh: RunState) -> Result<RunState, 
     let Some(found) = checkpoints.newest()? else { return Ok(fresh) };
     let comparable = RunState {
         step: 0,
+        skipped_steps: 0,
         tokens: 0,
         evaluated_step: None,
         best: None,
         evaluations_without_gain: 0,
+        loss_scale: fresh.loss_scale,
         ..found.clone()
     };
     if comparable == fresh {
@@ -197,6 +208,14 @@ fn prepare<B: Backend>(
         Tuning::Lora(config) => adapter::attach(model, config, device)?,
         Tuning::Full => model,
     })
+}
+
+/// The trained model without the rounding that its training was done with.
+fn in_full<B: Backend>(trained: GptNeo<B>, base: GptNeo<B>, tuning: &Tuning) -> GptNeo<B> {
+    match tuning {
+        Tuning::Lora(_) => adapter::hand_over(trained, base),
+        Tuning::Full => trained.with_full_products(),
+    }
 }
 
 /// The model of a checkpoint, over the base it was trained from.

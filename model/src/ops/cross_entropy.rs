@@ -4,10 +4,12 @@
 //! For a row of hidden states h with target t: `z = W h`, `nll = logsumexp(z) - z_t`. The gradient,
 //! `dz = softmax(z) - onehot(t)`, `dh = W^T dz`, `dW = dz h^T`, is worked out in the same pass over a chunk and
 //! kept for the backward pass, which only scales it.
+//!
+//! Where hidden states and head are of a half type, their products are made in it; softmax, sums and the loss are f32.
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
-use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorPrimitive, s};
+use burn::tensor::{DType, FloatDType, IndexingUpdateOp, Int, Tensor, TensorMetadata, TensorPrimitive, s};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -15,21 +17,30 @@ use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 
 use super::NeoBackend;
+use super::linear::assert_weight_type;
 
 /// Rows whose logits exist at a time.
 const CHUNK: usize = 256;
+
+/// What the gradient of logits in half precision is multiplied with for the product with the head. It is made before
+/// the scale of the loss is known, and most words are so unlikely that f16 would round their part to nothing. The
+/// gradients of a row add up to 2 at most, so the product stays below 512 times the head's largest weight.
+const LIFT: f64 = 256.0;
 
 /// The summed negative log-likelihood of each row's target, `[1]`.
 ///
 /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocabulary, hidden]`, `targets` `[rows]`, each below the
 /// vocabulary's size. Divide by the number of rows for the mean in nats per token.
+///
+/// # Panics
+///
+/// As [`super::linear()`], on types that do not go together.
 pub fn cross_entropy_sum<B: NeoBackend>(
     hidden: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     targets: Tensor<B, 1, Int>,
 ) -> Tensor<B, 1> {
-    // A head that is kept in another format counts as what it rounds to.
-    let weight = weight.cast(hidden.dtype());
+    let weight = head(&hidden, weight);
     let sum = B::cross_entropy_sum(
         hidden.into_primitive().tensor(),
         weight.into_primitive().tensor(),
@@ -38,19 +49,34 @@ pub fn cross_entropy_sum<B: NeoBackend>(
     Tensor::from_primitive(TensorPrimitive::Float(sum))
 }
 
-/// The negative log-likelihood of each row's target, `[rows]`, in nats; shapes as [`cross_entropy_sum`].
+/// The negative log-likelihood of each row's target, `[rows]`, in nats; shapes and panics as [`cross_entropy_sum`].
 pub fn token_nll<B: NeoBackend>(
     hidden: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     targets: Tensor<B, 1, Int>,
 ) -> Tensor<B, 1> {
-    let weight = weight.cast(hidden.dtype());
+    let weight = head(&hidden, weight);
     let nll = B::token_nll(
         hidden.into_primitive().tensor(),
         weight.into_primitive().tensor(),
         targets.into_primitive(),
     );
     Tensor::from_primitive(TensorPrimitive::Float(nll))
+}
+
+/// The head in the type of the hidden states: one that is kept in a smaller format counts as what it rounds to.
+fn head<B: Backend>(hidden: &Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
+    assert_weight_type(hidden.dtype(), weight.dtype());
+    weight.cast(hidden.dtype())
+}
+
+/// The type of the loss, for hidden states of `dtype`.
+fn loss_type(dtype: DType) -> DType {
+    if is_half(dtype) { DType::F32 } else { dtype }
+}
+
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
 }
 
 /// The chunks of rows, in order.
@@ -68,6 +94,7 @@ pub(super) fn chunks<B: Backend>(
 /// Negative log-likelihoods `[rows]` and probabilities `[rows, vocabulary]` of a chunk of logits.
 fn chunk_nll<B: Backend>(logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> (Tensor<B, 1>, Tensor<B, 2>) {
     let [rows, _] = logits.dims();
+    let logits = logits.clone().cast(loss_type(logits.dtype()));
     let largest = logits.clone().max_dim(1);
     let shifted = logits - largest;
     // [rows] -> [rows, 1]
@@ -103,7 +130,7 @@ pub(super) fn gradients<B: Backend>(
     let hidden = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(hidden));
     let weight = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(weight));
     let targets = Tensor::<B, 1, Int>::from_primitive(targets);
-    let (device, dtype) = (hidden.device(), hidden.dtype());
+    let (device, dtype) = (hidden.device(), loss_type(hidden.dtype()));
     let of_chunk = |logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>| {
         let [rows, _] = logits.dims();
         let (nll, probabilities) = chunk_nll(logits, targets.clone());
@@ -116,7 +143,7 @@ pub(super) fn gradients<B: Backend>(
 }
 
 /// The sum and its gradients, where `of_chunk` turns a chunk's logits and targets into the chunk's sum, `[1]`, and
-/// the gradient with respect to the logits.
+/// the gradient with respect to the logits; both of the loss's type, and so are the results.
 pub(super) fn gradients_by_chunk<B: Backend>(
     hidden: Tensor<B, 2>,
     weight: Tensor<B, 2>,
@@ -124,7 +151,8 @@ pub(super) fn gradients_by_chunk<B: Backend>(
     of_weight: bool,
     of_chunk: impl Fn(Tensor<B, 2>, Tensor<B, 1, Int>) -> (Tensor<B, 1>, Tensor<B, 2>),
 ) -> (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>) {
-    let mut sum = Tensor::zeros([1], (&hidden.device(), hidden.dtype()));
+    let (half, full) = (hidden.dtype(), loss_type(hidden.dtype()));
+    let mut sum = Tensor::zeros([1], (&hidden.device(), full));
     let mut hidden_gradients = Vec::new();
     let mut weight_gradient: Option<Tensor<B, 2>> = None;
     for (hidden, targets) in chunks(&hidden, &targets) {
@@ -132,13 +160,17 @@ pub(super) fn gradients_by_chunk<B: Backend>(
         let (part, logits_gradient) = of_chunk(logits, targets);
         sum = sum + part;
         if of_weight {
-            let part = logits_gradient.clone().transpose().matmul(hidden);
+            // In half, a sum over the rows of a frequent word could overflow whatever the scale of the loss.
+            let part = logits_gradient.clone().transpose().matmul(hidden.cast(full));
             weight_gradient = Some(match weight_gradient.take() {
                 Some(gradient) => gradient + part,
                 None => part,
             });
         }
-        hidden_gradients.push(logits_gradient.matmul(weight.clone()));
+        hidden_gradients.push(match half == full {
+            true => logits_gradient.matmul(weight.clone()),
+            false => (logits_gradient * LIFT).cast(half).matmul(weight.clone()).cast(full) / LIFT,
+        });
     }
     (
         sum.into_primitive().tensor(),
@@ -154,6 +186,7 @@ pub(super) fn tracked<B: NeoBackend, C: CheckpointStrategy>(
     targets: IntTensor<B>,
 ) -> FloatTensor<Autodiff<B, C>> {
     let nodes = [hidden.node.clone(), weight.node.clone()];
+    let dtype = hidden.primitive.dtype();
     match CrossEntropySum.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::UnTracked(prep) => {
             prep.finish(B::cross_entropy_sum(hidden.primitive, weight.primitive, targets))
@@ -162,7 +195,7 @@ pub(super) fn tracked<B: NeoBackend, C: CheckpointStrategy>(
             let of_weight = !weight.node.requirement.is_none();
             let (sum, of_hidden, of_weight) =
                 B::cross_entropy_gradients(hidden.primitive, weight.primitive, targets, of_weight);
-            prep.finish((of_hidden, of_weight), sum)
+            prep.finish((of_hidden, of_weight, dtype.into()), sum)
         }
     }
 }
@@ -172,16 +205,17 @@ pub(super) fn tracked<B: NeoBackend, C: CheckpointStrategy>(
 struct CrossEntropySum;
 
 impl<B: Backend> Backward<B, 2> for CrossEntropySum {
-    type State = (FloatTensor<B>, Option<FloatTensor<B>>);
+    /// The gradients of hidden states and weight, and the type of these.
+    type State = (FloatTensor<B>, Option<FloatTensor<B>>, FloatDType);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let incoming = grads.consume::<B>(&ops.node);
         let incoming = Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(incoming));
+        let (of_hidden, of_weight, dtype) = ops.state;
         let scaled = |gradient: FloatTensor<B>| {
             let gradient = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(gradient));
-            (gradient * incoming.clone().unsqueeze()).into_primitive().tensor()
+            (gradient * incoming.clone().unsqueeze()).cast(dtype).into_primitive().tensor()
         };
-        let (of_hidden, of_weight) = ops.state;
         let [hidden, weight] = ops.parents;
         if let Some(node) = hidden {
             grads.register::<B>(node.id, scaled(of_hidden));
@@ -193,132 +227,4 @@ impl<B: Backend> Backward<B, 2> for CrossEntropySum {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::super::testing::{assert_close, differences, noise, random, values};
-    use super::*;
-    use burn::tensor::TensorData;
-    use burn::tensor::activation::log_softmax;
-    use burn_flex::Flex;
-    use burn_ndarray::NdArray;
-
-    /// Rows, hidden size and vocabulary.
-    type Sizes = [usize; 3];
-
-    fn targets<B: Backend>([rows, _, vocabulary]: Sizes) -> Tensor<B, 1, Int> {
-        let ids: Vec<i32> = (0..rows).map(|row| (row * 7 % vocabulary) as i32).collect();
-        Tensor::from_data(ids.as_slice(), &Default::default())
-    }
-
-    /// The sum and the gradients of half of it with respect to hidden states and weight; the factor must reach both.
-    fn outcome<B: Backend>(
-        sizes: Sizes,
-        sum: impl Fn([Tensor<Autodiff<B>, 2>; 2], Tensor<Autodiff<B>, 1, Int>) -> Tensor<Autodiff<B>, 1>,
-    ) -> [TensorData; 3] {
-        let [rows, size, vocabulary] = sizes;
-        let hidden = random::<Autodiff<B>, 2>([rows, size], 1).require_grad();
-        let weight = random::<Autodiff<B>, 2>([vocabulary, size], 2).require_grad();
-        let sum = sum([hidden.clone(), weight.clone()], targets(sizes));
-        let grads = (sum.clone() * 0.5).backward();
-        let [hidden, weight] = [hidden, weight].map(|tensor| tensor.grad(&grads).unwrap().to_data());
-        [sum.to_data(), hidden, weight]
-    }
-
-    fn ours<B: NeoBackend>(sizes: Sizes) -> [TensorData; 3] {
-        outcome::<B>(sizes, |[hidden, weight], targets| cross_entropy_sum(hidden, weight, targets))
-    }
-
-    /// Also across a chunk's edge.
-    #[test]
-    fn equals_what_autodiff_finds_in_log_softmax() {
-        for sizes in [[1, 6, 1], [1, 1, 37], [CHUNK + 3, 6, 11], [1000, 5, 37], [3, 2, 2500]] {
-            // Not on NdArray: its decomposed gradients are only good to about 1e-4 here.
-            let expected = outcome::<Flex>(sizes, |[hidden, weight], targets| {
-                let [rows, _] = hidden.dims();
-                let logits = hidden.matmul(weight.transpose());
-                log_softmax(logits, 1).gather(1, targets.reshape([rows, 1])).sum().neg()
-            });
-            for found in [ours::<Flex>(sizes), ours::<NdArray>(sizes)] {
-                for (found, (expected, what)) in
-                    found.iter().zip(expected.iter().zip(["sum", "hidden", "weight"]))
-                {
-                    // Sums of up to 1000 rows in f32.
-                    assert_close(found, &values(expected), 1e-5, &format!("{what} at {sizes:?}"));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn gradients_equal_differences() {
-        let sizes = [3, 4, 37];
-        let [hidden, weight] = [noise([3, 4], 1), noise([37, 4], 2)].map(|data| values(&data));
-        let targets = values(&targets::<Flex>(sizes).to_data());
-        let half = |hidden: &[f64], weight: &[f64]| {
-            let nll = |hidden: &[f64], target: f64| {
-                let logits: Vec<f64> =
-                    weight.chunks(4).map(|row| row.iter().zip(hidden).map(|(w, h)| w * h).sum()).collect();
-                logits.iter().map(|z| z.exp()).sum::<f64>().ln() - logits[target as usize]
-            };
-            0.5 * hidden.chunks(4).zip(&targets).map(|(hidden, &target)| nll(hidden, target)).sum::<f64>()
-        };
-        let expected = [
-            vec![2.0 * half(&hidden, &weight)],
-            differences(&hidden, |hidden| half(hidden, &weight)),
-            differences(&weight, |weight| half(&hidden, weight)),
-        ];
-        for found in [ours::<Flex>(sizes), ours::<NdArray>(sizes)] {
-            for (found, (expected, what)) in
-                found.iter().zip(expected.iter().zip(["sum", "hidden", "weight"]))
-            {
-                assert_close(found, expected, 1e-6, what);
-            }
-        }
-    }
-
-    #[test]
-    fn a_frozen_head_gets_no_gradient() {
-        let sizes = [5, 3, 9];
-        let hidden = random::<Autodiff<Flex>, 2>([5, 3], 1).require_grad();
-        let weight = random::<Autodiff<Flex>, 2>([9, 3], 2);
-        let grads = (cross_entropy_sum(hidden.clone(), weight.clone(), targets(sizes)) * 0.5).backward();
-        assert!(weight.grad(&grads).is_none());
-        assert_eq!(hidden.grad(&grads).unwrap().to_data(), ours::<Flex>(sizes)[1]);
-    }
-
-    /// A vocabulary of GPT-2's size with logits as far apart as GPT-Neo's, against f64.
-    fn large_vocabulary<B: NeoBackend>() {
-        let vocabulary = 50_257;
-        // One hidden unit of 20: the logits are 20 times the weights.
-        let weight = random::<B, 2>([vocabulary, 1], 3);
-        let hidden = Tensor::<B, 2>::full([2, 1], 20.0, &Default::default());
-        let ids = Tensor::<B, 1, Int>::from_data([0, 50_256], &Default::default());
-        let logits: Vec<f64> =
-            values(&weight.to_data()).iter().map(|w| f64::from((20.0 * w) as f32)).collect();
-        let total = logits.iter().map(|z| z.exp()).sum::<f64>().ln();
-        let expected = [0, 50_256].map(|id: usize| total - logits[id]);
-        let rows = token_nll(hidden.clone(), weight.clone(), ids.clone());
-        assert_eq!(rows.dims(), [2]);
-        assert_close(&rows.to_data(), &expected, 1e-6, "rows");
-        let sum = cross_entropy_sum(hidden, weight, ids);
-        assert_eq!(sum.dims(), [1]);
-        assert_close(&sum.to_data(), &[expected[0] + expected[1]], 1e-6, "sum");
-    }
-
-    #[test]
-    fn losses_are_exact_over_a_large_vocabulary() {
-        large_vocabulary::<Flex>();
-        large_vocabulary::<NdArray>();
-    }
-
-    /// Logits of 1e4 and -1e4: no overflow, and the wrong answer costs their distance.
-    #[test]
-    fn far_logits_stay_finite() {
-        let hidden =
-            Tensor::<Autodiff<Flex>, 2>::from_data([[1e4f32], [1e4]], &Default::default()).require_grad();
-        let weight = Tensor::from_data([[1f32], [-1.0]], &Default::default());
-        let sum = cross_entropy_sum(hidden.clone(), weight, Tensor::from_data([0, 1], &Default::default()));
-        assert_close(&sum.to_data(), &[2e4], 0.0, "sum");
-        assert_close(&hidden.grad(&sum.backward()).unwrap().to_data(), &[0.0, 2.0], 0.0, "gradient");
-    }
-}
+mod tests;

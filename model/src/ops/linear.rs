@@ -8,7 +8,7 @@
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, QuantizedTensor};
-use burn::tensor::{Tensor, TensorPrimitive};
+use burn::tensor::{DType, Tensor, TensorPrimitive};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -22,7 +22,7 @@ use super::{Dropout, NeoBackend, dropout};
 pub struct LinearInputs<F> {
     /// x, `[rows, in]`.
     pub x: F,
-    /// W, `[out, in]`; it may be of another float type than x.
+    /// W, `[out, in]`; a half type where x is f32, else of the type of x.
     pub weight: F,
     /// b, `[out]`.
     pub bias: Option<F>,
@@ -73,12 +73,20 @@ pub struct LoraUpdate<B: Backend> {
 
 /// `x W^T + b`: x `[rows, in]`, W `[out, in]`, b `[out]` to `[rows, out]`.
 ///
-/// W may be of another float type than x, or quantised: the sums are made in the type of x.
+/// W may be kept smaller than an x of f32, in half or quantised: the sums are made in the type of x.
+///
+/// # Panics
+///
+/// On any other mixture of types: some backends would compute something else without a word.
 pub fn linear<B: NeoBackend>(
     x: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     bias: Option<Tensor<B, 1>>,
 ) -> Tensor<B, 2> {
+    assert_weight_type(x.dtype(), weight.dtype());
+    if let Some(bias) = &bias {
+        assert_type("bias", x.dtype(), bias.dtype());
+    }
     let (x, bias) = (unwrap(x), bias.map(unwrap));
     wrap(match weight.into_primitive() {
         TensorPrimitive::Float(weight) => B::lora_linear(LinearInputs { x, weight, bias, lora: None }),
@@ -90,12 +98,21 @@ pub fn linear<B: NeoBackend>(
 ///
 /// Dropout follows the backend's generator, and so its seed; it does nothing on a backend that records no
 /// gradients.
+///
+/// # Panics
+///
+/// As [`linear`]; A and B must be of the type of x.
 pub fn lora_linear<B: NeoBackend>(
     x: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     bias: Option<Tensor<B, 1>>,
     update: LoraUpdate<B>,
 ) -> Tensor<B, 2> {
+    assert_weight_type(x.dtype(), weight.dtype());
+    let bias_type = bias.as_ref().map(|bias| ("bias", bias.dtype()));
+    for (what, dtype) in bias_type.into_iter().chain([("A", update.a.dtype()), ("B", update.b.dtype())]) {
+        assert_type(what, x.dtype(), dtype);
+    }
     let drops = update.dropout > 0.0 && B::ad_enabled(&x.device());
     let (x, bias) = (unwrap(x), bias.map(unwrap));
     let dropout = drops.then(|| B::draw_dropout(&x, update.dropout));
@@ -107,6 +124,23 @@ pub fn lora_linear<B: NeoBackend>(
             unwrap(y + low_rank(wrap::<B, 2>(x), lora))
         }
     })
+}
+
+/// Refuses a weight whose type cannot be brought to that of the input without a loss.
+pub(super) fn assert_weight_type(input: DType, weight: DType) {
+    let smaller = matches!(weight, DType::F16 | DType::BF16 | DType::QFloat(_));
+    assert!(
+        input == weight || (input == DType::F32 && smaller),
+        "a linear layer got an input of {input:?} and a weight of {weight:?}: expected the same type, or an input of \
+         F32 and a weight that is kept in half or quantised"
+    );
+}
+
+fn assert_type(what: &str, input: DType, found: DType) {
+    assert!(
+        input == found,
+        "a linear layer got an input of {input:?} and a {what} of {found:?}: expected the same type"
+    );
 }
 
 fn wrap<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Tensor<B, D> {

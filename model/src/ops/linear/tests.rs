@@ -222,3 +222,45 @@ fn a_quantised_weight_is_what_it_dequantises_to() {
     quantised::<Flex>("flex");
     quantised::<NdArray>("ndarray");
 }
+
+/// A product of such types: x, weight and bias.
+fn mixed<B: NeoBackend>([x, weight, bias]: [DType; 3]) {
+    let device = Default::default();
+    let matrix = |dtype| Tensor::<B, 2>::ones([3, 4], &device).cast(dtype);
+    linear(matrix(x), matrix(weight), Some(Tensor::<B, 1>::ones([3], &device).cast(bias)));
+}
+
+#[test]
+fn a_weight_may_be_kept_smaller_than_an_input_of_f32() {
+    for weight in [DType::F32, DType::F16, DType::BF16] {
+        mixed::<Flex>([DType::F32, weight, DType::F32]);
+    }
+    mixed::<Flex>([DType::F16; 3]);
+}
+
+#[test]
+#[should_panic(expected = "an input of F16 and a weight of F32")]
+fn a_weight_of_f32_is_not_rounded_silently() {
+    mixed::<Flex>([DType::F16, DType::F32, DType::F16]);
+}
+
+#[test]
+#[should_panic(expected = "an input of F16 and a weight of BF16")]
+fn two_half_types_are_not_multiplied() {
+    mixed::<Flex>([DType::F16, DType::BF16, DType::F16]);
+}
+
+#[test]
+#[should_panic(expected = "an input of F16 and a bias of F32")]
+fn a_bias_of_another_type_is_refused() {
+    mixed::<Flex>([DType::F16, DType::F16, DType::F32]);
+}
+
+#[test]
+#[should_panic(expected = "an input of F32 and a B of F16")]
+fn an_adapter_of_another_type_is_refused() {
+    let matrix = |shape, dtype| Tensor::<Flex, 2>::ones(shape, &Default::default()).cast(dtype);
+    let (a, b) = (matrix([2, 4], DType::F32), matrix([3, 2], DType::F16));
+    let update = LoraUpdate { a, b, scale: 1.0, dropout: 0.0 };
+    lora_linear(matrix([5, 4], DType::F32), matrix([3, 4], DType::F32), None, update);
+}
