@@ -4,11 +4,14 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, Record, Tokenizer};
-use gptneo_model::generate::{GenerationConfig, generate};
+use gptneo_model::generate::{FinishReason, GenerationConfig, generate};
 use gptneo_model::{GptNeo, NeoBackend};
+use gptneo_training::answer_score::{AnswerMetrics, Answered};
 use gptneo_training::report::GenerationRow;
 
+use crate::data::Data;
 use crate::progress::Progress;
+use crate::settings::Settings;
 
 /// Prompts that are continued at a time.
 const BATCH: usize = 8;
@@ -17,7 +20,20 @@ const BATCH: usize = 8;
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
     pub(crate) text: String,
-    prompt: Vec<u32>,
+    /// The answer that the data have, where the question is from data.
+    pub(crate) reference: Option<String>,
+    pub(crate) prompt: Vec<u32>,
+}
+
+/// What a model answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// The text, without white space around.
+    text: String,
+    /// Its tokens, without the end-of-text.
+    tokens: usize,
+    /// Whether the model ended it itself.
+    stopped: bool,
 }
 
 impl Question {
@@ -27,7 +43,7 @@ impl Question {
     /// The tokenizer fails.
     pub(crate) fn new(text: &str, template: &PromptTemplate, tokenizer: &Tokenizer) -> Result<Self> {
         let prompt = tokenizer.encode(&template.question_prompt(text, DEFAULT_INSTRUCTION))?;
-        Ok(Self { text: text.to_string(), prompt })
+        Ok(Self { text: text.to_string(), reference: None, prompt })
     }
 
     /// The question of a record, with the record's own instruction.
@@ -35,7 +51,8 @@ impl Question {
     /// # Errors
     /// The tokenizer fails.
     pub(crate) fn of(record: &Record, template: &PromptTemplate, tokenizer: &Tokenizer) -> Result<Self> {
-        Ok(Self { text: record.input.clone(), prompt: tokenizer.encode(&template.prompt(record))? })
+        let prompt = tokenizer.encode(&template.prompt(record))?;
+        Ok(Self { text: record.input.clone(), reference: Some(record.output.clone()), prompt })
     }
 
     /// Whether an answer of `max_new_tokens` has room behind it in a model of `positions`.
@@ -44,7 +61,29 @@ impl Question {
     }
 }
 
-/// What a model answers, in the questions' order, without white space around.
+/// `count` of the held-out questions, or as many as have room for an answer in a model of `positions`, taken evenly
+/// from the file; none for plain text.
+///
+/// # Errors
+/// The tokenizer fails.
+pub(crate) fn held_out(
+    settings: &Settings,
+    data: &Data,
+    tokenizer: &Tokenizer,
+    positions: usize,
+    count: usize,
+) -> Result<Vec<Question>> {
+    let records = data.split.validation.iter().filter_map(|&index| data.records.get(index));
+    let questions: Vec<Question> = records
+        .map(|record| Question::of(record, &settings.data.prompt_template, tokenizer))
+        .collect::<Result<_>>()?;
+    let fits = |question: &Question| question.fits(settings.answers.max_new_tokens, positions);
+    let fitting: Vec<Question> = questions.into_iter().filter(fits).collect();
+    let count = count.min(fitting.len());
+    Ok((0..count).map(|number| fitting[number * fitting.len() / count].clone()).collect())
+}
+
+/// What a model answers, in the questions' order.
 ///
 /// # Errors
 /// As [`generate`]; or the tokenizer fails.
@@ -53,13 +92,17 @@ pub(crate) fn answers<B: NeoBackend>(
     questions: &[Question],
     tokenizer: &Tokenizer,
     config: &GenerationConfig,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Answer>> {
     let mut progress = Progress::new("answering");
     let mut answers = Vec::with_capacity(questions.len());
     for batch in questions.chunks(BATCH) {
         let prompts: Vec<Vec<u32>> = batch.iter().map(|question| question.prompt.clone()).collect();
         for generation in generate(model, &prompts, config, |_, _| {})? {
-            answers.push(tokenizer.decode(&generation.ids)?.trim().to_string());
+            answers.push(Answer {
+                text: tokenizer.decode(&generation.ids)?.trim().to_string(),
+                tokens: generation.ids.len(),
+                stopped: generation.finish == FinishReason::Stop,
+            });
         }
         progress.update(answers.len(), questions.len());
     }
@@ -67,10 +110,52 @@ pub(crate) fn answers<B: NeoBackend>(
 }
 
 /// Questions and answers side by side.
-pub(crate) fn rows(questions: &[Question], base: Vec<String>, tuned: Vec<String>) -> Vec<GenerationRow> {
-    let questions = questions.iter().map(|question| question.text.clone());
-    let rows = questions.zip(base).zip(tuned);
-    rows.map(|((question, base), tuned)| GenerationRow { question, base, tuned }).collect()
+pub(crate) fn rows(questions: &[Question], base: &[Answer], tuned: &[Answer]) -> Vec<GenerationRow> {
+    let rows = questions.iter().zip(base).zip(tuned);
+    rows.map(|((question, base), tuned)| GenerationRow {
+        question: question.text.clone(),
+        base: base.text.clone(),
+        tuned: tuned.text.clone(),
+    })
+    .collect()
+}
+
+/// How close each model's answers are to the expected ones, how long, and whether they end.
+pub(crate) fn metrics(questions: &[Question], models: [(&str, &[Answer]); 2]) -> Vec<AnswerMetrics> {
+    let measure = |(model, answers): (&str, &[Answer])| {
+        let answered: Vec<Answered<'_>> = questions
+            .iter()
+            .zip(answers)
+            .map(|(question, answer)| Answered {
+                text: &answer.text,
+                reference: question.reference.as_deref(),
+                tokens: answer.tokens,
+                stopped: answer.stopped,
+            })
+            .collect();
+        AnswerMetrics::of(model, &answered)
+    };
+    models.into_iter().filter_map(measure).collect()
+}
+
+/// The measures for a terminal.
+pub(crate) fn render_metrics(rows: &[AnswerMetrics]) -> String {
+    let heads = ["token F1", "exact match", "mean tokens", "ended by itself"];
+    let mut text =
+        format!("{:<14}{:>18}{:>14}{:>14}{:>18}\n", "answers", heads[0], heads[1], heads[2], heads[3]);
+    let share = |value: f64| format!("{:.1} %", 100.0 * value);
+    for row in rows {
+        let f1 = match (row.token_f1, row.standard_error) {
+            (Some(f1), Some(error)) => format!("{f1:.3} ± {error:.3}"),
+            (Some(f1), None) => format!("{f1:.3}"),
+            (None, _) => "-".into(),
+        };
+        let exact = row.exact_match.map_or("-".into(), share);
+        let (tokens, stopped) = (row.mean_tokens, share(row.stopped));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{:<14}{f1:>18}{exact:>14}{tokens:>14.1}{stopped:>18}", row.model);
+    }
+    text
 }
 
 /// The rows for a terminal, a blank line between them.
@@ -94,12 +179,23 @@ fn flat(answer: &str) -> String {
 mod tests {
     use super::*;
 
+    fn answer(text: &str) -> Answer {
+        Answer { text: text.into(), tokens: 4, stopped: true }
+    }
+
     #[test]
     fn an_answer_is_shown_on_one_line_and_kept_as_it_is() {
-        let question = Question { text: "Why?".into(), prompt: vec![1, 2, 3] };
+        let question = Question { text: "Why?".into(), reference: Some("b".into()), prompt: vec![1, 2, 3] };
         assert!(question.fits(5, 8) && !question.fits(6, 8));
-        let rows = rows(&[question], vec!["a\n\nb".into()], vec!["c".into()]);
+        let questions = [question];
+        let (base, tuned) = ([answer("a\n\nb")], [answer("c")]);
+        let rows = rows(&questions, &base, &tuned);
         assert_eq!(rows[0].base, "a\n\nb");
         assert_eq!(render(&rows), "Question  Why?\n  before  a b\n  after   c\n");
+        let found = metrics(&questions, [("Base Model", &base), ("LoRA Model", &tuned)]);
+        assert_eq!((found[0].token_f1, found[1].token_f1), (Some(1.0), Some(0.0)));
+        assert!(
+            render_metrics(&found).contains("Base Model                 1.000       100.0 %           4.0")
+        );
     }
 }

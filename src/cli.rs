@@ -21,6 +21,9 @@ use crate::presets::Preset;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Say nothing on the way: only errors and the result
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -39,7 +42,7 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Merge an adapter into its base and prove that nothing else changed
     Merge(MergeArgs),
-    /// Ask a model and its tuned form the same questions
+    /// Ask a model and its tuned form the same questions; or tell two runs apart
     Compare(Box<CompareArgs>),
     /// Time training steps or generation on random tokens
     Bench {
@@ -63,6 +66,20 @@ pub(crate) struct PrepareArgs {
     pub(crate) data: DataFlags,
     #[command(flatten)]
     pub(crate) training: BatchFlags,
+    /// Show the texts of the first N batches, their supervised tokens marked
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) batches: usize,
+    /// Measure what a training run would take, with one real step; needs the model
+    #[arg(long)]
+    pub(crate) memory: bool,
+    #[command(flatten)]
+    pub(crate) tuning: TuningFlags,
+    #[command(flatten)]
+    pub(crate) lora: LoraFlags,
+    #[command(flatten)]
+    pub(crate) steps: TrainingFlags,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlag,
     /// Print one JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
@@ -110,6 +127,8 @@ pub(crate) struct TrainArgs {
     pub(crate) batch: BatchFlags,
     #[command(flatten)]
     pub(crate) training: TrainingFlags,
+    #[command(flatten)]
+    pub(crate) samples: SampleFlags,
     #[command(flatten)]
     pub(crate) run: RunFlags,
     /// Go on where the run in --output stopped; settings come from its settings.toml
@@ -192,17 +211,20 @@ pub(crate) struct GenerateArgs {
 /// What `compare` takes.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
+    /// Two runs' folders: tell whether their losses on the same held-out answers differ
+    #[arg(value_name = "RUN", num_args = 2, conflicts_with_all = ["model", "adapter", "tuned", "question", "data", "output"])]
+    pub(crate) runs: Vec<PathBuf>,
     /// The base model's folder
-    #[arg(long, value_name = "DIR")]
-    pub(crate) model: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "runs")]
+    pub(crate) model: Option<PathBuf>,
     /// The LoRA adapter's folder
-    #[arg(long, value_name = "DIR", required_unless_present = "tuned", conflicts_with = "tuned")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["tuned", "runs"], conflicts_with = "tuned")]
     pub(crate) adapter: Option<PathBuf>,
     /// A tuned model's folder, for a merged adapter or full tuning
     #[arg(long, value_name = "DIR")]
     pub(crate) tuned: Option<PathBuf>,
     /// A question; may be given several times
-    #[arg(long, value_name = "TEXT", required_unless_present = "data", conflicts_with = "data")]
+    #[arg(long, value_name = "TEXT", required_unless_present_any = ["data", "runs"], conflicts_with = "data")]
     pub(crate) question: Vec<String>,
     #[command(flatten)]
     pub(crate) data: ReadFlags,

@@ -1,18 +1,21 @@
 //! One fine-tuning run: settings, data and model brought together in a run's folder, trained, and the result saved.
 //! `train` is this alone; `run` measures and compares around it.
 
+mod watching;
+
 use std::path::PathBuf;
 
 use anyhow::Result;
 use burn::train::Interrupter;
-use gptneo_datasets::{Example, Tokenizer};
+use gptneo_datasets::{DataReport, Example, Tokenizer};
 use gptneo_model::adapter::{attach, count_parameters, load_adapter, save_adapter, set_dropout};
 use gptneo_model::checkpoint::{load_model, save_model};
 use gptneo_model::{GptNeo, LoraConfig, NeoBackend};
 use gptneo_training::checkpoint::{self, RunState};
-use gptneo_training::metrics::{MetricsRow, read_metrics};
-use gptneo_training::report::{LossCurves, loss_chart};
+use gptneo_training::metrics::read_metrics;
+use gptneo_training::report::loss_chart;
 use gptneo_training::strategy::Ending;
+use gptneo_training::tensorboard::EventLog;
 use gptneo_training::train::{self, TrainingRun};
 
 use crate::backend::Training;
@@ -24,6 +27,8 @@ use crate::interrupt;
 use crate::live::Live;
 use crate::loading::{read_config, read_tokenizer};
 use crate::manifest::{BURN_VERSION, Counts, Inputs, Manifest};
+use crate::notes;
+use crate::report_page;
 use crate::run_folder::RunFolder;
 use crate::settings::{DataSettings, Flags, Origin, Settings, Tuning};
 
@@ -68,6 +73,7 @@ impl FineTuning {
             .with("lora", &args.lora)?
             .with("training", &args.batch)?
             .with("training", &args.training)?
+            .with("answers", &args.samples)?
             .with("run", &args.run)?;
         let (mut settings, folder) = match (args.resume, &args.run.output) {
             (true, Some(output)) => {
@@ -91,6 +97,12 @@ impl FineTuning {
         let data = Data::load(&settings.data, &tokenizer, max_length, settings.training.seed)?;
         let inputs = Inputs::hash(model, settings.model.adapter.as_deref(), settings.data.file()?)?;
         Ok(Self { settings, folder, tokenizer, data, max_length, inputs, resume: args.resume, command })
+    }
+
+    /// What the data hold.
+    pub(crate) fn data_report(&self) -> DataReport {
+        let (data, config) = (&self.data, &self.settings.training);
+        DataReport::new(&data.encoded, &data.split, data.duplicates.clone(), config.batch_size, config.seed)
     }
 
     /// Loads the model and writes settings and manifest into the run's folder, or compares them with those there.
@@ -184,6 +196,11 @@ impl<B: NeoBackend> Started<B> {
         let FineTuning { settings, folder, tokenizer, .. } = &self.plan;
         let total_steps = settings.training.total_steps(self.training.len());
         let interrupter = Interrupter::new();
+        let events = match settings.run.tensorboard {
+            true => Some(EventLog::create(&folder.path().join("tensorboard"), self.plan.resume)?),
+            false => None,
+        };
+        let samples = self.samples()?;
         let listening = interrupt::listen(interrupter.clone())?;
         let trained = train::train(TrainingRun {
             model: self.model.clone(),
@@ -201,7 +218,8 @@ impl<B: NeoBackend> Started<B> {
             ))?,
             resume: self.plan.resume,
             interrupter,
-            observer: Box::new(Live::new(total_steps)),
+            samples,
+            observer: Box::new(Live::new(total_steps, events)),
             device: self.device.clone(),
         })?;
         drop(listening);
@@ -223,7 +241,7 @@ impl<B: NeoBackend> Started<B> {
             }
         };
         let rows = read_metrics(folder.path().join("metrics.jsonl"))?;
-        loss_chart(folder.path().join("loss_chart.png"), &curves(&rows))?;
+        loss_chart(folder.path().join("loss_chart.png"), &report_page::curves(&rows))?;
         let train::Trained { model, model_step, state, ending } = trained;
         let done = FineTuned { model, model_step, state, ending, result };
         done.say();
@@ -236,18 +254,18 @@ impl<B: NeoBackend> FineTuned<B> {
     fn say(&self) {
         let steps = self.state.step;
         if self.ending == Ending::StoppedEarly {
-            eprintln!("stopped early after step {steps} of {}", self.state.total_steps);
+            notes::say(format_args!("stopped early after step {steps} of {}", self.state.total_steps));
         }
         match self.state.best {
-            Some(best) => eprintln!(
+            Some(best) => notes::say(format_args!(
                 "{steps} steps; best validation loss {:.4} (perplexity {:.2}) after step {}",
                 best.loss,
                 best.loss.exp(),
                 best.step
-            ),
-            None => eprintln!("{steps} steps"),
+            )),
+            None => notes::say(format_args!("{steps} steps")),
         }
-        eprintln!("the weights of step {} are in {}", self.model_step, self.result.display());
+        notes::say(format_args!("the weights of step {} are in {}", self.model_step, self.result.display()));
     }
 }
 
@@ -294,19 +312,6 @@ fn adapters_settings(asked: &LoraConfig, found: LoraConfig) -> Result<LoraConfig
         )));
     }
     Ok(LoraConfig { dropout: asked.dropout, ..found })
-}
-
-fn curves(rows: &[MetricsRow]) -> LossCurves {
-    let mut curves = LossCurves::default();
-    for row in rows {
-        match row {
-            // A step that was skipped may have had no loss.
-            MetricsRow::Train(row) if row.skipped && !row.loss.is_finite() => {}
-            MetricsRow::Train(row) => curves.training.push((row.step as f64, row.loss)),
-            MetricsRow::Validation(row) => curves.validation.push((row.step as f64, row.loss)),
-        }
-    }
-    curves
 }
 
 #[cfg(test)]

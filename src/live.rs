@@ -5,34 +5,45 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use gptneo_training::metrics::{MetricsRow, TrainRow};
+use gptneo_training::samples::SampleRow;
 use gptneo_training::strategy::Observer;
+use gptneo_training::tensorboard::EventLog;
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::notes;
 
 /// How long a log stays silent between two lines.
 const QUIET: Duration = Duration::from_secs(5);
+
+/// How much of a question and its answer is shown, in characters.
+const SAMPLE_WIDTH: usize = 160;
 
 /// Shows a run's progress.
 pub(crate) struct Live {
     total_steps: usize,
     bar: Option<ProgressBar>,
     last_line: Option<Instant>,
+    /// TensorBoard's file; gone once it could not be written.
+    events: Option<EventLog>,
+    /// The step whose first sample was shown.
+    sampled: Option<usize>,
 }
 
 impl Live {
-    /// A display for a run of `total_steps`.
-    pub(crate) fn new(total_steps: usize) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+    /// A display for a run of `total_steps`, which also writes its rows into `events`.
+    pub(crate) fn new(total_steps: usize, events: Option<EventLog>) -> Self {
+        let bar = (std::io::stderr().is_terminal() && !notes::are_quiet()).then(|| {
             let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}  {elapsed} (left: {eta})");
             ProgressBar::new(total_steps as u64)
                 .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Self { total_steps, bar, last_line: None }
+        Self { total_steps, bar, last_line: None, events, sampled: None }
     }
 
     fn say(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            None => notes::say(line),
         }
     }
 
@@ -52,13 +63,21 @@ impl Live {
         } else if row.step == self.total_steps || self.last_line.is_none_or(|last| last.elapsed() >= QUIET) {
             self.last_line = Some(Instant::now());
             let left = row.seconds.unwrap_or_default() * (self.total_steps - row.step) as f64;
-            eprintln!("step {}/{}  {message}  about {left:.0} s left", row.step, self.total_steps);
+            notes::say(format_args!(
+                "step {}/{}  {message}  about {left:.0} s left",
+                row.step, self.total_steps
+            ));
         }
     }
 }
 
 impl Observer for Live {
     fn row(&mut self, row: &MetricsRow) {
+        if let Some(Err(error)) = self.events.as_mut().map(|events| events.append(row)) {
+            // The curves are in metrics.jsonl as well: the training is worth more than this file.
+            self.say(&format!("TensorBoard's file ends here: {error}"));
+            self.events = None;
+        }
         match row {
             MetricsRow::Train(row) => self.step(row),
             MetricsRow::Validation(row) => self.say(&format!(
@@ -75,6 +94,19 @@ impl Observer for Live {
     }
 
     fn checkpoint(&mut self, _step: usize) {}
+
+    /// Shows the first of a step's answers; all of them are in the run's folder.
+    fn sample(&mut self, row: &SampleRow) {
+        if self.sampled.replace(row.step) != Some(row.step) {
+            let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let mut line = format!("step {}: {} — {}", row.step, flat(&row.question), flat(&row.answer));
+            if let Some((end, _)) = line.char_indices().nth(SAMPLE_WIDTH) {
+                line.truncate(end);
+                line.push('…');
+            }
+            self.say(&line);
+        }
+    }
 }
 
 impl Drop for Live {

@@ -12,12 +12,16 @@ mod fine_tuning;
 mod interrupt;
 mod live;
 mod loading;
+mod machine;
 mod manifest;
 mod model_card;
+mod notes;
 mod output;
 mod performance;
+mod preflight;
 mod presets;
 mod progress;
+mod report_page;
 mod run_folder;
 mod settings;
 
@@ -29,7 +33,11 @@ use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
     allocator::keep_memory();
-    let result = match Cli::parse().command {
+    let Cli { command, quiet } = Cli::parse();
+    if quiet {
+        notes::be_quiet();
+    }
+    let result = match command {
         Command::Run(args) => commands::run::run(&args),
         Command::Prepare(args) => commands::prepare::run(&args),
         Command::Init(args) => commands::init::run(&args),

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::notes;
+
 /// How long a log stays silent between two lines.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -19,7 +21,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Progress of `what`, for example "evaluating".
     pub(crate) fn new(what: &'static str) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = (std::io::stderr().is_terminal() && !notes::are_quiet()).then(|| {
             let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len}  {elapsed} (left: {eta})");
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::no_length().with_style(style).with_message(what)
@@ -37,7 +39,8 @@ impl Progress {
             }
             None if self.last_line.elapsed() >= QUIET => {
                 self.last_line = Instant::now();
-                eprintln!("{}: {done} of {total}, {:.0} s", self.what, self.started.elapsed().as_secs_f64());
+                let seconds = self.started.elapsed().as_secs_f64();
+                notes::say(format_args!("{}: {done} of {total}, {seconds:.0} s", self.what));
             }
             None => {}
         }

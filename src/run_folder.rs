@@ -16,7 +16,7 @@ const MANIFEST: &str = "manifest.json";
 
 /// What may change when a run goes on: where things are (the hashes say whether they are the same), what computes,
 /// and how the result is written. Anything else would make it another run.
-const MAY_CHANGE: [&str; 7] = [
+const MAY_CHANGE: [&str; 8] = [
     "model.path",
     "model.adapter",
     "data.path",
@@ -24,6 +24,7 @@ const MAY_CHANGE: [&str; 7] = [
     "run.backend",
     "run.dtype",
     "run.max_shard_size",
+    "run.tensorboard",
 ];
 
 /// The folder of one run.

@@ -101,7 +101,7 @@ impl Default for DataSettings {
     }
 }
 
-/// What a run asks both models at its end.
+/// What a run asks: both models at its end, and the model while it learns.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct AnswerSettings {
@@ -109,11 +109,13 @@ pub(crate) struct AnswerSettings {
     pub(crate) questions: usize,
     /// The longest answer in tokens.
     pub(crate) max_new_tokens: usize,
+    /// How many held-out questions are answered after every measurement of the validation loss.
+    pub(crate) samples: usize,
 }
 
 impl Default for AnswerSettings {
     fn default() -> Self {
-        Self { questions: 5, max_new_tokens: 100 }
+        Self { questions: 5, max_new_tokens: 100, samples: 3 }
     }
 }
 
@@ -131,6 +133,8 @@ pub(crate) struct RunSettings {
     pub(crate) dtype: DtypeFlag,
     /// The size that a file of the written model may have; one file where there is none.
     pub(crate) max_shard_size: Option<ShardSize>,
+    /// Whether TensorBoard's event files are written.
+    pub(crate) tensorboard: bool,
 }
 
 impl Settings {

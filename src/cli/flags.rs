@@ -195,6 +195,18 @@ pub(crate) struct RunFlags {
     /// Write a whole model in several files of at most this size, such as 500MB or 2GB [default: one file]
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_shard_size: Option<ShardSize>,
+    /// Write the curves as TensorBoard reads them, into RUN/tensorboard
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) tensorboard: bool,
+}
+
+/// What a model is asked while it learns.
+#[derive(Debug, Default, Args, Serialize)]
+pub(crate) struct SampleFlags {
+    /// Answer N held-out questions after every measurement, to see how the model learns; 0 for none [default: 3]
+    #[arg(long, value_name = "N")]
+    pub(crate) samples: Option<usize>,
 }
 
 /// What both models are asked at the end of a run.

@@ -13,6 +13,7 @@ use crate::backend::{Job, Precision, Training, dispatch};
 use crate::cli::{BenchCommand, BenchGenerateArgs, BenchModel, BenchTrainArgs};
 use crate::failure::Misuse;
 use crate::loading::read_config;
+use crate::machine::peak_memory;
 use crate::output;
 use crate::settings::{Flags, Origin, Settings};
 
@@ -194,14 +195,6 @@ fn median(values: &[f64]) -> f64 {
         1 => sorted[middle],
         _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
     }
-}
-
-/// The largest resident memory so far, as Linux tells it.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
 }
 
 fn memory_text(peak: Option<u64>) -> String {

@@ -1,4 +1,4 @@
-//! `compare`: the same questions to a base model and to its tuned form.
+//! `compare`: the same questions to a base model and to its tuned form; or two runs, in `compare_runs`.
 
 use std::path::Path;
 
@@ -6,12 +6,14 @@ use anyhow::Result;
 use gptneo_datasets::{PromptTemplate, Tokenizer, read_records};
 use gptneo_model::NeoBackend;
 use gptneo_model::generate::GenerationConfig;
+use gptneo_training::answer_score::AnswerMetrics;
 use gptneo_training::report::{GenerationRow, write_generation};
 use serde::Serialize;
 
 use crate::answers::{self, Question};
 use crate::backend::{Job, dispatch};
 use crate::cli::CompareArgs;
+use crate::commands::compare_runs;
 use crate::failure::Misuse;
 use crate::loading::{load, read_config, read_tokenizer};
 use crate::output;
@@ -19,16 +21,23 @@ use crate::settings::{DataSettings, Flags, Origin, Settings};
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Report<'a> {
-    comparisons: &'a [GenerationRow],
+struct Report {
+    comparisons: Vec<GenerationRow>,
+    metrics: Vec<AnswerMetrics>,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &CompareArgs) -> Result<()> {
+    if let [first, second] = &args.runs[..] {
+        return compare_runs::run(first, second, args.json);
+    }
+    let Some(base) = args.model.as_deref() else {
+        return Err(Misuse::error("--model is missing: give it, or the folders of two runs"));
+    };
     check_output(args.output.as_deref())?;
     let settings = Settings::resolve(Origin::Defaults, Flags::default().with("data", &args.data)?)?.data;
-    let config = read_config(&args.model)?;
-    let tokenizer = read_tokenizer(&args.model, &config)?;
+    let config = read_config(base)?;
+    let tokenizer = read_tokenizer(base, &config)?;
     if let Some(tuned) = &args.tuned {
         let found = read_config(tuned)?.vocab_size;
         if found != config.vocab_size {
@@ -43,14 +52,18 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     let mut config = GenerationConfig::from(&args.generation);
     config.end_of_text = Some(tokenizer.end_of_text());
     config.sampling.validate()?;
-    let job = Compare { args, questions: &questions, tokenizer: &tokenizer, config };
-    let rows = dispatch(args.backend.backend.unwrap_or_default(), job)?;
+    let job = Compare { args, base, questions: &questions, tokenizer: &tokenizer, config };
+    let report = dispatch(args.backend.backend.unwrap_or_default(), job)?;
     if let Some(output) = &args.output {
-        write_generation(output, &rows)?;
+        write_generation(output, &report.comparisons)?;
     }
     match args.json {
-        true => output::json(&Report { comparisons: &rows }),
-        false => output::piece(&answers::render(&rows)),
+        true => output::json(&report),
+        false => output::line(format_args!(
+            "{}\n{}",
+            answers::render(&report.comparisons),
+            answers::render_metrics(&report.metrics).trim_end()
+        )),
     }
 }
 
@@ -85,22 +98,27 @@ fn questions(args: &CompareArgs, settings: &DataSettings, tokenizer: &Tokenizer)
 
 struct Compare<'a> {
     args: &'a CompareArgs,
+    base: &'a Path,
     questions: &'a [Question],
     tokenizer: &'a Tokenizer,
     config: GenerationConfig,
 }
 
 impl Job for Compare<'_> {
-    type Output = Vec<GenerationRow>;
+    type Output = Report;
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
-        let Self { args, questions, tokenizer, config } = self;
+        let Self { args, base: folder, questions, tokenizer, config } = self;
         let ask = |folder, adapter| {
             let model = load::<B>(folder, adapter, &device)?;
             answers::answers(&model, questions, tokenizer, &config)
         };
-        let base = ask(&args.model, None)?;
-        let tuned = ask(args.tuned.as_ref().unwrap_or(&args.model), args.adapter.as_deref())?;
-        Ok(answers::rows(questions, base, tuned))
+        let base = ask(folder, None)?;
+        let tuned = ask(args.tuned.as_deref().unwrap_or(folder), args.adapter.as_deref())?;
+        let name = if args.adapter.is_some() { "LoRA Model" } else { "Tuned Model" };
+        Ok(Report {
+            comparisons: answers::rows(questions, &base, &tuned),
+            metrics: answers::metrics(questions, [("Base Model", &base), (name, &tuned)]),
+        })
     }
 }

@@ -1,17 +1,24 @@
-//! `prepare`: what the model will see of a data file, before anything is trained.
+//! `prepare`: what the model will see of a data file, and what a training run would take, before anything is trained.
 
 use std::path::Path;
 
-use anyhow::Result;
-use gptneo_datasets::{DataReport, Tokenizer, mark_supervised};
+use anyhow::{Result, anyhow};
+use gptneo_datasets::{DataReport, Example, Tokenizer, mark_supervised};
+use gptneo_model::NeoBackend;
+use gptneo_model::adapter::{attach, count_parameters};
+use gptneo_model::checkpoint::load_model;
+use gptneo_training::checkpoint;
+use gptneo_training::plan::Plan;
 use serde::Serialize;
 
+use crate::backend::{Job, Training, dispatch};
 use crate::cli::PrepareArgs;
 use crate::data::Data;
 use crate::failure::Misuse;
 use crate::loading::{read_config, read_tokenizer};
-use crate::output;
-use crate::settings::{Flags, Origin, Settings};
+use crate::preflight::{Planned, Preflight, cut_answers};
+use crate::settings::{Flags, Origin, Settings, Tuning};
+use crate::{notes, output};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -19,6 +26,17 @@ struct Prepared<'a> {
     #[serde(flatten)]
     report: &'a DataReport,
     example: Shown,
+    batches: Vec<Batch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preflight: Option<Preflight>,
+}
+
+/// A training batch, for the eye.
+#[derive(Serialize)]
+struct Batch {
+    /// The longest text, in tokens: what the others are padded to.
+    width: usize,
+    texts: Vec<Shown>,
 }
 
 /// One example, for the eye.
@@ -35,7 +53,13 @@ struct Shown {
 
 /// Runs the command.
 pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
-    let flags = Flags::default().with("data", &args.data)?.with("training", &args.training)?;
+    let flags = Flags::default()
+        .with("model", &args.tuning)?
+        .with("data", &args.data)?
+        .with("lora", &args.lora)?
+        .with("training", &args.training)?
+        .with("training", &args.steps)?
+        .with("run", &args.backend)?;
     let mut settings = Settings::resolve(Origin::file(args.file.config.as_deref()), flags)?;
     let model = args.model.as_deref().or(settings.model.path.as_deref());
     let (tokenizer, positions) = match (args.tokenizer.as_deref(), model) {
@@ -49,10 +73,28 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
     let seed = settings.training.seed;
     let data = Data::load(&settings.data, &tokenizer, max_length, seed)?;
     let shown = show_one(&data, &tokenizer)?;
-    let report =
-        DataReport::new(&data.encoded, &data.split, data.duplicates, settings.training.batch_size, seed);
+    let report = DataReport::new(
+        &data.encoded,
+        &data.split,
+        data.duplicates.clone(),
+        settings.training.batch_size,
+        seed,
+    );
+    // Data that cannot be trained on are shown nevertheless; that is what this command is for.
+    let plan = Plan::new(data.examples(&data.split.train), &settings.training, tokenizer.end_of_text());
+    let first = plan.as_ref().map(|plan| plan.first_batches(args.batches)).unwrap_or_default();
+    let batches: Vec<Batch> =
+        first.iter().map(|batch| show_batch(batch, &tokenizer)).collect::<Result<_>>()?;
+    let preflight = match (args.memory, model.map(Path::to_path_buf)) {
+        (false, _) => None,
+        (true, None) => return Err(Misuse::error("--memory needs the model itself: give --model DIR")),
+        (true, Some(folder)) => {
+            let (kind, plan) = (settings.run.backend, plan.as_ref().map_err(|error| anyhow!("{error}"))?);
+            Some(dispatch(kind, Measure { settings: &settings, folder: &folder, data: &data, plan })?)
+        }
+    };
     if args.json {
-        return output::json(&Prepared { report: &report, example: shown });
+        return output::json(&Prepared { report: &report, example: shown, batches, preflight });
     }
     output::line(report.render().trim_end())?;
     output::line(format_args!(
@@ -60,7 +102,78 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
         shown.record,
         shown.ids.len(),
         shown.marked
-    ))
+    ))?;
+    for (number, batch) in batches.iter().enumerate() {
+        output::line(format_args!("\n{}", batch.render(number + 1).trim_end()))?;
+    }
+    let mut warnings = match &preflight {
+        Some(found) => {
+            output::line(format_args!("\n{}{}", found.render(), found.render_more().trim_end()))?;
+            found.warnings.clone()
+        }
+        None => cut_answers(&report.truncation).into_iter().collect(),
+    };
+    warnings.extend(plan.err().map(|error| format!("training would not start: {error}")));
+    warnings.iter().for_each(|warning| notes::say(format_args!("warning: {warning}")));
+    Ok(())
+}
+
+/// A training run's step, measured.
+struct Measure<'a> {
+    settings: &'a Settings,
+    folder: &'a Path,
+    data: &'a Data,
+    plan: &'a Plan,
+}
+
+impl Job for Measure<'_> {
+    type Output = Preflight;
+
+    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Preflight> {
+        let Self { settings, folder, data, plan } = self;
+        let model = load_model::<Training<B>>(folder, &device)?;
+        let (tuning, parameters) = match settings.model.tuning {
+            Tuning::Full => (checkpoint::Tuning::Full, count_parameters(&model)),
+            Tuning::Lora => {
+                let adapted = attach(model.clone(), &settings.lora, &device)?;
+                (checkpoint::Tuning::Lora(settings.lora.clone()), count_parameters(&adapted))
+            }
+        };
+        Preflight::measure::<B>(&Planned {
+            settings,
+            model: &model,
+            tuning: &tuning,
+            plan,
+            truncation: &data.encoded.truncation,
+            parameters,
+            folder: settings.run.output.as_deref().unwrap_or(Path::new(".")),
+            device: &device,
+        })
+    }
+}
+
+fn show_batch(batch: &[&Example], tokenizer: &Tokenizer) -> Result<Batch> {
+    let texts = batch.iter().map(|example| show(example, tokenizer)).collect::<Result<_>>()?;
+    Ok(Batch { width: batch.iter().map(|example| example.ids.len()).max().unwrap_or(0), texts })
+}
+
+impl Batch {
+    /// The batch for a terminal, a line a text.
+    fn render(&self, number: usize) -> String {
+        let (rows, positions) = (self.texts.len(), self.texts.len() * self.width);
+        let real: usize = self.texts.iter().map(|text| text.ids.len()).sum();
+        let learned: usize = self.texts.iter().map(|text| text.supervised[1] - text.supervised[0]).sum();
+        let mut text = format!(
+            "Batch {number}: {rows} texts padded to {} tokens; of {positions} positions {learned} are supervised, {} are \
+             padding\n",
+            self.width,
+            positions - real
+        );
+        for shown in &self.texts {
+            text += &format!("{:>7}  {}\n", shown.record, shown.marked.replace('\n', "⏎"));
+        }
+        text
+    }
 }
 
 fn from_model(folder: &Path) -> Result<(Tokenizer, Option<usize>)> {
@@ -71,12 +184,16 @@ fn from_model(folder: &Path) -> Result<(Tokenizer, Option<usize>)> {
 /// The first training example that has something to learn, else the first of all.
 fn show_one(data: &Data, tokenizer: &Tokenizer) -> Result<Shown> {
     let examples = &data.encoded.examples;
-    let learns = |example: &&gptneo_datasets::Example| {
+    let learns = |example: &&Example| {
         !example.targets().is_empty() && data.split.train.binary_search(&example.record).is_ok()
     };
     let Some(example) = examples.iter().find(learns).or(examples.first()) else {
         anyhow::bail!("no example is left of the data");
     };
+    show(example, tokenizer)
+}
+
+fn show(example: &Example, tokenizer: &Tokenizer) -> Result<Shown> {
     Ok(Shown {
         record: example.record,
         ids: example.ids.clone(),

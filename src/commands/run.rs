@@ -4,26 +4,28 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use burn::module::AutodiffModule;
-use gptneo_datasets::DataReport;
 use gptneo_model::checkpoint::load_model;
 use gptneo_model::generate::GenerationConfig;
 use gptneo_model::{GptNeo, NeoBackend, SamplingConfig};
-use gptneo_training::evaluate::{Evaluation, evaluate};
+use gptneo_training::evaluate::{Evaluation, RecordLoss, evaluate_records};
+use gptneo_training::paired::PairedDifference;
 use gptneo_training::report::{
-    GenerationRow, PerformanceRow, perplexity_chart, write_generation, write_performance,
+    HeldOutRow, perplexity_chart, write_answer_metrics, write_generation, write_held_out, write_performance,
 };
 
-use crate::answers::{self, Question};
+use crate::answers::{self, Answer, Question};
 use crate::backend::{Job, dispatch};
 use crate::cli::{RunArgs, TrainArgs};
+use crate::commands::compare_runs::HELD_OUT;
 use crate::commands::merge::Merge;
 use crate::failure::Misuse;
 use crate::fine_tuning::{FineTuning, Request, Started};
 use crate::model_card::ModelCard;
 use crate::presets::Preset;
 use crate::progress::Progress;
+use crate::report_page::{self, Findings};
 use crate::settings::{Flags, Origin, Tuning};
-use crate::{output, performance};
+use crate::{notes, output, performance};
 
 /// Runs the command.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
@@ -48,15 +50,24 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
             plan.settings.data.validation_fraction
         )));
     }
-    let (folder, seed) = (plan.folder.path().to_path_buf(), plan.settings.training.seed);
-    let (data, batch_size) = (&plan.data, plan.settings.training.batch_size);
-    let report = DataReport::new(&data.encoded, &data.split, data.duplicates.clone(), batch_size, seed);
-    output::line(report.render().trim_end())?;
-    let Outcome { performance, answers, weights } = dispatch(plan.settings.run.backend, Pipeline(plan))?;
-    output::line(format_args!("\n{}", answers::render(&answers).trim_end()))?;
-    output::line(format_args!("\n{}{}", performance::render(&performance), performance::NOTE))?;
+    let folder = plan.folder.path().to_path_buf();
+    if !notes::are_quiet() {
+        output::line(plan.data_report().render().trim_end())?;
+    }
+    let Outcome { findings, weights } = dispatch(plan.settings.run.backend, Pipeline(plan))?;
+    if !findings.answers.is_empty() {
+        output::line(format_args!("\n{}", answers::render(&findings.answers).trim_end()))?;
+        output::line(format_args!("\n{}", answers::render_metrics(&findings.metrics).trim_end()))?;
+    }
+    output::line(format_args!("\n{}{}", performance::render(&findings.performance), performance::NOTE))?;
     let weights: Vec<String> = weights.iter().map(|path| path.display().to_string()).collect();
-    output::line(format_args!("\neverything is in {}; weights: {}", folder.display(), weights.join(", ")))
+    let page = folder.join(report_page::FILE);
+    output::line(format_args!(
+        "\neverything is in {}; weights: {}; to read: {}",
+        folder.display(),
+        weights.join(", "),
+        page.display()
+    ))
 }
 
 /// The preset that settings start from: the one named, or the quick run where no settings, model or data are named.
@@ -80,8 +91,7 @@ fn free_folder(name: &str) -> PathBuf {
 
 /// What a run found.
 struct Outcome {
-    performance: Vec<PerformanceRow>,
-    answers: Vec<GenerationRow>,
+    findings: Findings,
     /// The folders of the adapter and of the plain model.
     weights: Vec<PathBuf>,
 }
@@ -93,49 +103,64 @@ impl Job for Pipeline {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Outcome> {
         let started = self.0.start::<B>(device)?;
+        started.preflight()?;
         let base = started.base.valid();
-        let mut performance =
-            performance::rows("Base Model", &measure(&started, &base, "measuring the base")?);
+        let (measured, before) = measure(&started, &base, "measuring the base")?;
+        let mut performance = performance::rows("Base Model", &measured);
         let tuned = started.train()?;
         let mut weights = vec![tuned.result.clone()];
         let lora = started.plan.settings.model.tuning == Tuning::Lora;
         let name = if lora { "LoRA Model" } else { "Tuned Model" };
-        let measured = measure(&started, &tuned.model, "measuring the tuned model")?;
+        let (measured, after) = measure(&started, &tuned.model, "measuring the tuned model")?;
         performance.extend(performance::rows(name, &measured));
         if lora {
             let merged = merge(&started, tuned.model.clone(), &tuned.result)?;
             // From the files, so that what was written is what was measured.
             let model = load_model::<B>(&merged, &started.device)?;
-            let measured = measure(&started, &model, "measuring the merged model")?;
+            let (measured, _) = measure(&started, &model, "measuring the merged model")?;
             performance.extend(performance::rows("Merged Model", &measured));
             weights.push(merged);
         }
-        let answers = compare(&started, &base, &tuned.model)?;
+        let Compared { questions, base, tuned: answers } = compare(&started, &base, &tuned.model)?;
+        let findings = Findings {
+            performance,
+            gain: PairedDifference::of(&before, &after),
+            answers: answers::rows(&questions, &base, &answers),
+            expected: questions.iter().filter_map(|question| question.reference.clone()).collect(),
+            metrics: answers::metrics(&questions, [("Base Model", &base), (name, &answers)]),
+        };
 
         let file = |name: &str| started.plan.folder.path().join(name);
-        write_performance(file("model_performance_comparison.csv"), &performance)?;
-        perplexity_chart(file("perplexity_chart.png"), &performance)?;
-        if !answers.is_empty() {
-            write_generation(file("generation_comparison.csv"), &answers)?;
+        write_performance(file("model_performance_comparison.csv"), &findings.performance)?;
+        perplexity_chart(file("perplexity_chart.png"), &findings.performance)?;
+        write_held_out(file(HELD_OUT), &held_out_rows(&before, &after))?;
+        if !findings.answers.is_empty() {
+            write_generation(file("generation_comparison.csv"), &findings.answers)?;
+            write_answer_metrics(file("answer_metrics.csv"), &findings.metrics)?;
         }
         let card = ModelCard {
             settings: &started.plan.settings,
             manifest: &started.manifest,
             steps: tuned.state.step,
             model_step: tuned.model_step,
-            performance: &performance,
-            answers: &answers,
+            performance: &findings.performance,
+            answers: &findings.answers,
         };
         card.write(&file("README.md"))?;
-        Ok(Outcome { performance, answers, weights })
+        started.report(&tuned, Some(&findings))?;
+        Ok(Outcome { findings, weights })
     }
 }
 
-/// The three protocols on the held-out examples.
-fn measure<B: NeoBackend>(started: &Started<B>, model: &GptNeo<B>, what: &'static str) -> Result<Evaluation> {
+/// The three protocols, and what each held-out example lost under `response`.
+fn measure<B: NeoBackend>(
+    started: &Started<B>,
+    model: &GptNeo<B>,
+    what: &'static str,
+) -> Result<(Evaluation, Vec<RecordLoss>)> {
     let plan = &started.plan;
     let mut progress = Progress::new(what);
-    Ok(evaluate::<B>(
+    Ok(evaluate_records::<B>(
         model,
         &started.validation,
         plan.tokenizer.end_of_text(),
@@ -143,6 +168,18 @@ fn measure<B: NeoBackend>(started: &Started<B>, model: &GptNeo<B>, what: &'stati
         plan.settings.training.batch_size,
         |done, total| progress.update(done, total),
     )?)
+}
+
+/// Both models' losses, a row an example; records count from 1.
+fn held_out_rows(before: &[RecordLoss], after: &[RecordLoss]) -> Vec<HeldOutRow> {
+    let rows = before.iter().zip(after);
+    rows.map(|(base, tuned)| HeldOutRow {
+        record: base.record + 1,
+        tokens: base.tokens,
+        base: base.loss,
+        tuned: tuned.loss,
+    })
+    .collect()
 }
 
 /// Merges into the run's folder, with the proof.
@@ -158,37 +195,33 @@ fn merge<B: NeoBackend>(started: &Started<B>, adapted: GptNeo<B>, adapter: &Path
         backend: plan.settings.run.backend,
         tokenizer: &plan.tokenizer,
     };
-    eprintln!("{}", merge.write(adapted)?);
+    notes::say(merge.write(adapted)?);
     Ok(output)
 }
 
-/// Both models' answers to held-out questions, taken evenly from the file; none for plain text.
-fn compare<B: NeoBackend>(
-    started: &Started<B>,
-    base: &GptNeo<B>,
-    tuned: &GptNeo<B>,
-) -> Result<Vec<GenerationRow>> {
+/// Both models' answers to the same questions.
+struct Compared {
+    questions: Vec<Question>,
+    base: Vec<Answer>,
+    tuned: Vec<Answer>,
+}
+
+/// Asks both models held-out questions; none for plain text.
+fn compare<B: NeoBackend>(started: &Started<B>, base: &GptNeo<B>, tuned: &GptNeo<B>) -> Result<Compared> {
     let FineTuning { settings, data, tokenizer, .. } = &started.plan;
-    let (template, wanted) = (&settings.data.prompt_template, &settings.answers);
+    let wanted = &settings.answers;
     let positions = base.config().max_position_embeddings;
-    let records = data.split.validation.iter().filter_map(|&index| data.records.get(index));
-    let questions: Vec<Question> =
-        records.map(|record| Question::of(record, template, tokenizer)).collect::<Result<_>>()?;
-    let fitting: Vec<Question> =
-        questions.into_iter().filter(|question| question.fits(wanted.max_new_tokens, positions)).collect();
-    let count = wanted.questions.min(fitting.len());
-    if count == 0 {
-        eprintln!("no answers are compared: there is no held-out question with room for an answer");
-        return Ok(Vec::new());
+    let questions = answers::held_out(settings, data, tokenizer, positions, wanted.questions)?;
+    if questions.is_empty() {
+        notes::say("no answers are compared: there is no held-out question with room for an answer");
+        return Ok(Compared { questions, base: Vec::new(), tuned: Vec::new() });
     }
-    let chosen: Vec<Question> =
-        (0..count).map(|number| fitting[number * fitting.len() / count].clone()).collect();
     let config = GenerationConfig {
         max_new_tokens: wanted.max_new_tokens,
         sampling: SamplingConfig::default(),
         end_of_text: Some(tokenizer.end_of_text()),
     };
-    let base = answers::answers(base, &chosen, tokenizer, &config)?;
-    let tuned = answers::answers(tuned, &chosen, tokenizer, &config)?;
-    Ok(answers::rows(&chosen, base, tuned))
+    let base = answers::answers(base, &questions, tokenizer, &config)?;
+    let tuned = answers::answers(tuned, &questions, tokenizer, &config)?;
+    Ok(Compared { questions, base, tuned })
 }

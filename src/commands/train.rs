@@ -26,7 +26,9 @@ impl Job for Train {
     type Output = ();
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<()> {
-        self.0.start::<B>(device)?.train()?;
-        Ok(())
+        let started = self.0.start::<B>(device)?;
+        started.preflight()?;
+        let tuned = started.train()?;
+        started.report(&tuned, None)
     }
 }

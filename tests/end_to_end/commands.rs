@@ -123,3 +123,33 @@ fn prepare_counts_and_marks() {
     let records = json(&data).as_array().unwrap().len();
     assert!(report.to_string().contains(&format!("\"records\":{records}")), "{report}");
 }
+
+#[test]
+fn prepare_measures_a_step_and_warns_of_what_is_cut() {
+    let (data, model) = (fixture("records.json"), fixture("window"));
+    let common =
+        ["prepare", "--data", &data, "--model", &model, "--memory", "--epochs", "2", "--lora-r", "4"];
+    let output = run(&[&common[..], &["--max-seq-length", "24", "--batches", "2"]].concat());
+    let (shown, said) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("of the answers") && said.contains("--max-seq-length"), "{said}");
+    assert!(
+        shown.contains("Batch 2: 8 texts padded to") && shown.contains("of memory for a step"),
+        "{shown}"
+    );
+    let prepared: Value = serde_json::from_str(&good(&[&common[..], &["--json"]].concat())).unwrap();
+    let found = &prepared["preflight"];
+    // 54 of 60 records in batches of 8, twice; rank 4 on q and v of each layer.
+    assert_eq!(found["steps"], 14, "{found}");
+    let hidden = json(Path::new(&model).join("config.json"))["hidden_size"].as_u64().unwrap();
+    let layers = json(Path::new(&model).join("config.json"))["num_layers"].as_u64().unwrap();
+    assert_eq!(found["trainable_parameters"], layers * 2 * 2 * 4 * hidden, "{found}");
+    assert!(found["largest_batch_seconds"].as_f64().unwrap() > 0.0, "{found}");
+    // Four of the sixty are longer than the model's 128 positions; memory and disk are plenty.
+    let warnings = found["warnings"].as_array().unwrap();
+    assert!(warnings.len() == 1 && warnings[0].to_string().contains("4 of 60"), "{found}");
+    assert_eq!(prepared["batches"][0]["texts"].as_array().unwrap().len(), 8);
+
+    let (code, message) = bad(&["prepare", "--data", &data, "--tokenizer", &model, "--memory"]);
+    assert!(code == 2 && message.contains("--model DIR"), "{message}");
+}

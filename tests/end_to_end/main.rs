@@ -6,6 +6,8 @@ mod adapters;
 mod commands;
 mod misuse;
 mod pipeline;
+mod report;
+mod runs;
 mod training;
 
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::*;
 
 /// A short run on the example model; `more` is added to its flags.
-fn whole_way(output: &Path, more: &[&str]) -> Vec<String> {
+pub(crate) fn whole_way(output: &Path, more: &[&str]) -> Vec<String> {
     let (model, data, output) = (fixture("window"), fixture("records.json"), output.display().to_string());
     let arguments =
         ["run", "--model", &model, "--data", &data, "--output", &output, "--max-seq-length", "64"];
@@ -16,7 +16,7 @@ fn whole_way(output: &Path, more: &[&str]) -> Vec<String> {
 }
 
 /// A CSV file's records, the header first.
-fn table(path: &Path) -> Vec<Vec<String>> {
+pub(crate) fn table(path: &Path) -> Vec<Vec<String>> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_path(path).unwrap();
     reader.records().map(|record| record.unwrap().iter().map(String::from).collect()).collect()
 }
@@ -36,6 +36,10 @@ fn a_run_leaves_everything_in_its_folder_and_shows_the_same_figures() {
         "loss_chart.png",
         "perplexity_chart.png",
         "generation_comparison.csv",
+        "answer_metrics.csv",
+        "held_out_losses.csv",
+        "samples.jsonl",
+        "report.html",
         "README.md",
     ] {
         assert!(run.join(file).exists(), "{file}");
@@ -70,6 +74,10 @@ fn a_run_leaves_everything_in_its_folder_and_shows_the_same_figures() {
     let compared: Value = serde_json::from_str(&good(&[&compare[..], &arguments[..]].concat())).unwrap();
     assert_eq!(compared["comparisons"][0]["tuned"], answers[1][2].as_str());
     assert_eq!(compared["comparisons"][0]["base"], answers[1][1].as_str());
+    // A question without data has no expected answer.
+    assert!(
+        compared["metrics"][1]["token_f1"].is_null() && compared["metrics"][1]["mean_tokens"].is_number()
+    );
 }
 
 #[test]
@@ -84,6 +92,7 @@ fn compare_writes_its_table_once_and_takes_a_merged_model() {
     let written = table(Path::new(&output));
     assert_eq!(written.len(), 3, "{written:?}");
     assert!(said.contains(&written[1][0]), "{said}");
+    assert!(said.contains("token F1") && said.contains("Tuned Model"), "{said}");
     let (code, message) = bad(&arguments);
     assert!(code == 2 && message.contains("exists already"), "{message}");
     let nowhere = folder.path().join("none/answers.csv").display().to_string();

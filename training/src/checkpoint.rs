@@ -66,6 +66,12 @@ impl RunState {
     pub fn steps_taken(&self) -> usize {
         self.step.saturating_sub(self.skipped_steps)
     }
+
+    /// Whether what was logged about `step` stands, of a training step or, with `evaluated`, of an evaluation. What
+    /// does not stand is made again when the run goes on from here.
+    pub(crate) fn keeps(&self, step: usize, evaluated: bool) -> bool {
+        step < self.step || (step == self.step && (!evaluated || self.evaluated_step == Some(step)))
+    }
 }
 
 /// The best evaluation so far.

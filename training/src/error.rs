@@ -103,9 +103,9 @@ pub enum TrainingError {
         /// What was expected and found, and what to do.
         reason: String,
     },
-    /// A row of the metrics file that is none.
+    /// A row of a run's log that is none.
     #[error(
-        "{}, line {line}: expected a row of metrics: {reason}. Repair or remove that line",
+        "{}, line {line}: expected a row as the others: {reason}. Repair or remove that line",
         path.display()
     )]
     Metrics {

@@ -1,16 +1,11 @@
-//! `metrics.jsonl`: a row a training step and a row a validation, appended as they happen.
-//!
-//! A run that is cut off leaves at most one torn line, at the end; a resumed run drops it together with the rows
-//! of the steps that it takes again.
+//! `metrics.jsonl`: a row a training step and a row a validation.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::TrainingError;
-use crate::report::write_whole;
+use crate::step_log::{StepLog, read_rows};
 
 /// A row of the metrics file. A value that is not finite is written as `null` and read as NaN.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,70 +85,7 @@ impl MetricsRow {
 }
 
 /// The metrics file of a run, open for more rows.
-#[derive(Debug)]
-pub struct MetricsLog {
-    path: PathBuf,
-    file: File,
-}
-
-impl MetricsLog {
-    /// A new file.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainingError::Io`] if it exists, so that no run writes over another, or cannot be made.
-    pub fn create(path: impl Into<PathBuf>) -> Result<Self, TrainingError> {
-        let path = path.into();
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(TrainingError::io("create (resume its run, or choose another folder)", &path))?;
-        Ok(Self { path, file })
-    }
-
-    /// The file of a run that goes on after `step`: rows of later steps and a torn last line are dropped, all others
-    /// stay as they are, byte by byte. The file is replaced as a whole.
-    ///
-    /// # Errors
-    ///
-    /// The file is absent, cannot be written, or has a line that is no row ([`TrainingError::Metrics`]).
-    pub fn resume(path: impl Into<PathBuf>, step: usize) -> Result<Self, TrainingError> {
-        let path = path.into();
-        let text = read(&path)?;
-        let mut kept = String::with_capacity(text.len());
-        for (line, row) in rows(&path, &text)? {
-            if row.step() <= step {
-                kept.push_str(line);
-                kept.push('\n');
-            }
-        }
-        if kept != text {
-            write_whole(&path, |file| file.write_all(kept.as_bytes()))?;
-        }
-        let file = OpenOptions::new().append(true).open(&path).map_err(TrainingError::io("open", &path))?;
-        Ok(Self { path, file })
-    }
-
-    /// Adds a row, in one write, so that a reader meets whole lines.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainingError::Io`] if the row cannot be written.
-    pub fn append(&mut self, row: &MetricsRow) -> Result<(), TrainingError> {
-        let written = serde_json::to_string(row).map_err(std::io::Error::from).and_then(|mut line| {
-            line.push('\n');
-            self.file.write_all(line.as_bytes())?;
-            self.file.flush()
-        });
-        written.map_err(TrainingError::io("append to", &self.path))
-    }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
+pub type MetricsLog = StepLog<MetricsRow>;
 
 /// The rows of a metrics file in order. A torn last line, as a run that still writes may show, is left out.
 ///
@@ -161,37 +93,14 @@ impl MetricsLog {
 ///
 /// The file cannot be read, or a line is no row ([`TrainingError::Metrics`]).
 pub fn read_metrics(path: impl AsRef<Path>) -> Result<Vec<MetricsRow>, TrainingError> {
-    let path = path.as_ref();
-    let text = read(path)?;
-    Ok(rows(path, &text)?.into_iter().map(|(_, row)| row).collect())
-}
-
-/// The file's text; a line torn inside a character reads as torn elsewhere.
-fn read(path: &Path) -> Result<String, TrainingError> {
-    let bytes = std::fs::read(path).map_err(TrainingError::io("read", path))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Each line with its row. Only a last line without its newline may be no row: it was torn.
-fn rows<'a>(path: &Path, text: &'a str) -> Result<Vec<(&'a str, MetricsRow)>, TrainingError> {
-    let mut rows = Vec::new();
-    for (index, whole) in text.split_inclusive('\n').enumerate() {
-        let line = whole.trim_end_matches(['\n', '\r']);
-        match serde_json::from_str(line) {
-            Ok(row) => rows.push((line, row)),
-            Err(_) if !whole.ends_with('\n') => {}
-            Err(error) => {
-                let (path, line) = (path.to_path_buf(), index + 1);
-                return Err(TrainingError::Metrics { path, line, reason: error.to_string() });
-            }
-        }
-    }
-    Ok(rows)
+    read_rows(path)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::path::PathBuf;
+
     use super::*;
 
     fn train(step: usize, loss: f64) -> MetricsRow {
@@ -262,10 +171,10 @@ mod tests {
         std::fs::write(&path, torn).unwrap();
         assert_eq!(read_metrics(&path).unwrap(), [train(1, 3.0), train(2, 2.0), validation(2)]);
 
-        let mut log = MetricsLog::resume(&path, 3).unwrap();
+        let mut log = MetricsLog::resume(&path, |row| row.step() <= 3).unwrap();
         log.append(&train(3, 1.0)).unwrap();
         assert_eq!(std::fs::read_to_string(log.path()).unwrap(), whole);
-        let mut log = MetricsLog::resume(&path, 2).unwrap();
+        let mut log = MetricsLog::resume(&path, |row| row.step() <= 2).unwrap();
         log.append(&train(3, 0.5)).unwrap();
         assert_eq!(
             read_metrics(&path).unwrap(),
@@ -280,7 +189,7 @@ mod tests {
         let path = log(&folder, &[train(1, 3.0), train(2, 2.0)]);
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, whole.trim_end()).unwrap();
-        let mut log = MetricsLog::resume(&path, 2).unwrap();
+        let mut log = MetricsLog::resume(&path, |row| row.step() <= 2).unwrap();
         log.append(&train(3, 1.0)).unwrap();
         assert_eq!(read_metrics(&path).unwrap().len(), 3);
     }
@@ -293,7 +202,9 @@ mod tests {
         let fault = MetricsLog::create(&path).unwrap_err().to_string();
         assert!(fault.contains("choose another folder"), "{fault}");
         std::fs::write(&path, format!("{text}{{\"split\":\"train\"}}\n{text}")).unwrap();
-        for error in [read_metrics(&path).unwrap_err(), MetricsLog::resume(&path, 9).unwrap_err()] {
+        for error in
+            [read_metrics(&path).unwrap_err(), MetricsLog::resume(&path, |row| row.step() <= 9).unwrap_err()]
+        {
             assert!(matches!(&error, TrainingError::Metrics { line: 2, .. }), "{error}");
         }
     }

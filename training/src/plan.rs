@@ -32,6 +32,19 @@ impl StepInput {
     }
 }
 
+/// How much a whole run works through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Workload {
+    /// Supervised tokens.
+    pub tokens: u64,
+    /// Positions of all batches, padding included: what the time goes by.
+    pub positions: u64,
+    /// Texts in the batch with the most positions.
+    pub largest_rows: usize,
+    /// That batch's longest text, in tokens.
+    pub largest_width: usize,
+}
+
 /// The order of a whole run.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -97,6 +110,48 @@ impl Plan {
     /// Optimizer steps in the whole run.
     pub fn total_steps(&self) -> usize {
         self.total_steps
+    }
+
+    /// The batches of the whole run, step by step: indices of the examples.
+    fn batches(&self) -> impl Iterator<Item = Vec<usize>> + '_ {
+        let epochs = 0..self.total_steps.div_ceil(self.steps_per_epoch);
+        epochs.flat_map(|epoch| self.epoch(epoch)).take(self.total_steps).flatten()
+    }
+
+    /// The longest text of a batch, in tokens.
+    fn width(&self, group: &[usize]) -> usize {
+        group.iter().map(|index| self.examples[*index].ids.len()).max().unwrap_or(0)
+    }
+
+    /// How much the run works through.
+    pub fn workload(&self) -> Workload {
+        let mut work = Workload::default();
+        for group in self.batches() {
+            let width = self.width(&group);
+            work.positions += (group.len() * width) as u64;
+            work.tokens += group.iter().map(|i| self.examples[*i].targets().len() as u64).sum::<u64>();
+            if group.len() * width > work.largest_rows * work.largest_width {
+                (work.largest_rows, work.largest_width) = (group.len(), width);
+            }
+        }
+        work
+    }
+
+    /// The first of the batches with the most positions.
+    ///
+    /// # Errors
+    ///
+    /// A batch that cannot be put together.
+    pub fn largest_batch(&self) -> Result<TokenBatch, TrainingError> {
+        let size = |group: &[usize]| group.len() * self.width(group);
+        let larger = |a: Vec<usize>, b: Vec<usize>| if size(&b) > size(&a) { b } else { a };
+        self.collate(&self.batches().reduce(larger).unwrap_or_default())
+    }
+
+    /// The examples of the first `count` batches of the run.
+    pub fn first_batches(&self, count: usize) -> Vec<Vec<&Example>> {
+        let batches = self.batches().take(count);
+        batches.map(|group| group.iter().map(|index| &self.examples[*index]).collect()).collect()
     }
 
     /// The steps of one epoch: batches of example indices.
@@ -268,6 +323,22 @@ mod tests {
         first.sort();
         assert_eq!(first, (0..11).collect::<Vec<_>>());
         assert_ne!(all[..3], all[3..], "each epoch has its own order");
+    }
+
+    #[test]
+    fn the_workload_is_that_of_all_steps() {
+        let config = TrainingConfig { max_steps: Some(4), ..config() };
+        let plan = Plan::new(examples(11), &config, 0).unwrap();
+        let steps: Vec<StepInput> = plan.steps_after(0).map(|step| step.unwrap()).collect();
+        let batches = || steps.iter().flat_map(|step| &step.micro_batches);
+        let work = plan.workload();
+        assert_eq!(work.positions, batches().map(|batch| batch.ids.len() as u64).sum::<u64>());
+        assert_eq!(work.tokens, steps.iter().map(|step| step.supervised_tokens() as u64).sum::<u64>());
+        let largest = plan.largest_batch().unwrap();
+        assert_eq!(Some(largest.ids.len()), batches().map(|batch| batch.ids.len()).max());
+        assert_eq!((largest.rows(), largest.width), (work.largest_rows, work.largest_width));
+        let first: Vec<usize> = plan.first_batches(2).concat().iter().map(|example| example.record).collect();
+        assert_eq!(first, steps[0].records());
     }
 
     #[test]

@@ -19,6 +19,9 @@ use serde_json::Value;
 
 use crate::checkpoint::{Checkpoints, Tuning};
 use crate::metrics::{MetricsRow, read_metrics};
+use crate::plan::Plan;
+use crate::preflight::time_largest_batch;
+use crate::samples::{SamplePlan, SampleQuestion, SampleRow, read_samples};
 use crate::strategy::{Ending, Observer};
 use crate::train::{Trained, TrainingRun, train};
 use crate::{Precision, TrainingConfig, TrainingError};
@@ -97,6 +100,16 @@ impl Setup {
         resume: bool,
         stop_after: Option<usize>,
     ) -> Result<Trained<Flex>, TrainingError> {
+        self.run_asking(folder, resume, stop_after, None)
+    }
+
+    fn run_asking(
+        self,
+        folder: &Path,
+        resume: bool,
+        stop_after: Option<usize>,
+        samples: Option<SamplePlan>,
+    ) -> Result<Trained<Flex>, TrainingError> {
         let interrupter = Interrupter::new();
         let observer: Box<dyn Observer> = match stop_after {
             Some(step) => Box::new(InterruptAfter(step, interrupter.clone())),
@@ -114,6 +127,7 @@ impl Setup {
             fingerprint: "test".into(),
             resume,
             interrupter,
+            samples,
             observer,
             device: Default::default(),
         })
@@ -267,6 +281,64 @@ fn a_resumed_run_equals_an_uninterrupted_one_to_the_bit() {
     std::fs::remove_dir_all(Checkpoints::new(folder.path().join("checkpoints")).path(5)).unwrap();
     let resumed = dropout_setup().run(folder.path(), true, None).unwrap();
     assert_eq!(result_of(folder.path(), &resumed), expected, "killed after step 5");
+}
+
+fn questions() -> SamplePlan {
+    let tokenizer = Tokenizer::from_folder(&fixture("window")).unwrap();
+    let question = |text: &str| {
+        let prompt = format!("Question: {text}\nResponse:");
+        SampleQuestion { text: text.into(), prompt: tokenizer.encode(&prompt).unwrap() }
+    };
+    let questions = vec![question("When do I sow peas?"), question("How hot is a simmer?")];
+    SamplePlan { questions, max_new_tokens: 6, tokenizer }
+}
+
+#[test]
+fn a_measured_step_and_samples_change_no_bit_and_a_resumed_run_has_each_sample_once() {
+    let _turn = turn();
+    let plain = tempfile::tempdir().unwrap();
+    let expected = dropout_setup().run(plain.path(), false, None).unwrap();
+    let expected = result_of(plain.path(), &expected);
+    assert!(!plain.path().join("samples.jsonl").exists());
+
+    let whole = tempfile::tempdir().unwrap();
+    let setup = dropout_setup();
+    let plan = Plan::new(setup.training.clone(), &setup.config, 399).unwrap();
+    let device = Default::default();
+    let seconds = time_largest_batch::<Flex>(
+        &setup.model,
+        &setup.tuning,
+        &plan,
+        &setup.config,
+        Precision::F32,
+        &device,
+    )
+    .unwrap();
+    assert!(seconds > 0.0);
+    let trained = setup.run_asking(whole.path(), false, None, Some(questions())).unwrap();
+    assert_eq!(result_of(whole.path(), &trained), expected, "with a measured step before and samples");
+    let samples = |folder: &Path| read_samples(folder.join("samples.jsonl")).unwrap();
+    let all: Vec<SampleRow> = samples(whole.path());
+    let asked: Vec<(usize, &str)> = all.iter().map(|row| (row.step, &*row.question)).collect();
+    let [first, second] = ["When do I sow peas?", "How hot is a simmer?"];
+    assert_eq!(asked, [4, 8, 10].map(|step| [(step, first), (step, second)]).concat());
+
+    for stop in [4, 5, 8] {
+        let folder = tempfile::tempdir().unwrap();
+        dropout_setup().run_asking(folder.path(), false, Some(stop), Some(questions())).unwrap();
+        let resumed = dropout_setup().run_asking(folder.path(), true, None, Some(questions())).unwrap();
+        assert_eq!(result_of(folder.path(), &resumed), expected, "stopped after step {stop}");
+        assert_eq!(samples(folder.path()), all, "stopped after step {stop}");
+    }
+    // Killed after the evaluation of step 8 was written and before the checkpoint that knows of it.
+    let folder = tempfile::tempdir().unwrap();
+    dropout_setup().run_asking(folder.path(), false, Some(9), Some(questions())).unwrap();
+    for step in [8, 9] {
+        let _ = std::fs::remove_dir_all(Checkpoints::new(folder.path().join("checkpoints")).path(step));
+    }
+    let resumed = dropout_setup().run_asking(folder.path(), true, None, Some(questions())).unwrap();
+    assert_eq!(result_of(folder.path(), &resumed), expected, "killed after step 8");
+    assert_eq!(samples(folder.path()), all, "killed after step 8");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::checkpoint::{Best, Checkpoints, RunState};
 use crate::metrics::{MetricsLog, MetricsRow, TrainRow, ValidationRow};
 use crate::optim::{SharedAdamW, clip_global_norm};
 use crate::plan::StepInput;
+use crate::samples::{SampleRow, Samples};
 use crate::schedule::Scheduler;
 use crate::step::{FineTune, StepLoss};
 
@@ -34,6 +35,8 @@ pub trait Observer: Send {
     fn validating(&mut self, done: usize, total: usize);
     /// A checkpoint stands on the disk.
     fn checkpoint(&mut self, step: usize);
+    /// A question was answered after an evaluation.
+    fn sample(&mut self, _row: &SampleRow) {}
 }
 
 /// How a run ended.
@@ -58,6 +61,7 @@ pub(crate) struct StepStrategy<B: NeoBackend> {
 pub(crate) struct Shared {
     pub(crate) state: RunState,
     pub(crate) metrics: MetricsLog,
+    pub(crate) samples: Option<Samples>,
     pub(crate) observer: Box<dyn Observer>,
     /// How the loop ended; Burn's `fit` itself cannot fail.
     pub(crate) outcome: Option<Result<Ending, TrainingError>>,
@@ -269,6 +273,10 @@ impl<B: NeoBackend> Run<'_, B> {
         state.evaluated_step = Some(step);
         let tokens = total.tokens as u64;
         self.write(MetricsRow::Validation(ValidationRow { step, loss, perplexity: loss.exp(), tokens }))?;
+        let Shared { samples, observer, .. } = &mut *self.shared;
+        if let Some(samples) = samples {
+            samples.take(&model.model, step)?.iter().for_each(|row| observer.sample(row));
+        }
         Ok(Some(improved))
     }
 }

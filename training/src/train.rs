@@ -10,10 +10,11 @@ use gptneo_datasets::Example;
 use gptneo_model::{GptNeo, NeoBackend, adapter, checkpoint as weights};
 
 use crate::checkpoint::{Checkpoints, RunState, Tuning};
-use crate::metrics::MetricsLog;
+use crate::metrics::{MetricsLog, MetricsRow};
 use crate::optim::SharedAdamW;
 use crate::plan::{Loader, Plan};
 use crate::renderer::{NoLog, NoRenderer};
+use crate::samples::{SamplePlan, Samples};
 use crate::schedule::Scheduler;
 use crate::step::FineTune;
 use crate::strategy::{Ending, Observer, Shared, StepStrategy, custom};
@@ -43,6 +44,8 @@ pub struct TrainingRun<'a, B: NeoBackend> {
     pub resume: bool,
     /// Ends the run after the current step.
     pub interrupter: Interrupter,
+    /// What is asked after every evaluation; `samples.jsonl` then appears in the folder.
+    pub samples: Option<SamplePlan>,
     /// Hears of the progress.
     pub observer: Box<dyn Observer>,
     /// Where the model is.
@@ -100,9 +103,16 @@ pub fn train<B: NeoBackend>(run: TrainingRun<'_, B>) -> Result<Trained<B>, Train
     };
     let metrics_file = run.folder.join("metrics.jsonl");
     let metrics = match run.resume {
-        true => MetricsLog::resume(&metrics_file, state.step)?,
+        true => MetricsLog::resume(&metrics_file, |row| {
+            state.keeps(row.step(), matches!(row, MetricsRow::Validation(_)))
+        })?,
         false => MetricsLog::create(&metrics_file)?,
     };
+    let samples_file = run.folder.join("samples.jsonl");
+    let samples = run
+        .samples
+        .map(|plan| Samples::open(plan, &samples_file, |row| run.resume && state.keeps(row.step, true)))
+        .transpose()?;
 
     Autodiff::<B>::seed(&run.device, run.config.seed);
     let base = run.model.clone();
@@ -123,7 +133,7 @@ pub fn train<B: NeoBackend>(run: TrainingRun<'_, B>) -> Result<Trained<B>, Train
         optimizer: optimizer.clone(),
         checkpoints: checkpoints.clone(),
         steps_per_epoch: plan.steps_per_epoch(),
-        shared: Mutex::new(Shared { state, metrics, observer: run.observer, outcome: None }),
+        shared: Mutex::new(Shared { state, metrics, samples, observer: run.observer, outcome: None }),
     });
     let result = SupervisedTraining::new(run.folder, Arc::new(training), Arc::new(validation))
         .with_training_strategy(custom(strategy.clone()))
@@ -197,7 +207,7 @@ fn differences(path: &str, before: &serde_json::Value, now: &serde_json::Value) 
 }
 
 /// A model ready for its first step.
-fn prepare<B: Backend>(
+pub(crate) fn prepare<B: Backend>(
     model: GptNeo<B>,
     tuning: &Tuning,
     device: &B::Device,

@@ -4,7 +4,7 @@ use plotters::backend::DrawingBackend;
 use plotters::style::RGBColor;
 use plotters::style::text_anchor::HPos;
 
-use super::canvas::{Canvas, GREY, GRID, HEIGHT, INK, Point, Type, WIDTH};
+use super::canvas::{Canvas, GREY, GRID, INK, Point, Type, WIDTH};
 use super::charts::ChartError;
 
 const MARGIN: f64 = 36.0;
@@ -94,6 +94,18 @@ pub(super) fn number(value: f64, decimals: usize) -> String {
     grouped + rest
 }
 
+/// Says how many points the vertical axis leaves out, and the farthest of them.
+pub(super) fn outside_note(points: &[(f64, f64)], y: &Axis) -> Option<String> {
+    let outside: Vec<_> = points.iter().filter(|point| !(y.low..=y.high).contains(&point.1)).collect();
+    let far = |point: &(f64, f64)| (point.1 - (y.low + y.high) / 2.0).abs();
+    let farthest = outside.iter().max_by(|a, b| far(a).total_cmp(&far(b)))?;
+    let (count, step, value) = (outside.len(), number(farthest.0, 0), number(farthest.1, 2));
+    let values =
+        if count == 1 { "1 training value lies".into() } else { format!("{count} training values lie") };
+    let farthest = if count == 1 { "" } else { "the farthest " };
+    Some(format!("{values} outside the axis: {farthest}{value} at step {step}."))
+}
+
 /// What a legend shows beside a name.
 #[derive(Clone, Copy)]
 pub(super) enum Swatch {
@@ -181,7 +193,7 @@ impl Plot {
     ) -> Self {
         let widest = y.labels().iter().map(|label| canvas.width(label, TICK)).fold(0.0, f64::max);
         let left = MARGIN + NAME.em + 18.0 + widest + 12.0;
-        Self { x, y, left, right: WIDTH - MARGIN, top, bottom: HEIGHT - below }
+        Self { x, y, left, right: WIDTH - MARGIN, top, bottom: canvas.height - below }
     }
 
     /// Where a pair of values lies on the sheet.
@@ -220,7 +232,7 @@ impl Plot {
             let x = x.min(WIDTH - 8.0 - canvas.width(&label, TICK) / 2.0);
             canvas.text(&label, (x, self.bottom + 26.0), TICK)?;
         }
-        canvas.text(name, ((self.left + self.right) / 2.0, HEIGHT - 30.0), NAME)
+        canvas.text(name, ((self.left + self.right) / 2.0, canvas.height - 30.0), NAME)
     }
 
     /// The two lines that the values stand against. Drawn last, over what touches them.

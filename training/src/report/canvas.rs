@@ -15,7 +15,7 @@ use super::raster::{Fonts, Raster, SIZE_PER_EM, TOP_TO_BASELINE, encode_png, shr
 
 /// The width of every chart, in pixels.
 pub(super) const WIDTH: f64 = 1200.0;
-/// The height of every chart, in pixels.
+/// The height of a chart, in pixels, unless it has its own.
 pub(super) const HEIGHT: f64 = 800.0;
 /// Pixels of the fine sheet for one of the chart.
 const DETAIL: u32 = 3;
@@ -37,7 +37,12 @@ pub(super) type Point = (f64, f64);
 /// Something that can be drawn on any backend.
 pub(super) trait Figure {
     /// The heading, also the SVG's accessible name.
-    const TITLE: &'static str;
+    fn title(&self) -> &str;
+
+    /// The height of the sheet, in pixels.
+    fn height(&self) -> f64 {
+        HEIGHT
+    }
 
     /// Draws the figure on an empty sheet.
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), ChartError>;
@@ -69,6 +74,8 @@ impl Type {
 pub(super) struct Canvas<'a, DB: DrawingBackend> {
     area: DrawingArea<DB, Shift>,
     fonts: &'a Fonts,
+    /// The height of the sheet, in logical pixels.
+    pub(super) height: f64,
 }
 
 impl<DB: DrawingBackend> Canvas<'_, DB> {
@@ -142,38 +149,39 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
     }
 }
 
-/// Draws a figure and encodes it as a PNG of [`WIDTH`] by [`HEIGHT`] pixels.
+/// Draws a figure and encodes it as a PNG of [`WIDTH`] by its height.
 pub(super) fn png_bytes<F: Figure>(figure: &F) -> Result<Vec<u8>, ChartError> {
-    let (width, height) = (WIDTH as usize * DETAIL as usize, HEIGHT as usize * DETAIL as usize);
+    let (width, height) = (WIDTH as usize * DETAIL as usize, figure.height() as usize * DETAIL as usize);
     let fonts = Fonts::new().map_err(|error| ChartError::Draw(error.to_string()))?;
     let mut pixels = vec![0; width * height * 3];
     let area = Raster::new(width, height, &mut pixels, &fonts).into_drawing_area();
-    figure.draw(&Canvas { area, fonts: &fonts })?;
+    figure.draw(&Canvas { area, fonts: &fonts, height: figure.height() })?;
     let small = shrink(&pixels, width, DETAIL as usize);
     let mut bytes = Vec::new();
-    encode_png(&mut bytes, WIDTH as u32, HEIGHT as u32, &small)
+    encode_png(&mut bytes, WIDTH as u32, figure.height() as u32, &small)
         .map_err(|error| ChartError::Draw(error.to_string()))?;
     Ok(bytes)
 }
 
 /// Draws a figure as an SVG document, without an XML declaration so that it can stand inside HTML.
 pub(super) fn svg_text<F: Figure>(figure: &F) -> Result<String, ChartError> {
-    let (width, height) = (WIDTH as u32 * DETAIL, HEIGHT as u32 * DETAIL);
+    let (width, height) = (WIDTH as u32 * DETAIL, figure.height() as u32 * DETAIL);
     let fonts = Fonts::new().map_err(|error| ChartError::Draw(error.to_string()))?;
     let mut text = String::new();
     {
         let area = SVGBackend::with_string(&mut text, (width, height)).into_drawing_area();
         drawn(area.fill(&PAPER))?;
-        let canvas = Canvas { area, fonts: &fonts };
+        let canvas = Canvas { area, fonts: &fonts, height: figure.height() };
         figure.draw(&canvas)?;
         drawn(canvas.area.present())?;
     }
     // Plotters sizes the document by its fine pixels; readers should see the logical ones.
     let body = text.split_once('>').map_or("", |(_, body)| body);
     Ok(format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{}\" \
          viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\" stroke-linejoin=\"round\">{body}",
-        F::TITLE
+        figure.height(),
+        figure.title()
     ))
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::canvas::{png_bytes, svg_text};
 use super::loss_figure::LossFigure;
 use super::perplexity_figure::PerplexityFigure;
+use super::step_figure::{StepFigure, StepSeries};
 use super::{PerformanceRow, ReportError, write_whole};
 
 /// Why a chart could not be made.
@@ -33,6 +34,18 @@ pub enum ChartError {
         /// The optimizer step of the point.
         step: f64,
         /// The loss that was found.
+        value: f64,
+    },
+    /// A measure of a step cannot be drawn.
+    #[error(
+        "the {chart} at step {step} is {value}; expected finite numbers from 0 on: the log is damaged there"
+    )]
+    NotANumber {
+        /// Which chart.
+        chart: &'static str,
+        /// The optimizer step of the point.
+        step: f64,
+        /// The value that was found.
         value: f64,
     },
     /// A measurement cannot be drawn.
@@ -118,6 +131,15 @@ pub fn perplexity_chart_svg(rows: &[PerformanceRow]) -> Result<String, ChartErro
     svg_text(&PerplexityFigure::new(rows)?)
 }
 
+/// A chart of one measure of the steps as SVG text that can stand inside an HTML page, 1200 by 500 pixels. Its axis
+/// begins at 0; of a noisy measure it holds the bulk, and a note counts the values outside.
+///
+/// # Errors
+/// [`ChartError::Empty`] without any point, [`ChartError::NotANumber`] naming the first bad step.
+pub fn step_chart_svg(series: &StepSeries) -> Result<String, ChartError> {
+    svg_text(&StepFigure::new(series)?)
+}
+
 fn write_png(path: &Path, bytes: &[u8]) -> Result<(), ChartError> {
     Ok(write_whole(path, |file| file.write_all(bytes))?)
 }
@@ -201,6 +223,21 @@ mod tests {
         curves.training[0].1 = 60.0;
         let svg = loss_chart_svg(&curves).unwrap();
         assert!(svg.contains("1 training value lies outside the axis: 60.00 at step 1."), "{svg}");
+    }
+
+    #[test]
+    fn a_measure_of_the_steps_has_its_axis_from_zero_and_its_unit() {
+        let points = (1..=600).map(|step| (f64::from(step), if step == 7 { 9.0 } else { 0.5 })).collect();
+        let series = StepSeries { title: "Gradient norm", axis: "norm", noisy: true, points };
+        let svg = step_chart_svg(&series).unwrap();
+        for part in ["height=\"500\"", "mean of 13 steps", "\n0.0\n", "outside the axis: 9.00 at step 7"] {
+            assert!(svg.contains(part), "{part}: {svg}");
+        }
+        let rate = StepSeries { noisy: false, ..series.clone() };
+        assert!(!step_chart_svg(&rate).unwrap().contains("outside"));
+        let bad = StepSeries { points: vec![(1.0, 2.0), (2.0, f64::NAN)], ..series };
+        assert!(step_chart_svg(&bad).unwrap_err().to_string().contains("step 2 is NaN"));
+        assert!(step_chart_svg(&StepSeries { points: vec![], ..bad }).is_err());
     }
 
     #[test]

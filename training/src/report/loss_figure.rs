@@ -3,7 +3,7 @@
 use plotters::backend::DrawingBackend;
 use plotters::style::RGBColor;
 
-use super::axis::{Axis, Key, Plot, Swatch, heading, number};
+use super::axis::{Axis, Key, Plot, Swatch, heading, number, outside_note};
 use super::canvas::{Canvas, Figure, PAPER, Point, Type};
 use super::charts::{ChartError, LossCurves};
 use super::series::{Series, clipped, running_mean, shown_range, sorted, thinned, window};
@@ -79,21 +79,6 @@ impl LossFigure {
         keys
     }
 
-    /// Says how many training points the axis leaves out, and the farthest of them.
-    fn notes(&self, y: &Axis) -> Vec<String> {
-        let outside: Vec<_> =
-            self.training.iter().filter(|point| !(y.low..=y.high).contains(&point.1)).collect();
-        let far = |point: &(f64, f64)| (point.1 - (y.low + y.high) / 2.0).abs();
-        let Some(farthest) = outside.iter().max_by(|a, b| far(a).total_cmp(&far(b))) else {
-            return Vec::new();
-        };
-        let (count, step, loss) = (outside.len(), number(farthest.0, 0), number(farthest.1, 2));
-        let values =
-            if count == 1 { "1 training value lies".into() } else { format!("{count} training values lie") };
-        let farthest = if count == 1 { "" } else { "the farthest " };
-        vec![format!("{values} outside the axis: {farthest}{loss} at step {step}.")]
-    }
-
     /// Marks the best validation point and writes its value where it hides the least of the curves.
     fn draw_best<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>, plot: &Plot) -> Result<(), ChartError> {
         let Some(best) = self.best() else { return Ok(()) };
@@ -152,11 +137,14 @@ fn dense<'a>(points: &'a [(f64, f64)], plot: &'a Plot) -> impl Iterator<Item = P
 }
 
 impl Figure for LossFigure {
-    const TITLE: &'static str = "Training and validation loss";
+    fn title(&self) -> &str {
+        "Training and validation loss"
+    }
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), ChartError> {
         let (x, y) = self.axes();
-        let top = heading(canvas, Self::TITLE, &self.notes(&y), &self.keys())?;
+        let notes: Vec<String> = outside_note(&self.training, &y).into_iter().collect();
+        let top = heading(canvas, self.title(), &notes, &self.keys())?;
         let plot = Plot::new(canvas, top, 104.0, x, y);
         plot.draw_y(canvas, "loss (nats per token)")?;
         plot.draw_x(canvas, "optimizer step")?;

@@ -7,15 +7,20 @@ mod axis;
 mod canvas;
 mod charts;
 mod loss_figure;
+mod measured_tables;
 mod perplexity_figure;
 mod raster;
 mod series;
+mod step_figure;
 mod tables;
 mod whole_file;
 
 pub use charts::{
     ChartError, LossCurves, loss_chart, loss_chart_svg, perplexity_chart, perplexity_chart_svg,
+    step_chart_svg,
 };
+pub use measured_tables::{HeldOutRow, read_held_out, write_answer_metrics, write_held_out};
+pub use step_figure::StepSeries;
 pub use tables::{GenerationRow, PerformanceRow, read_performance, write_generation, write_performance};
 pub use whole_file::write_whole;
 

@@ -137,7 +137,9 @@ impl<'a> PerplexityFigure<'a> {
 }
 
 impl Figure for PerplexityFigure<'_> {
-    const TITLE: &'static str = "Perplexity by protocol and model";
+    fn title(&self) -> &str {
+        "Perplexity by protocol and model"
+    }
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), ChartError> {
         let color = |at: usize| PALETTE[at % PALETTE.len()];
@@ -147,7 +149,7 @@ impl Figure for PerplexityFigure<'_> {
             swatch: Swatch::Bar,
         };
         let keys: Vec<_> = self.models.iter().enumerate().map(key).collect();
-        let top = heading(canvas, Self::TITLE, &self.notes(), &keys)?;
+        let top = heading(canvas, self.title(), &self.notes(), &keys)?;
 
         // The values' size depends on the plot's width, and its axis on the room they need: a first plot measures.
         let groups = Axis::linear(0.0, self.protocols.len() as f64, 1, 1.0);

@@ -123,7 +123,7 @@ pub fn write_generation(path: impl AsRef<Path>, rows: &[GenerationRow]) -> Resul
 }
 
 /// Writes a header and records as one whole file.
-fn write_table<const COLUMNS: usize, Cell: AsRef<[u8]>>(
+pub(super) fn write_table<const COLUMNS: usize, Cell: AsRef<[u8]>>(
     path: &Path,
     header: &[&str; COLUMNS],
     records: impl Iterator<Item = [Cell; COLUMNS]>,

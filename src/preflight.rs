@@ -1,0 +1,270 @@
+//! What a run will take, before it starts: parameters, steps, time, memory and disk, and warnings where it may not
+//! fit. Time and memory are measured on one real step over the largest batch, which is thrown away.
+
+use std::path::Path;
+
+use anyhow::Result;
+use gptneo_datasets::Truncation;
+use gptneo_model::{GptNeo, NeoBackend};
+use gptneo_training::checkpoint::Tuning;
+use gptneo_training::plan::{Plan, Workload};
+use gptneo_training::preflight::time_largest_batch;
+use serde::Serialize;
+
+use crate::backend::{BackendKind, Training};
+use crate::cli::DtypeFlag;
+use crate::machine;
+use crate::settings::Settings;
+
+/// The share of the machine's memory from which on a run is warned.
+const MUCH_MEMORY: f64 = 0.9;
+/// The share of the answers that may be cut without a warning.
+const FEW_CUT: f64 = 0.01;
+/// Bytes of a number as checkpoints and adapters hold it.
+const F32: u64 = 4;
+/// The checkpoints that may stand at once: the best, the last, and the one being written.
+const CHECKPOINTS: u64 = 3;
+
+/// What a run is about.
+pub(crate) struct Planned<'a, B: NeoBackend> {
+    pub(crate) settings: &'a Settings,
+    /// The model as the training takes it.
+    pub(crate) model: &'a GptNeo<Training<B>>,
+    pub(crate) tuning: &'a Tuning,
+    pub(crate) plan: &'a Plan,
+    pub(crate) truncation: &'a Truncation,
+    /// Trained and all parameters.
+    pub(crate) parameters: (usize, usize),
+    /// Where the run writes.
+    pub(crate) folder: &'a Path,
+    pub(crate) device: &'a B::Device,
+}
+
+/// What a run will take. Sizes in bytes.
+#[derive(Debug, Serialize)]
+pub(crate) struct Preflight {
+    trainable_parameters: usize,
+    total_parameters: usize,
+    steps: usize,
+    /// Supervised tokens over all steps.
+    tokens: u64,
+    /// Positions over all steps, padding included.
+    positions: u64,
+    /// Texts and tokens of the largest batch.
+    largest_batch: [usize; 2],
+    /// A training step over it.
+    largest_batch_seconds: f64,
+    /// Estimated from it by the positions; measurements and answers come on top.
+    training_seconds: f64,
+    /// The program's largest memory during that step; none on a GPU, or where the system does not tell.
+    peak_memory: Option<u64>,
+    total_memory: Option<u64>,
+    checkpoint_size: u64,
+    weights_size: u64,
+    free_disk: Option<u64>,
+    /// What may go wrong.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Preflight {
+    /// Takes the step and does the sums.
+    ///
+    /// # Errors
+    /// As [`time_largest_batch`].
+    pub(crate) fn measure<B: NeoBackend>(planned: &Planned<'_, B>) -> Result<Self> {
+        let Planned { settings, model, tuning, plan, truncation, folder, device, .. } = planned;
+        let (trainable, total) = planned.parameters;
+        machine::forget_peak();
+        let precision = settings.run.precision.into();
+        let seconds = time_largest_batch::<B>(model, tuning, plan, &settings.training, precision, device)?;
+        let on_cpu = matches!(settings.run.backend.resolved(), BackendKind::Flex | BackendKind::Ndarray);
+        let Workload { tokens, positions, largest_rows, largest_width } = plan.workload();
+        let largest = (largest_rows * largest_width).max(1) as f64;
+        let number = match settings.run.dtype {
+            DtypeFlag::F32 => F32,
+            DtypeFlag::F16 | DtypeFlag::Bf16 => 2,
+        };
+        let merged = total as u64 * number;
+        let (state, weights) = match tuning {
+            Tuning::Lora(_) => (trainable as u64 * F32, trainable as u64 * F32 + merged),
+            Tuning::Full => (total as u64 * F32, merged),
+        };
+        let mut found = Self {
+            trainable_parameters: trainable,
+            total_parameters: total,
+            steps: plan.total_steps(),
+            tokens,
+            positions,
+            largest_batch: [largest_rows, largest_width],
+            largest_batch_seconds: seconds,
+            training_seconds: seconds / largest * positions as f64,
+            peak_memory: machine::peak_memory().filter(|_| on_cpu),
+            total_memory: machine::total_memory().filter(|_| on_cpu),
+            // The weights and AdamW's two moments.
+            checkpoint_size: state + 2 * F32 * trainable as u64,
+            weights_size: weights,
+            free_disk: machine::free_room(folder),
+            warnings: cut_answers(truncation).into_iter().collect(),
+        };
+        found.warn();
+        Ok(found)
+    }
+
+    /// All that the run's folder will hold at most.
+    fn disk(&self) -> u64 {
+        CHECKPOINTS * self.checkpoint_size + self.weights_size
+    }
+
+    fn warn(&mut self) {
+        if let (Some(peak), Some(total)) = (self.peak_memory, self.total_memory)
+            && peak as f64 > MUCH_MEMORY * total as f64
+        {
+            self.warnings.push(format!(
+                "a step takes {} of the machine's {} of memory: lower --batch-size (and raise \
+                 --grad-accumulation-steps by as much), or --max-seq-length",
+                size(peak),
+                size(total)
+            ));
+        }
+        if let Some(free) = self.free_disk
+            && self.disk() > free
+        {
+            self.warnings.push(format!(
+                "checkpoints and weights take up to {}, but {} are free on the disk: make room, or write to another \
+                 --output",
+                size(self.disk()),
+                size(free)
+            ));
+        }
+    }
+
+    /// The lines that a run prints.
+    pub(crate) fn render(&self) -> String {
+        let [rows, width] = self.largest_batch;
+        let memory = self.peak_memory.map(|peak| format!(", {} of memory", size(peak))).unwrap_or_default();
+        let free = self.free_disk.map(|free| format!(", {} free", size(free))).unwrap_or_default();
+        format!(
+            "parameters  {} of {} are trained ({:.3} %)\n\
+             training    {} steps, {} supervised tokens, about {}\n\
+             measured    {:.2} s{memory} for a step on the largest batch, {rows} texts of up to {width} tokens\n\
+             disk        at most {}{free}\n",
+            grouped(self.trainable_parameters as u64),
+            grouped(self.total_parameters as u64),
+            100.0 * self.trainable_parameters as f64 / self.total_parameters.max(1) as f64,
+            grouped(self.steps as u64),
+            grouped(self.tokens),
+            duration(self.training_seconds),
+            self.largest_batch_seconds,
+            size(self.disk()),
+        )
+    }
+
+    /// What `prepare` adds to [`Preflight::render`].
+    pub(crate) fn render_more(&self) -> String {
+        let tokens = self.positions.max(1);
+        let total = self.total_memory.map(|total| format!("{} in all\n", size(total)));
+        format!(
+            "positions   {} over all steps, {:.1} % of them supervised; {:.0} a second on the largest batch\n\
+             files       {} a checkpoint, of which {CHECKPOINTS} may stand at once; {} of weights at the end\n{}",
+            grouped(self.positions),
+            100.0 * self.tokens as f64 / tokens as f64,
+            self.positions as f64 / self.training_seconds.max(f64::MIN_POSITIVE),
+            size(self.checkpoint_size),
+            size(self.weights_size),
+            total.map(|total| format!("memory      {total}")).unwrap_or_default(),
+        )
+    }
+}
+
+/// The warning where more answers are cut than hardly any.
+pub(crate) fn cut_answers(truncation: &Truncation) -> Option<String> {
+    let cut = truncation.answers_cut_partly + truncation.answers_lost;
+    let share = cut as f64 / truncation.records.max(1) as f64;
+    (share > FEW_CUT).then(|| {
+        format!(
+            "{:.1} % of the answers ({} of {}) are cut at {} tokens, so that the model never sees them end: raise \
+             --max-seq-length, or leave them out with --overlong drop",
+            100.0 * share,
+            grouped(cut as u64),
+            grouped(truncation.records as u64),
+            truncation.max_length
+        )
+    })
+}
+
+/// A number with a comma at each third digit.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let commas = |(index, digit): (usize, char)| {
+        let gap = index > 0 && (digits.len() - index).is_multiple_of(3);
+        gap.then_some(',').into_iter().chain([digit])
+    };
+    digits.chars().enumerate().flat_map(commas).collect()
+}
+
+/// Bytes in the unit that suits them.
+fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        small if small < 1e6 => format!("{:.1} kB", small / 1e3),
+        middling if middling < 1e9 => format!("{:.1} MB", middling / 1e6),
+        large => format!("{:.1} GB", large / 1e9),
+    }
+}
+
+/// Seconds in the units that suit them.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        short if short < 90.0 => format!("{short:.0} s"),
+        minutes if minutes < 5400.0 => format!("{:.0} min", minutes / 60.0),
+        hours => format!("{:.1} h", hours / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn found() -> Preflight {
+        Preflight {
+            trainable_parameters: 589_824,
+            total_parameters: 125_788_416,
+            steps: 11_460,
+            tokens: 4_000_000,
+            positions: 5_000_000,
+            largest_batch: [8, 256],
+            largest_batch_seconds: 3.5,
+            training_seconds: 8_000.0,
+            peak_memory: Some(1_700_000_000),
+            total_memory: Some(16_000_000_000),
+            checkpoint_size: 7_077_888,
+            weights_size: 505_000_000,
+            free_disk: Some(48_000_000_000),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_run_that_fits_is_told_in_four_lines() {
+        let mut found = found();
+        found.warn();
+        assert_eq!(found.warnings, Vec::<String>::new());
+        let text = found.render();
+        assert_eq!(text.lines().count(), 4, "{text}");
+        for part in ["589,824 of 125,788,416", "0.469 %", "11,460 steps", "about 2.2 h", "1.7 GB", "526.2 MB"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_warned_of_with_a_way_out() {
+        let mut found = found();
+        (found.total_memory, found.free_disk) = (Some(1_800_000_000), Some(100_000_000));
+        found.warn();
+        assert!(found.warnings[0].contains("--batch-size") && found.warnings[1].contains("--output"));
+        let truncation = |cut| Truncation { records: 1000, answers_lost: cut, ..Truncation::default() };
+        assert_eq!(cut_answers(&truncation(10)), None);
+        assert!(cut_answers(&truncation(11)).unwrap().starts_with("1.1 % of the answers (11 of 1,000)"));
+    }
+}

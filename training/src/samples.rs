@@ -1,0 +1,100 @@
+//! A few fixed questions, answered after every evaluation, so that one can read how a model learns to answer.
+//!
+//! The likeliest token is taken each time: no random number is drawn, and the training goes on as if nobody had asked.
+
+use std::path::Path;
+
+use gptneo_datasets::Tokenizer;
+use gptneo_model::generate::{GenerationConfig, generate};
+use gptneo_model::{GptNeo, NeoBackend, SamplingConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::TrainingError;
+use crate::step_log::{StepLog, read_rows};
+
+/// Prompts that are continued at a time.
+const BATCH: usize = 8;
+
+/// What is asked after every evaluation.
+#[derive(Clone)]
+pub struct SamplePlan {
+    /// The questions.
+    pub questions: Vec<SampleQuestion>,
+    /// The longest answer in tokens. Every prompt must leave room for it.
+    pub max_new_tokens: usize,
+    /// The model's tokenizer.
+    pub tokenizer: Tokenizer,
+}
+
+/// A question as a person reads it and as the model is asked it.
+#[derive(Clone, Debug)]
+pub struct SampleQuestion {
+    /// The question.
+    pub text: String,
+    /// The whole prompt's tokens.
+    pub prompt: Vec<u32>,
+}
+
+/// A row of `samples.jsonl`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleRow {
+    /// The step after which the question was asked.
+    pub step: usize,
+    /// The question.
+    pub question: String,
+    /// The answer, without white space around.
+    pub answer: String,
+}
+
+/// The questions of a run and the file of their answers.
+pub(crate) struct Samples {
+    plan: SamplePlan,
+    log: StepLog<SampleRow>,
+}
+
+impl Samples {
+    /// Opens the file at `path`. Of a run that goes on, it keeps the rows that `keep` takes.
+    pub(crate) fn open(
+        plan: SamplePlan,
+        path: &Path,
+        keep: impl Fn(&SampleRow) -> bool,
+    ) -> Result<Self, TrainingError> {
+        let log = if path.exists() { StepLog::resume(path, keep)? } else { StepLog::create(path)? };
+        Ok(Self { plan, log })
+    }
+
+    /// Asks the model and writes down what it answers.
+    pub(crate) fn take<B: NeoBackend>(
+        &mut self,
+        model: &GptNeo<B>,
+        step: usize,
+    ) -> Result<Vec<SampleRow>, TrainingError> {
+        let SamplePlan { questions, max_new_tokens, tokenizer } = &self.plan;
+        let config = GenerationConfig {
+            max_new_tokens: *max_new_tokens,
+            sampling: SamplingConfig::default(),
+            end_of_text: Some(tokenizer.end_of_text()),
+        };
+        let mut rows = Vec::with_capacity(questions.len());
+        for batch in questions.chunks(BATCH) {
+            let prompts: Vec<Vec<u32>> = batch.iter().map(|question| question.prompt.clone()).collect();
+            let answers = generate(model, &prompts, &config, |_, _| {})?;
+            for (question, answer) in batch.iter().zip(answers) {
+                let answer = tokenizer.decode(&answer.ids)?.trim().to_string();
+                let row = SampleRow { step, question: question.text.clone(), answer };
+                self.log.append(&row)?;
+                rows.push(row);
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// The rows of `samples.jsonl`, in order.
+///
+/// # Errors
+///
+/// The file cannot be read, or a line is no row.
+pub fn read_samples(path: impl AsRef<Path>) -> Result<Vec<SampleRow>, TrainingError> {
+    read_rows(path)
+}
