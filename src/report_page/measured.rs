@@ -65,9 +65,9 @@ fn reading(findings: &Findings, examples: usize) -> String {
             gain.difference
         );
     }
-    text + "Do not read <code>notebook</code> as progress: it also scores the padding, which any adapter learns to \
-            predict within minutes, so it flatters; it is here to be compared with the notebook that this recipe \
-            follows.</p>\n"
+    text + "Do not read <code>notebook</code> as progress: it also scores the padding, and flatters whoever trains on \
+            padding, which is learned within minutes whatever the answers are worth; here nobody does. It is here to \
+            be compared with the notebook that this recipe follows.</p>\n"
 }
 
 fn change(base: &PerformanceRow, tuned: &PerformanceRow) -> f64 {
