@@ -40,45 +40,101 @@ const DATA: Embedded = Embedded {
     files: files!("datasets/medical-flashcards": "medical_flashcards.json", "README.md"),
 };
 
-/// The model's folder that `path` means: itself, or the embedded model unpacked under `run`.
-///
-/// # Errors
-/// An embedded name that is none, or a file that cannot be written.
-pub(crate) fn model(path: &Path, run: &Path) -> Result<PathBuf> {
-    unpacked(path, &MODEL, &run.join("base"))
+/// What is unpacked for a run that has not begun: dropped before [`Unpacked::keep`] it is removed again, so that a run
+/// that is refused leaves its folder as it was.
+pub(crate) struct Unpacked {
+    run: PathBuf,
+    /// Whether the run's folder was there before.
+    existed: bool,
+    folders: Vec<PathBuf>,
 }
 
-/// The data file that `path` means: itself, or the embedded one unpacked under `run`.
-///
-/// # Errors
-/// As [`model`].
-pub(crate) fn data(path: &Path, run: &Path) -> Result<PathBuf> {
-    let found = unpacked(path, &DATA, &run.join("data"))?;
-    Ok(if found == path { found } else { found.join(DATA.files[0].0) })
-}
-
-fn unpacked(path: &Path, embedded: &Embedded, folder: &Path) -> Result<PathBuf> {
-    let Some(name) = path.to_str().and_then(|path| path.strip_prefix(PREFIX)) else {
-        return Ok(path.to_path_buf());
-    };
-    if name != embedded.name {
-        return Err(Misuse::error(format!(
-            "{} is not embedded in this program: expected {PREFIX}{} here, or a path",
-            path.display(),
-            embedded.name
-        )));
+impl Unpacked {
+    /// For a run in this folder.
+    pub(crate) fn new(run: &Path) -> Self {
+        Self { run: run.to_path_buf(), existed: run.exists(), folders: Vec::new() }
     }
-    write_folder(folder, |fresh| {
-        embedded.files.iter().try_for_each(|(name, bytes)| {
-            std::fs::write(fresh.join(name), bytes).map_err(|source| ModelError::Io {
-                action: "write",
-                path: folder.join(name),
-                source,
+
+    /// The model's folder that `path` means: itself, or the embedded model unpacked under the run's.
+    ///
+    /// # Errors
+    /// An embedded name that is none, or a file that cannot be written.
+    pub(crate) fn model(&mut self, path: &Path) -> Result<PathBuf> {
+        // Under its name, which adapter and report show.
+        self.find(path, &MODEL, Path::new("base").join(MODEL.name))
+    }
+
+    /// The data file that `path` means: itself, or the embedded one unpacked under the run's folder.
+    ///
+    /// # Errors
+    /// As [`Unpacked::model`].
+    pub(crate) fn data(&mut self, path: &Path) -> Result<PathBuf> {
+        let found = self.find(path, &DATA, PathBuf::from("data"))?;
+        Ok(if found == path { found } else { found.join(DATA.files[0].0) })
+    }
+
+    /// The run has begun: what was unpacked is part of it.
+    pub(crate) fn keep(&mut self) {
+        self.folders.clear();
+    }
+
+    fn find(&mut self, path: &Path, embedded: &Embedded, inside: PathBuf) -> Result<PathBuf> {
+        let Some(name) = name(path) else { return Ok(path.to_path_buf()) };
+        if name != embedded.name {
+            return Err(Misuse::error(format!(
+                "{} is not embedded in this program: expected {PREFIX}{} here, or a path",
+                path.display(),
+                embedded.name
+            )));
+        }
+        let folder = self.run.join(&inside);
+        self.folders.extend(inside.iter().next().map(|first| self.run.join(first)));
+        write_folder(&folder, |fresh| {
+            embedded.files.iter().try_for_each(|(name, bytes)| {
+                std::fs::write(fresh.join(name), bytes).map_err(|source| ModelError::Io {
+                    action: "write",
+                    path: folder.join(name),
+                    source,
+                })
             })
         })
-    })
-    .with_context(|| format!("cannot unpack {}", path.display()))?;
-    Ok(folder.to_path_buf())
+        .with_context(|| format!("cannot unpack {}", path.display()))?;
+        Ok(folder)
+    }
+}
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        if self.folders.is_empty() {
+            return;
+        }
+        // What cannot be removed stays; the error that led here is the one to tell.
+        for folder in &self.folders {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        if !self.existed {
+            let _ = std::fs::remove_dir(&self.run);
+        }
+    }
+}
+
+/// The name of something embedded; none for a path.
+fn name(path: &Path) -> Option<&str> {
+    path.to_str()?.strip_prefix(PREFIX)
+}
+
+/// Refuses an embedded name where nothing is unpacked.
+///
+/// # Errors
+/// `path` is such a name.
+pub(crate) fn refuse(path: &Path) -> Result<()> {
+    match name(path) {
+        None => Ok(()),
+        Some(_) => Err(Misuse::error(format!(
+            "{} is for run and train, which unpack it into RUN/base and RUN/data: give the path there",
+            path.display()
+        ))),
+    }
 }
 
 #[cfg(test)]
@@ -88,12 +144,16 @@ mod tests {
 
     #[test]
     fn a_path_is_itself_and_an_embedded_name_becomes_files() {
-        let run = tempfile::tempdir().unwrap();
-        assert_eq!(model(Path::new("some/folder"), run.path()).unwrap(), Path::new("some/folder"));
-        let file = data(Path::new("embedded:medical-flashcards"), run.path()).unwrap();
-        assert_eq!(std::fs::read(file).unwrap(), DATA.files[0].1);
-        let message = model(Path::new("embedded:big"), run.path()).unwrap_err().to_string();
+        let folder = tempfile::tempdir().unwrap();
+        let mut unpacked = Unpacked::new(folder.path());
+        assert_eq!(unpacked.model(Path::new("some/folder")).unwrap(), Path::new("some/folder"));
+        let file = unpacked.data(Path::new("embedded:medical-flashcards")).unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), DATA.files[0].1);
+        let message = unpacked.model(Path::new("embedded:big")).unwrap_err().to_string();
         assert!(message.contains("embedded:small-english"), "{message}");
+        unpacked.keep();
+        drop(unpacked);
+        assert!(file.exists());
     }
 
     /// The promise of the README: the program stays small.

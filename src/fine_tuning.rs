@@ -21,7 +21,7 @@ use gptneo_training::train::{self, TrainingRun};
 use crate::backend::Training;
 use crate::cli::TrainArgs;
 use crate::data::Data;
-use crate::embedded;
+use crate::embedded::Unpacked;
 use crate::failure::{Interrupted, Misuse};
 use crate::interrupt;
 use crate::live::Live;
@@ -36,6 +36,7 @@ use crate::settings::{DataSettings, Flags, Origin, Settings, Tuning};
 pub(crate) struct FineTuning {
     pub(crate) settings: Settings,
     pub(crate) folder: RunFolder,
+    unpacked: Unpacked,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) data: Data,
     /// The longest text in tokens.
@@ -88,15 +89,16 @@ impl FineTuning {
                 (settings, folder)
             }
         };
-        settings.model.path = Some(embedded::model(settings.model.folder()?, folder.path())?);
+        let mut unpacked = Unpacked::new(folder.path());
+        settings.model.path = Some(unpacked.model(settings.model.folder()?)?);
         let model = settings.model.folder()?;
         let config = read_config(model)?;
         let tokenizer = read_tokenizer(model, &config)?;
-        settings.data.path = Some(embedded::data(settings.data.file()?, folder.path())?);
+        settings.data.path = Some(unpacked.data(settings.data.file()?)?);
         let max_length = settings.data.resolve_length(Some(config.max_position_embeddings))?;
         let data = Data::load(&settings.data, &tokenizer, max_length, settings.training.seed)?;
         let inputs = Inputs::hash(model, settings.model.adapter.as_deref(), settings.data.file()?)?;
-        Ok(Self { settings, folder, tokenizer, data, max_length, inputs, resume: args.resume, command })
+        Ok(Self { settings, folder, unpacked, tokenizer, data, max_length, inputs, resume: args.resume, command })
     }
 
     /// What the data hold.
@@ -154,6 +156,7 @@ impl FineTuning {
             true => self.folder.check_continues(&self.settings, &manifest)?,
             false => self.folder.save(&self.settings, &manifest)?,
         }
+        self.unpacked.keep();
         Ok(Started { plan: self, base, model, tuning, training, validation, manifest, device })
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use gptneo_datasets::Truncation;
+use gptneo_datasets::{Truncation, grouped};
 use gptneo_model::{GptNeo, NeoBackend};
 use gptneo_training::checkpoint::Tuning;
 use gptneo_training::plan::{Plan, Workload};
@@ -148,10 +148,10 @@ impl Preflight {
              training    {} steps, {} supervised tokens, about {}\n\
              measured    {:.2} s{memory} for a step on the largest batch, {rows} texts of up to {width} tokens\n\
              disk        at most {}{free}\n",
-            grouped(self.trainable_parameters as u64),
-            grouped(self.total_parameters as u64),
+            grouped(self.trainable_parameters),
+            grouped(self.total_parameters),
             100.0 * self.trainable_parameters as f64 / self.total_parameters.max(1) as f64,
-            grouped(self.steps as u64),
+            grouped(self.steps),
             grouped(self.tokens),
             duration(self.training_seconds),
             self.largest_batch_seconds,
@@ -185,21 +185,11 @@ pub(crate) fn cut_answers(truncation: &Truncation) -> Option<String> {
             "{:.1} % of the answers ({} of {}) are cut at {} tokens, so that the model never sees them end: raise \
              --max-seq-length, or leave them out with --overlong drop",
             100.0 * share,
-            grouped(cut as u64),
-            grouped(truncation.records as u64),
+            grouped(cut),
+            grouped(truncation.records),
             truncation.max_length
         )
     })
-}
-
-/// A number with a comma at each third digit.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let commas = |(index, digit): (usize, char)| {
-        let gap = index > 0 && (digits.len() - index).is_multiple_of(3);
-        gap.then_some(',').into_iter().chain([digit])
-    };
-    digits.chars().enumerate().flat_map(commas).collect()
 }
 
 /// Bytes in the unit that suits them.

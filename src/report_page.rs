@@ -12,6 +12,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use gptneo_datasets::DataReport;
+use gptneo_datasets::grouped;
 use gptneo_training::answer_score::AnswerMetrics;
 use gptneo_training::metrics::MetricsRow;
 use gptneo_training::paired::PairedDifference;
@@ -108,11 +109,11 @@ impl Page<'_> {
             "<p>{} optimizer steps on {} examples; {} of {} parameters were trained. The saved weights are of step {}.\
              {measured} For research and education: answers may be wrong, and where they touch health they are not \
              for clinical use.</p>\n",
-            html::count(self.steps),
-            html::count(counts.train_examples),
-            html::count(counts.trainable_parameters),
-            html::count(counts.total_parameters),
-            html::count(self.model_step)
+            grouped(self.steps),
+            grouped(counts.train_examples),
+            grouped(counts.trainable_parameters),
+            grouped(counts.total_parameters),
+            grouped(self.model_step)
         )
     }
 }

@@ -11,6 +11,8 @@ use crate::example::{Encoded, Example, Truncation};
 use crate::split::Split;
 use crate::tokenizer::Tokenizer;
 
+pub use render::grouped;
+
 /// How many bins the histogram has, at most.
 const BINS: usize = 16;
 

@@ -58,7 +58,6 @@ pub(crate) fn run(first: &Path, second: &Path, json: bool) -> Result<()> {
 
 impl Measured {
     fn read(path: &Path) -> Result<Self> {
-        let folder = RunFolder::existing(path)?;
         let file = path.join(HELD_OUT);
         if !file.is_file() {
             return Err(Misuse::error(format!(
@@ -66,6 +65,7 @@ impl Measured {
                 path.display()
             )));
         }
+        let folder = RunFolder::existing(path)?;
         let manifest = path.join("manifest.json");
         let text = std::fs::read_to_string(&manifest)
             .with_context(|| format!("cannot read {}", manifest.display()))?;

@@ -1,5 +1,7 @@
 //! The few pieces of markup that every section uses.
 
+use gptneo_datasets::grouped;
+
 /// Text as it may stand in an element or in a quoted attribute.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -16,19 +18,6 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// A count with a comma at each third digit.
-pub(super) fn count(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// A figure as it is shown, with all its digits beside it.
 pub(super) fn figure(value: f64, decimals: usize) -> String {
     format!("<data value=\"{value}\">{value:.decimals$}</data>")
@@ -36,7 +25,7 @@ pub(super) fn figure(value: f64, decimals: usize) -> String {
 
 /// A whole number as a figure.
 pub(super) fn whole(value: u64) -> String {
-    format!("<data value=\"{value}\">{}</data>", count(usize::try_from(value).unwrap_or(usize::MAX)))
+    format!("<data value=\"{value}\">{}</data>", grouped(value))
 }
 
 /// A share from 0 to 1 as a percentage.

@@ -1,13 +1,14 @@
 //! What was measured before and after: the protocols, with the honest reading first, and the answers in numbers.
 
 use anyhow::Result;
+use gptneo_datasets::grouped;
 use gptneo_training::answer_score::AnswerMetrics;
 use gptneo_training::paired::Verdict;
 use gptneo_training::report::{PerformanceRow, perplexity_chart_svg};
 
 use super::Findings;
 use super::charts::chart;
-use super::html::{absent, count, escape, figure, share, table, whole};
+use super::html::{absent, escape, figure, share, table, whole};
 
 /// The protocols from the most telling one to the one that flatters.
 const PROTOCOLS: [(&str, &str); 3] =
@@ -37,7 +38,7 @@ fn reading(findings: &Findings, examples: usize) -> String {
     if let Some((base, tuned)) = of("response") {
         text += &format!(
             "On the answers of {} held-out examples the perplexity went from {:.2} to {:.2} ({:+.1}\u{a0}%)",
-            count(examples),
+            grouped(examples),
             base.perplexity,
             tuned.perplexity,
             change(base, tuned)

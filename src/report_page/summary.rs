@@ -1,9 +1,9 @@
 //! What went in: the data in numbers, the settings and the manifest.
 
 use anyhow::Result;
-use gptneo_datasets::DataReport;
+use gptneo_datasets::{DataReport, grouped};
 
-use super::html::{count, escape, table};
+use super::html::{escape, table};
 use crate::manifest::Manifest;
 use crate::settings::Settings;
 
@@ -16,17 +16,17 @@ pub(super) fn data(report: &DataReport) -> String {
             "split",
             format!(
                 "{} examples to learn from, {} held out, of {} in the file",
-                count(report.train),
-                count(report.validation),
-                count(report.records)
+                grouped(report.train),
+                grouped(report.validation),
+                grouped(report.records)
             ),
         ),
         (
             "tokens",
             format!(
                 "{}, of which {} are supervised ({:.1} %)",
-                count(report.tokens),
-                count(report.supervised_tokens),
+                grouped(report.tokens),
+                grouped(report.supervised_tokens),
                 percent(report.supervised_tokens, report.tokens)
             ),
         ),
@@ -41,12 +41,12 @@ pub(super) fn data(report: &DataReport) -> String {
             "too long",
             format!(
                 "{} over {} tokens ({:.1} %): {} answers cut, {} lost whole, {} left out",
-                count(t.over_long),
-                count(t.max_length),
+                grouped(t.over_long),
+                grouped(t.max_length),
                 percent(t.over_long, t.records),
-                count(t.answers_cut_partly),
-                count(t.answers_lost),
-                count(t.dropped)
+                grouped(t.answers_cut_partly),
+                grouped(t.answers_lost),
+                grouped(t.dropped)
             ),
         ),
         (
@@ -59,8 +59,8 @@ pub(super) fn data(report: &DataReport) -> String {
             "duplicates",
             format!(
                 "{} exact copies, {} records repeat a question",
-                count(duplicates.exact),
-                count(duplicates.repeated_questions)
+                grouped(duplicates.exact),
+                grouped(duplicates.repeated_questions)
             ),
         ));
     }
@@ -75,7 +75,7 @@ pub(super) fn data(report: &DataReport) -> String {
                 "<tr><td>{} – {}</td><td>{}</td><td class=\"bars\"><span style=\"width:{:.1}%\"></span></td></tr>\n",
                 bin.from,
                 bin.to,
-                count(bin.count),
+                grouped(bin.count),
                 100.0 * bin.count as f64 / most as f64
             )
         })

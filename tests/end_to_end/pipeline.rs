@@ -131,13 +131,16 @@ fn the_quick_run_needs_the_program_alone_and_repeats_itself() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         let run = folder.path().join("runs").join(name);
         for file in
-            ["base/model.safetensors", "base/README.md", "data/medical_flashcards.json", "merged/config.json"]
+            ["base/small-english/model.safetensors", "base/small-english/README.md", "data/medical_flashcards.json", "merged/config.json"]
         {
             assert!(run.join(file).exists(), "{file}");
         }
         (timeless(&run), adapter_bytes(&run), table(&run.join("model_performance_comparison.csv")))
     };
     assert!(run("quick") == run("quick-2"), "the same seed gives the same figures");
+    let refused = program(&["run", "--max-seq-length", "9999"]).current_dir(folder.path()).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(!folder.path().join("runs/quick-3").exists(), "a refused run leaves nothing behind");
 }
 
 /// The base is measured and merged in f32, whatever the adapter was trained in.

@@ -107,8 +107,8 @@ fn percent(part: usize, whole: usize) -> String {
     format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
-/// A number with a comma at each third digit.
-fn grouped(number: usize) -> String {
+/// A whole number with a comma at each third digit from its end: 33,955.
+pub fn grouped(number: impl fmt::Display) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

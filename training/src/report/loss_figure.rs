@@ -6,22 +6,15 @@ use plotters::style::RGBColor;
 use super::axis::{Axis, Key, Plot, Swatch, heading, number, outside_note};
 use super::canvas::{Canvas, Figure, PAPER, Point, Type};
 use super::charts::{ChartError, LossCurves};
-use super::series::{Series, clipped, running_mean, shown_range, sorted, thinned, window};
+use super::curve::{Curve, MEAN, RAW, line};
+use super::series::{Series, shown_range, sorted, window};
 
-const RAW: RGBColor = RGBColor(0xb5, 0xd9, 0xf0);
-const TRAINING: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 const VALIDATION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
-/// How many columns of a noisy line can be told apart.
-const COLUMNS: usize = 550;
-/// Up to this many training points are few enough to be seen one by one.
-const FEW: usize = 40;
 
 /// Checked curves, ready to draw.
 pub(super) struct LossFigure {
-    training: Series,
-    mean: Series,
+    training: Curve,
     validation: Series,
-    window: usize,
     range: (f64, f64),
 }
 
@@ -41,8 +34,7 @@ impl LossFigure {
         let range = shown_range(losses(&training), losses(&validation))
             .ok_or(ChartError::Empty { chart: "loss chart", expected: "training or validation loss" })?;
         let window = window(training.len());
-        let mean = running_mean(&training, window);
-        Ok(Self { training, mean, validation, window, range })
+        Ok(Self { training: Curve::new(training, window), validation, range })
     }
 
     /// The validation point with the lowest loss, the first of equals.
@@ -51,7 +43,7 @@ impl LossFigure {
     }
 
     fn axes(&self) -> (Axis, Axis) {
-        let steps = || self.training.iter().chain(&self.validation).map(|point| point.0);
+        let steps = || self.training.points.iter().chain(&self.validation).map(|point| point.0);
         let (first, last) =
             (steps().fold(f64::INFINITY, f64::min), steps().fold(f64::NEG_INFINITY, f64::max));
         // A run is shown from its start; a stretch far from it is shown alone.
@@ -66,12 +58,12 @@ impl LossFigure {
     fn keys(&self) -> Vec<Key> {
         let key = |name: String, color, swatch| Key { name, color, swatch };
         let mut keys = Vec::new();
-        if self.window > 1 {
+        if self.training.window > 1 {
             keys.push(key("training, raw".into(), RAW, Swatch::Line(2.5)));
-            keys.push(key(format!("training, mean of {} points", self.window), TRAINING, Swatch::Line(3.5)));
-        } else if !self.training.is_empty() {
-            let swatch = if self.training.len() <= FEW { Swatch::Points } else { Swatch::Line(3.5) };
-            keys.push(key("training".into(), TRAINING, swatch));
+            keys.push(key(format!("training, mean of {} points", self.training.window), MEAN, Swatch::Line(3.5)));
+        } else if !self.training.points.is_empty() {
+            let swatch = if self.training.has_marks() { Swatch::Points } else { Swatch::Line(3.5) };
+            keys.push(key("training".into(), MEAN, swatch));
         }
         if !self.validation.is_empty() {
             keys.push(key("validation".into(), VALIDATION, Swatch::Points));
@@ -86,8 +78,8 @@ impl LossFigure {
         let label = format!("best {} at step {}", number(best.1, 4), number(best.0, 0));
         let point = plot.at(best.0, best.1);
         let (half_width, half_height) = (canvas.width(&label, look) / 2.0 + 6.0, 17.0);
-        let line: Vec<Point> = dense(&self.mean, plot).chain(dense(&self.validation, plot)).collect();
-        let noise: Vec<Point> = dense(&self.training, plot).collect();
+        let line: Vec<Point> = dense(&self.training.mean, plot).chain(dense(&self.validation, plot)).collect();
+        let noise: Vec<Point> = dense(&self.training.points, plot).collect();
         let hidden = |&(x, y): &Point| {
             let within =
                 |of: &Point| (of.0 - x).abs() < half_width + 4.0 && (of.1 - y).abs() < half_height + 4.0;
@@ -143,29 +135,14 @@ impl Figure for LossFigure {
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), ChartError> {
         let (x, y) = self.axes();
-        let notes: Vec<String> = outside_note(&self.training, &y).into_iter().collect();
+        let notes: Vec<String> = outside_note(&self.training.points, &y).into_iter().collect();
         let top = heading(canvas, self.title(), &notes, &self.keys())?;
         let plot = Plot::new(canvas, top, 104.0, x, y);
         plot.draw_y(canvas, "loss (nats per token)")?;
         plot.draw_x(canvas, "optimizer step")?;
 
-        let curve = |points: &Series, color, width| -> Result<(), ChartError> {
-            for part in clipped(&thinned(points, COLUMNS), plot.y.low, plot.y.high) {
-                let part: Vec<_> = part.iter().map(|point| plot.at(point.0, point.1)).collect();
-                canvas.line(&part, color, width)?;
-            }
-            Ok(())
-        };
-        if self.window > 1 {
-            curve(&self.training, RAW, 1.3)?;
-        }
-        curve(&self.mean, TRAINING, 3.0)?;
-        if self.training.len() <= FEW {
-            for point in self.training.iter().filter(|point| (plot.y.low..=plot.y.high).contains(&point.1)) {
-                canvas.disc(plot.at(point.0, point.1), 5.0, TRAINING)?;
-            }
-        }
-        curve(&self.validation, VALIDATION, 3.0)?;
+        self.training.draw(canvas, &plot)?;
+        line(canvas, &plot, &self.validation, VALIDATION, 3.0)?;
         for point in &self.validation {
             canvas.disc(plot.at(point.0, point.1), 7.0, VALIDATION)?;
         }

@@ -6,6 +6,7 @@
 mod axis;
 mod canvas;
 mod charts;
+mod curve;
 mod loss_figure;
 mod measured_tables;
 mod perplexity_figure;

@@ -1,19 +1,12 @@
 //! A chart of one measure of the training steps: the raw values, and their running mean where there are many.
 
 use plotters::backend::DrawingBackend;
-use plotters::style::RGBColor;
 
 use super::axis::{Axis, Key, Plot, Swatch, heading, outside_note};
 use super::canvas::{Canvas, Figure};
 use super::charts::ChartError;
-use super::series::{Series, clipped, running_mean, shown_range, sorted, thinned, window};
-
-const RAW: RGBColor = RGBColor(0xb5, 0xd9, 0xf0);
-const MEAN: RGBColor = RGBColor(0x00, 0x72, 0xb2);
-/// How many columns of a noisy line can be told apart.
-const COLUMNS: usize = 550;
-/// Up to this many points are few enough to be seen one by one.
-const FEW: usize = 40;
+use super::curve::{Curve, MEAN, RAW};
+use super::series::{shown_range, sorted, window};
 
 /// One measure of the training steps.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,9 +25,7 @@ pub struct StepSeries {
 pub(super) struct StepFigure {
     title: &'static str,
     axis: &'static str,
-    points: Series,
-    mean: Series,
-    window: usize,
+    curve: Curve,
     /// The top of the axis.
     high: f64,
 }
@@ -61,7 +52,7 @@ impl StepFigure {
         .ok_or(ChartError::Empty { chart: title, expected: "training step" })?;
         let window = if noisy { window(points.len()) } else { 1 };
         let high = if high > 0.0 { 1.08 * high } else { 1.0 };
-        Ok(Self { title, axis, mean: running_mean(&points, window), points, window, high })
+        Ok(Self { title, axis, curve: Curve::new(points, window), high })
     }
 }
 
@@ -75,37 +66,22 @@ impl Figure for StepFigure {
     }
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), ChartError> {
-        let last = self.points.last().map_or(1.0, |point| point.0);
+        let last = self.curve.points.last().map_or(1.0, |point| point.0);
         let x = Axis::linear(0.0, 1.015 * last.max(1.0), 7, 1.0);
         let y = Axis::linear(0.0, self.high, 4, 0.0);
-        let keys = match self.window {
+        let keys = match self.curve.window {
             1 => Vec::new(),
             many => vec![
                 Key { name: "each step".into(), color: RAW, swatch: Swatch::Line(2.5) },
                 Key { name: format!("mean of {many} steps"), color: MEAN, swatch: Swatch::Line(3.5) },
             ],
         };
-        let notes: Vec<String> = outside_note(&self.points, &y).into_iter().collect();
+        let notes: Vec<String> = outside_note(&self.curve.points, &y).into_iter().collect();
         let top = heading(canvas, self.title, &notes, &keys)?;
         let plot = Plot::new(canvas, top, 104.0, x, y);
         plot.draw_y(canvas, self.axis)?;
         plot.draw_x(canvas, "optimizer step")?;
-        let curve = |points: &Series, color, width| -> Result<(), ChartError> {
-            for part in clipped(&thinned(points, COLUMNS), plot.y.low, plot.y.high) {
-                let part: Vec<_> = part.iter().map(|point| plot.at(point.0, point.1)).collect();
-                canvas.line(&part, color, width)?;
-            }
-            Ok(())
-        };
-        if self.window > 1 {
-            curve(&self.points, RAW, 1.3)?;
-        }
-        curve(&self.mean, MEAN, 3.0)?;
-        if self.points.len() <= FEW {
-            for point in self.points.iter().filter(|point| point.1 <= plot.y.high) {
-                canvas.disc(plot.at(point.0, point.1), 5.0, MEAN)?;
-            }
-        }
+        self.curve.draw(canvas, &plot)?;
         plot.draw_frame(canvas)
     }
 }
