@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Merge(MergeArgs),
     /// Ask a model and its tuned form the same questions; or tell two runs apart
     Compare(Box<CompareArgs>),
+    /// Publish a run's model or adapter on the Hugging Face Hub
+    Push(PushArgs),
     /// Time training steps or generation on random tokens
     Bench {
         #[command(subcommand)]
@@ -56,8 +58,8 @@ pub(crate) enum Command {
 pub(crate) struct PrepareArgs {
     #[command(flatten)]
     pub(crate) file: FileFlags,
-    /// The model's folder, for its tokenizer and its longest text
-    #[arg(long, value_name = "DIR", conflicts_with = "tokenizer")]
+    /// The model's folder or name on the Hub, for its tokenizer and its longest text
+    #[arg(long, value_name = "MODEL", conflicts_with = "tokenizer")]
     pub(crate) model: Option<PathBuf>,
     /// A folder with a tokenizer alone
     #[arg(long, value_name = "DIR")]
@@ -179,8 +181,8 @@ pub(crate) struct EvaluateArgs {
 /// What `generate` takes.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
-    /// The model's folder
-    #[arg(long, value_name = "DIR")]
+    /// The model's folder, or its name on the Hub: OWNER/NAME[@REVISION]
+    #[arg(long, value_name = "MODEL")]
     pub(crate) model: PathBuf,
     /// A LoRA adapter's folder
     #[arg(long, value_name = "DIR")]
@@ -214,14 +216,14 @@ pub(crate) struct CompareArgs {
     /// Two runs' folders: tell whether their losses on the same held-out answers differ
     #[arg(value_name = "RUN", num_args = 2, conflicts_with_all = ["model", "adapter", "tuned", "question", "data", "output"])]
     pub(crate) runs: Vec<PathBuf>,
-    /// The base model's folder
-    #[arg(long, value_name = "DIR", required_unless_present = "runs")]
+    /// The base model's folder, or its name on the Hub: OWNER/NAME[@REVISION]
+    #[arg(long, value_name = "MODEL", required_unless_present = "runs")]
     pub(crate) model: Option<PathBuf>,
     /// The LoRA adapter's folder
     #[arg(long, value_name = "DIR", required_unless_present_any = ["tuned", "runs"], conflicts_with = "tuned")]
     pub(crate) adapter: Option<PathBuf>,
-    /// A tuned model's folder, for a merged adapter or full tuning
-    #[arg(long, value_name = "DIR")]
+    /// A tuned model's folder or name on the Hub, for a merged adapter or full tuning
+    #[arg(long, value_name = "MODEL")]
     pub(crate) tuned: Option<PathBuf>,
     /// A question; may be given several times
     #[arg(long, value_name = "TEXT", required_unless_present_any = ["data", "runs"], conflicts_with = "data")]
@@ -246,8 +248,8 @@ pub(crate) struct CompareArgs {
 /// What `merge` takes.
 #[derive(Debug, Args)]
 pub(crate) struct MergeArgs {
-    /// The base model's folder
-    #[arg(long, value_name = "DIR")]
+    /// The base model's folder, or its name on the Hub: OWNER/NAME[@REVISION]
+    #[arg(long, value_name = "MODEL")]
     pub(crate) model: PathBuf,
     /// The LoRA adapter's folder
     #[arg(long, value_name = "DIR")]
@@ -268,6 +270,29 @@ pub(crate) struct MergeArgs {
     pub(crate) json: bool,
 }
 
+/// What `push` takes.
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// The run's folder
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+    /// The repository to publish in, made if there is none
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub(crate) repo: String,
+    /// Make a new repository private
+    #[arg(long)]
+    pub(crate) private: bool,
+    /// Publish the merged model, which is what a run tuned in full has
+    #[arg(long, conflicts_with = "adapter")]
+    pub(crate) merged: bool,
+    /// Publish the adapter, which is what is published where the run has one
+    #[arg(long)]
+    pub(crate) adapter: bool,
+    /// Do not ask before publishing
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
 /// What `bench` measures.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
@@ -281,8 +306,8 @@ pub(crate) enum BenchCommand {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct BenchModel {
-    /// The model's folder
-    #[arg(long, value_name = "DIR")]
+    /// The model's folder, or its name on the Hub
+    #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<PathBuf>,
     /// A config.json, for random weights of that shape
     #[arg(long, value_name = "FILE")]

@@ -23,6 +23,7 @@ use crate::cli::TrainArgs;
 use crate::data::Data;
 use crate::embedded::Unpacked;
 use crate::failure::{Interrupted, Misuse};
+use crate::hub::{self, Found, Kind, Sources};
 use crate::interrupt;
 use crate::live::Live;
 use crate::loading::{read_config, read_tokenizer};
@@ -39,6 +40,10 @@ pub(crate) struct FineTuning {
     unpacked: Unpacked,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) data: Data,
+    /// The base model's folder.
+    pub(crate) base: Found,
+    /// Where model and data came from.
+    sources: Sources,
     /// The longest text in tokens.
     pub(crate) max_length: usize,
     inputs: Inputs,
@@ -89,16 +94,34 @@ impl FineTuning {
                 (settings, folder)
             }
         };
+        // Known to be given before anything is downloaded.
+        settings.data.file()?;
+        let before = if args.resume { folder.sources()? } else { Sources::default() };
         let mut unpacked = Unpacked::new(folder.path());
         settings.model.path = Some(unpacked.model(settings.model.folder()?)?);
-        let model = settings.model.folder()?;
-        let config = read_config(model)?;
-        let tokenizer = read_tokenizer(model, &config)?;
+        let base = hub::find(Kind::Model, settings.model.folder()?, before.model.as_ref())?;
+        let config = read_config(&base.path)?;
+        let tokenizer = read_tokenizer(&base.path, &config)?;
         settings.data.path = Some(unpacked.data(settings.data.file()?)?);
+        let file = hub::find(Kind::Data, settings.data.file()?, before.data.as_ref())?;
         let max_length = settings.data.resolve_length(Some(config.max_position_embeddings))?;
-        let data = Data::load(&settings.data, &tokenizer, max_length, settings.training.seed)?;
-        let inputs = Inputs::hash(model, settings.model.adapter.as_deref(), settings.data.file()?)?;
-        Ok(Self { settings, folder, unpacked, tokenizer, data, max_length, inputs, resume: args.resume, command })
+        let local = settings.data.with_file(&file.path);
+        let data = Data::load(&local, &tokenizer, max_length, settings.training.seed)?;
+        let inputs = Inputs::hash(&base.path, settings.model.adapter.as_deref(), &file.path)?;
+        let sources = Sources { model: base.source.clone(), data: file.source };
+        Ok(Self {
+            settings,
+            folder,
+            unpacked,
+            tokenizer,
+            data,
+            base,
+            sources,
+            max_length,
+            inputs,
+            resume: args.resume,
+            command,
+        })
     }
 
     /// What the data hold.
@@ -119,7 +142,7 @@ impl FineTuning {
         let validation = self.data.validation(self.settings.data.validation_limit);
         check_validation(&self.settings, &validation)?;
 
-        let base = load_model::<Training<B>>(self.settings.model.folder()?, &device)?;
+        let base = load_model::<Training<B>>(&self.base.path, &device)?;
         let model = match &self.settings.model.adapter {
             Some(adapter) => {
                 let (mut model, found) = load_adapter(base.clone(), adapter, &device)?;
@@ -144,6 +167,7 @@ impl FineTuning {
             backend: self.settings.run.backend.resolved().name().to_string(),
             seed: self.settings.training.seed,
             inputs: self.inputs.clone(),
+            sources: self.sources.clone(),
             counts: Counts {
                 records: self.data.count,
                 train_examples: training.len(),
@@ -233,7 +257,8 @@ impl<B: NeoBackend> Started<B> {
         let result = match &self.tuning {
             checkpoint::Tuning::Lora(config) => {
                 let adapter = folder.path().join("adapter");
-                let base_name = settings.model.folder()?.display().to_string();
+                let named = self.plan.base.source.as_ref().map(|source| source.repository.clone());
+                let base_name = named.unwrap_or(settings.model.folder()?.display().to_string());
                 save_adapter(&trained.model, config, &base_name, &adapter)?;
                 adapter
             }

@@ -17,7 +17,7 @@ use crate::failure::Misuse;
 pub(crate) fn read_config(folder: &Path) -> Result<GptNeoConfig> {
     if !folder.is_dir() {
         anyhow::bail!(
-            "there is no folder {}: give the folder of a model; names on the Hub are not looked up",
+            "there is no folder {}: give the folder of a model, or its name on the Hub, OWNER/NAME",
             folder.display()
         );
     }

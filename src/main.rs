@@ -9,6 +9,7 @@ mod data;
 mod embedded;
 mod failure;
 mod fine_tuning;
+mod hub;
 mod interrupt;
 mod live;
 mod loading;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => commands::generate::run(&args),
         Command::Merge(args) => commands::merge::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
+        Command::Push(args) => commands::push::run(&args),
         Command::Bench { what } => commands::bench::run(&what),
     };
     match result {

@@ -10,6 +10,8 @@ use gptneo_model::checkpoint::weight_files;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::hub::Sources;
+
 /// The version of Burn that the workspace pins.
 pub(crate) const BURN_VERSION: &str = "0.21.0";
 
@@ -26,6 +28,9 @@ pub(crate) struct Manifest {
     pub(crate) seed: u64,
     /// What went in.
     pub(crate) inputs: Inputs,
+    /// Where it came from, as far as that is the Hub.
+    #[serde(default, skip_serializing_if = "Sources::is_empty")]
+    pub(crate) sources: Sources,
     /// How much of it there is.
     pub(crate) counts: Counts,
 }

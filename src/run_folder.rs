@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use gptneo_training::report::write_whole;
 
 use crate::failure::Misuse;
+use crate::hub::Sources;
 use crate::loading::refuse_used;
 use crate::manifest::Manifest;
 use crate::settings::{Flags, Origin, Settings};
@@ -97,11 +98,7 @@ impl RunFolder {
                 changed.join(", ")
             )));
         }
-        let path = self.path.join(MANIFEST);
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let before: Manifest = serde_json::from_str(&text)
-            .with_context(|| format!("{} is not a manifest of this program", path.display()))?;
+        let before = self.manifest()?;
         if before.inputs != manifest.inputs {
             anyhow::bail!(
                 "the model, adapter or data changed since the run in {} began (their hashes in {MANIFEST} differ): \
@@ -110,6 +107,22 @@ impl RunFolder {
             );
         }
         Ok(())
+    }
+
+    /// Where the run's model and data came from when it began.
+    ///
+    /// # Errors
+    /// The manifest is missing or damaged.
+    pub(crate) fn sources(&self) -> Result<Sources> {
+        Ok(self.manifest()?.sources)
+    }
+
+    fn manifest(&self) -> Result<Manifest> {
+        let path = self.path.join(MANIFEST);
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("{} is not a manifest of this program", path.display()))
     }
 }
 
@@ -131,6 +144,7 @@ mod tests {
             backend: "flex".into(),
             seed: 42,
             inputs: Inputs { model: Default::default(), adapter: Default::default(), data },
+            sources: Sources::default(),
             counts: Counts::default(),
         }
     }

@@ -40,7 +40,7 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ModelSettings {
-    /// The model's folder.
+    /// The model's folder or name, as the user gave it.
     pub(crate) path: Option<PathBuf>,
     /// The folder of an adapter to use or to train on.
     pub(crate) adapter: Option<PathBuf>,
@@ -63,7 +63,7 @@ pub(crate) enum Tuning {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct DataSettings {
-    /// The file.
+    /// The file or its name, as the user gave it.
     pub(crate) path: Option<PathBuf>,
     /// The columns of a record.
     pub(crate) instruction_column: String,
@@ -197,7 +197,7 @@ impl Settings {
 }
 
 impl ModelSettings {
-    /// The model's folder.
+    /// The model's folder or name.
     ///
     /// # Errors
     /// None is given.
@@ -207,12 +207,17 @@ impl ModelSettings {
 }
 
 impl DataSettings {
-    /// The data file.
+    /// The data file or its name.
     ///
     /// # Errors
     /// None is given.
     pub(crate) fn file(&self) -> Result<&Path> {
         required(&self.path, "data", "[data] path")
+    }
+
+    /// The same settings, with the local file that their name stands for.
+    pub(crate) fn with_file(&self, file: &Path) -> Self {
+        Self { path: Some(file.to_path_buf()), ..self.clone() }
     }
 
     /// The columns of a record.

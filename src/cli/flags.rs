@@ -21,8 +21,9 @@ pub(crate) struct FileFlags {
 /// Which model.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct ModelFlags {
-    /// The model's folder; run and train also take embedded:small-english, the base that the program carries
-    #[arg(long, value_name = "DIR")]
+    /// The model's folder, or its name on the Hub: OWNER/NAME[@REVISION]; run and train also take
+    /// embedded:small-english, the base that the program carries
+    #[arg(long, value_name = "MODEL")]
     #[serde(rename = "path")]
     pub(crate) model: Option<PathBuf>,
     /// A LoRA adapter's folder
@@ -42,8 +43,8 @@ pub(crate) struct TuningFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct ReadFlags {
     /// The data: records (.json, .jsonl, .ndjson, .csv, .parquet) or plain text (.txt, .txt.gz), packed into blocks;
-    /// run and train also take embedded:medical-flashcards, 480 cards that the program carries
-    #[arg(long, value_name = "FILE")]
+    /// a file, a folder with one, or a name on the Hub, OWNER/NAME[@REVISION][:FILE]; run and train also take embedded:medical-flashcards, 480 cards that the program carries
+    #[arg(long, value_name = "DATA")]
     #[serde(rename = "path")]
     pub(crate) data: Option<PathBuf>,
     /// The column of the instructions [default: instruction]

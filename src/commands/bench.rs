@@ -1,5 +1,6 @@
 //! `bench`: the time and memory of training steps and of generation, on random tokens.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -10,8 +11,9 @@ use gptneo_training::bench::{TimedStep, time_steps};
 use serde::Serialize;
 
 use crate::backend::{Job, Precision, Training, dispatch};
-use crate::cli::{BenchCommand, BenchGenerateArgs, BenchModel, BenchTrainArgs};
+use crate::cli::{BenchCommand, BenchGenerateArgs, BenchTrainArgs};
 use crate::failure::Misuse;
+use crate::hub;
 use crate::loading::read_config;
 use crate::machine::peak_memory;
 use crate::output;
@@ -42,12 +44,13 @@ struct TrainReport {
 }
 
 fn train(args: &BenchTrainArgs) -> Result<()> {
-    let config = shape(&args.source)?;
+    let folder = args.source.model.as_deref().map(hub::model).transpose()?;
+    let config = shape(folder.as_deref(), args.source.config.as_deref())?;
     let lora = Settings::resolve(Origin::Defaults, Flags::default().with("lora", &args.lora)?)?.lora;
     let texts = random_texts(&config, args.batch_size, args.length, 0, args.common.seed)?;
     let kind = args.common.backend.backend.unwrap_or_default();
     kind.warn_of_slow(args.common.precision);
-    let steps = dispatch(kind, Train { args, config, lora, texts })?;
+    let steps = dispatch(kind, Train { args, folder, config, lora, texts })?;
     let seconds: Vec<f64> = steps.iter().map(|step| step.seconds).collect();
     let seconds_per_step = median(if seconds.len() > 1 { &seconds[1..] } else { &seconds });
     let report = TrainReport {
@@ -71,6 +74,7 @@ fn train(args: &BenchTrainArgs) -> Result<()> {
 
 struct Train<'a> {
     args: &'a BenchTrainArgs,
+    folder: Option<PathBuf>,
     config: GptNeoConfig,
     lora: LoraConfig,
     texts: Vec<Vec<u32>>,
@@ -81,7 +85,7 @@ impl Job for Train<'_> {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
         B::seed(&device, self.args.common.seed);
-        let model = match &self.args.source.model {
+        let model = match &self.folder {
             Some(folder) => load_model::<Training<B>>(folder, &device)?,
             None => GptNeo::init(&self.config, &device),
         };
@@ -101,7 +105,8 @@ struct GenerateReport {
 }
 
 fn generation(args: &BenchGenerateArgs) -> Result<()> {
-    let config = shape(&args.source)?;
+    let folder = args.source.model.as_deref().map(hub::model).transpose()?;
+    let config = shape(folder.as_deref(), args.source.config.as_deref())?;
     let prompts =
         random_texts(&config, args.batch_size, args.prompt_length, args.max_new_tokens, args.common.seed)?;
     let kind = args.common.backend.backend.unwrap_or_default();
@@ -112,7 +117,7 @@ fn generation(args: &BenchGenerateArgs) -> Result<()> {
              and sums in f32",
         ));
     }
-    let seconds = dispatch(kind, Generate { args, config, prompts })?;
+    let seconds = dispatch(kind, Generate { args, folder, config, prompts })?;
     let report = GenerateReport {
         tokens_per_second: (args.batch_size * args.max_new_tokens) as f64 / median(&seconds),
         seconds,
@@ -128,6 +133,7 @@ fn generation(args: &BenchGenerateArgs) -> Result<()> {
 
 struct Generate<'a> {
     args: &'a BenchGenerateArgs,
+    folder: Option<PathBuf>,
     config: GptNeoConfig,
     prompts: Vec<Vec<u32>>,
 }
@@ -137,7 +143,7 @@ impl Job for Generate<'_> {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
         B::seed(&device, self.args.common.seed);
-        let model = match &self.args.source.model {
+        let model = match &self.folder {
             Some(folder) => load_model::<B>(folder, &device)?,
             None => GptNeo::init(&self.config, &device),
         }
@@ -156,8 +162,8 @@ impl Job for Generate<'_> {
     }
 }
 
-fn shape(source: &BenchModel) -> Result<GptNeoConfig> {
-    match (&source.model, &source.config) {
+fn shape(folder: Option<&Path>, file: Option<&Path>) -> Result<GptNeoConfig> {
+    match (folder, file) {
         (Some(folder), _) => read_config(folder),
         (None, Some(file)) => Ok(GptNeoConfig::from_file(file)?),
         (None, None) => Err(Misuse::error("give --model DIR or --config FILE")),

@@ -15,6 +15,7 @@ use crate::backend::{Job, dispatch};
 use crate::cli::CompareArgs;
 use crate::commands::compare_runs;
 use crate::failure::Misuse;
+use crate::hub;
 use crate::loading::{load, read_config, read_tokenizer};
 use crate::output;
 use crate::settings::{DataSettings, Flags, Origin, Settings};
@@ -36,9 +37,11 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     };
     check_output(args.output.as_deref())?;
     let settings = Settings::resolve(Origin::Defaults, Flags::default().with("data", &args.data)?)?.data;
-    let config = read_config(base)?;
-    let tokenizer = read_tokenizer(base, &config)?;
-    if let Some(tuned) = &args.tuned {
+    let base = hub::model(base)?;
+    let config = read_config(&base)?;
+    let tokenizer = read_tokenizer(&base, &config)?;
+    let tuned = args.tuned.as_deref().map(hub::model).transpose()?;
+    if let Some(tuned) = &tuned {
         let found = read_config(tuned)?.vocab_size;
         if found != config.vocab_size {
             return Err(Misuse::error(format!(
@@ -52,7 +55,15 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     let mut config = GenerationConfig::from(&args.generation);
     config.end_of_text = Some(tokenizer.end_of_text());
     config.sampling.validate()?;
-    let job = Compare { args, base, questions: &questions, tokenizer: &tokenizer, config };
+    let tuned = tuned.as_deref().unwrap_or(&base);
+    let job = Compare {
+        base: &base,
+        tuned,
+        adapter: args.adapter.as_deref(),
+        questions: &questions,
+        tokenizer: &tokenizer,
+        config,
+    };
     let report = dispatch(args.backend.backend.unwrap_or_default(), job)?;
     if let Some(output) = &args.output {
         write_generation(output, &report.comparisons)?;
@@ -91,14 +102,17 @@ fn questions(args: &CompareArgs, settings: &DataSettings, tokenizer: &Tokenizer)
         return args.question.iter().map(|text| Question::new(text, template, tokenizer)).collect();
     }
     let mut seen = std::collections::HashSet::new();
-    let records = read_records(settings.file()?, &settings.columns(), template)?;
+    let file = hub::data(settings.file()?)?;
+    let records = read_records(&file, &settings.columns(), template)?;
     let different = records.iter().filter(|record| seen.insert(record.input.as_str()));
     different.take(args.limit).map(|record| Question::of(record, template, tokenizer)).collect()
 }
 
 struct Compare<'a> {
-    args: &'a CompareArgs,
     base: &'a Path,
+    /// The base's own folder where an adapter makes the difference.
+    tuned: &'a Path,
+    adapter: Option<&'a Path>,
     questions: &'a [Question],
     tokenizer: &'a Tokenizer,
     config: GenerationConfig,
@@ -108,14 +122,14 @@ impl Job for Compare<'_> {
     type Output = Report;
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
-        let Self { args, base: folder, questions, tokenizer, config } = self;
+        let Self { base, tuned, adapter, questions, tokenizer, config } = self;
         let ask = |folder, adapter| {
             let model = load::<B>(folder, adapter, &device)?;
             answers::answers(&model, questions, tokenizer, &config)
         };
-        let base = ask(folder, None)?;
-        let tuned = ask(args.tuned.as_deref().unwrap_or(folder), args.adapter.as_deref())?;
-        let name = if args.adapter.is_some() { "LoRA Model" } else { "Tuned Model" };
+        let base = ask(base, None)?;
+        let tuned = ask(tuned, adapter)?;
+        let name = if adapter.is_some() { "LoRA Model" } else { "Tuned Model" };
         Ok(Report {
             comparisons: answers::rows(questions, &base, &tuned),
             metrics: answers::metrics(questions, [("Base Model", &base), (name, &tuned)]),

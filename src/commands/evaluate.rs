@@ -1,6 +1,6 @@
 //! `evaluate`: loss and perplexity of a model on a data file, by three protocols.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::backend::{Job, dispatch};
 use crate::cli::EvaluateArgs;
+use crate::hub;
 use crate::loading::{load, read_config, read_tokenizer};
 use crate::output;
 use crate::progress::Progress;
@@ -42,20 +43,29 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let mut settings = Settings::resolve(Origin::file(args.file.config.as_deref()), flags)?;
     let weights = args.weights.weights.into();
     settings.run.backend.check_weights(weights)?;
-    let folder = settings.model.folder()?;
-    let config = read_config(folder)?;
-    let tokenizer = read_tokenizer(folder, &config)?;
+    let name = settings.data.file()?.to_path_buf();
+    let folder = hub::model(settings.model.folder()?)?;
+    let config = read_config(&folder)?;
+    let tokenizer = read_tokenizer(&folder, &config)?;
     let max_length = settings.data.resolve_length(Some(config.max_position_embeddings))?;
-    let encoded = crate::data::first_examples(&settings.data, &tokenizer, max_length, args.limit)?;
+    let data = settings.data.with_file(&hub::data(&name)?);
+    let encoded = crate::data::first_examples(&data, &tokenizer, max_length, args.limit)?;
 
     let started = Instant::now();
-    let job = Evaluate { settings: &settings, tokenizer: &tokenizer, encoded: &encoded, max_length, weights };
+    let job = Evaluate {
+        settings: &settings,
+        folder: &folder,
+        tokenizer: &tokenizer,
+        encoded: &encoded,
+        max_length,
+        weights,
+    };
     let protocols = dispatch(settings.run.backend, job)?;
     let report = Report {
         protocols,
         model: settings.model.folder()?.to_path_buf(),
         adapter: settings.model.adapter.clone(),
-        data: settings.data.file()?.to_path_buf(),
+        data: name,
         examples: encoded.examples.len(),
         max_seq_length: max_length,
         truncation: encoded.truncation,
@@ -82,6 +92,7 @@ fn print_table(report: &Report) -> Result<()> {
 
 struct Evaluate<'a> {
     settings: &'a Settings,
+    folder: &'a Path,
     tokenizer: &'a Tokenizer,
     encoded: &'a Encoded,
     max_length: usize,
@@ -93,8 +104,8 @@ impl Job for Evaluate<'_> {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Evaluation> {
         let settings = self.settings;
-        let model = load::<B>(settings.model.folder()?, settings.model.adapter.as_deref(), &device)?
-            .with_weights(self.weights);
+        let model =
+            load::<B>(self.folder, settings.model.adapter.as_deref(), &device)?.with_weights(self.weights);
         let mut progress = Progress::new("evaluating");
         Ok(evaluate::<B>(
             &model,

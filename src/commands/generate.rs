@@ -1,5 +1,6 @@
 //! `generate`: prompts continued and questions answered, at a terminal or as JSON.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use crate::backend::{Job, dispatch};
 use crate::cli::GenerateArgs;
+use crate::hub;
 use crate::loading::{load, read_config, read_tokenizer};
 use crate::output;
 
@@ -37,12 +39,13 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
     let backend = args.backend.backend.unwrap_or_default();
     backend.check_weights(args.weights.weights.into())?;
     let texts = prompts(args)?;
-    let tokenizer = read_tokenizer(&args.model, &read_config(&args.model)?)?;
+    let model = hub::model(&args.model)?;
+    let tokenizer = read_tokenizer(&model, &read_config(&model)?)?;
     let prompts = texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
     let mut config = GenerationConfig::from(&args.generation);
     config.end_of_text = (!args.ignore_eos).then(|| tokenizer.end_of_text());
     config.sampling.validate()?;
-    let job = Generate { args, tokenizer: &tokenizer, prompts: &prompts, config };
+    let job = Generate { args, model: &model, tokenizer: &tokenizer, prompts: &prompts, config };
     let (generations, seconds) = dispatch(backend, job)?;
     if args.json {
         return print_json(&tokenizer, prompts, generations, seconds);
@@ -96,6 +99,7 @@ fn print_json(
 
 struct Generate<'a> {
     args: &'a GenerateArgs,
+    model: &'a Path,
     tokenizer: &'a Tokenizer,
     prompts: &'a [Vec<u32>],
     config: GenerationConfig,
@@ -106,7 +110,7 @@ impl Job for Generate<'_> {
     type Output = (Vec<Generation>, f64);
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
-        let model = load::<B>(&self.args.model, self.args.adapter.as_deref(), &device)?
+        let model = load::<B>(self.model, self.args.adapter.as_deref(), &device)?
             .with_weights(self.args.weights.weights.into());
         let streams = !self.args.json && self.prompts.len() == 1;
         let mut shown = streams.then(|| Shown { decoder: self.tokenizer.stream(), failed: None });

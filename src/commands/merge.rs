@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::backend::{BackendKind, Job, dispatch};
 use crate::cli::{DtypeFlag, MergeArgs};
+use crate::hub;
 use crate::loading::{load, read_config, read_tokenizer, refuse_used};
 use crate::output;
 
@@ -53,9 +54,10 @@ impl std::fmt::Display for Report {
 /// Runs the command.
 pub(crate) fn run(args: &MergeArgs) -> Result<()> {
     refuse_used(&args.output)?;
-    let config = read_config(&args.model)?;
-    let tokenizer = read_tokenizer(&args.model, &config)?;
-    let report = dispatch(args.backend.backend.unwrap_or_default(), Command { args, tokenizer })?;
+    let base = hub::model(&args.model)?;
+    let config = read_config(&base)?;
+    let tokenizer = read_tokenizer(&base, &config)?;
+    let report = dispatch(args.backend.backend.unwrap_or_default(), Command { args, base, tokenizer })?;
     if args.json {
         return output::json(&report);
     }
@@ -64,6 +66,7 @@ pub(crate) fn run(args: &MergeArgs) -> Result<()> {
 
 struct Command<'a> {
     args: &'a MergeArgs,
+    base: PathBuf,
     tokenizer: Tokenizer,
 }
 
@@ -72,10 +75,10 @@ impl Job for Command<'_> {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Report> {
         let MergeArgs { model, adapter, output, dtype, max_shard_size, backend, .. } = self.args;
-        let adapted = load::<B>(model, Some(adapter), &device)?;
-        let (base, backend) = (model.as_path(), backend.backend.unwrap_or_default());
-        let (dtype, max_shard_size, tokenizer) = (*dtype, *max_shard_size, &self.tokenizer);
-        let merge = Merge { base, adapter, output, dtype, max_shard_size, backend, tokenizer };
+        let adapted = load::<B>(&self.base, Some(adapter), &device)?;
+        let (base, base_name, tokenizer) = (self.base.as_path(), model.as_path(), &self.tokenizer);
+        let (dtype, max_shard_size, backend) = (*dtype, *max_shard_size, backend.backend.unwrap_or_default());
+        let merge = Merge { base, base_name, adapter, output, dtype, max_shard_size, backend, tokenizer };
         merge.write(adapted)
     }
 }
@@ -95,7 +98,10 @@ fn prompts(tokenizer: &Tokenizer, config: &GptNeoConfig) -> Result<Vec<Vec<u32>>
 
 /// A merge: where its parts come from, and what it becomes.
 pub(crate) struct Merge<'a> {
+    /// The base's folder.
     pub(crate) base: &'a Path,
+    /// The base as the user names it.
+    pub(crate) base_name: &'a Path,
     pub(crate) adapter: &'a Path,
     pub(crate) output: &'a Path,
     pub(crate) dtype: DtypeFlag,
@@ -116,7 +122,7 @@ impl Merge<'_> {
         let report = Report {
             holds: proof.holds(),
             proof,
-            base: self.base.to_path_buf(),
+            base: self.base_name.to_path_buf(),
             adapter: self.adapter.to_path_buf(),
             backend: self.backend.resolved().name(),
             dtype: self.dtype,

@@ -8,5 +8,6 @@ pub(crate) mod generate;
 pub(crate) mod init;
 pub(crate) mod merge;
 pub(crate) mod prepare;
+pub(crate) mod push;
 pub(crate) mod run;
 pub(crate) mod train;

@@ -15,6 +15,7 @@ use crate::backend::{Job, Training, dispatch};
 use crate::cli::PrepareArgs;
 use crate::data::Data;
 use crate::failure::Misuse;
+use crate::hub;
 use crate::loading::{read_config, read_tokenizer};
 use crate::preflight::{Planned, Preflight, cut_answers};
 use crate::settings::{Flags, Origin, Settings, Tuning};
@@ -61,17 +62,19 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
         .with("training", &args.steps)?
         .with("run", &args.backend)?;
     let mut settings = Settings::resolve(Origin::file(args.file.config.as_deref()), flags)?;
+    let name = settings.data.file()?.to_path_buf();
     let model = args.model.as_deref().or(settings.model.path.as_deref());
     let (tokenizer, positions) = match (args.tokenizer.as_deref(), model) {
         (Some(folder), _) => (Tokenizer::from_folder(folder)?, None),
-        (None, Some(folder)) => from_model(folder)?,
+        (None, Some(name)) => from_model(&hub::model(name)?)?,
         (None, None) => {
             return Err(Misuse::error("a tokenizer is missing: give --model DIR or --tokenizer DIR"));
         }
     };
     let max_length = settings.data.resolve_length(positions)?;
     let seed = settings.training.seed;
-    let data = Data::load(&settings.data, &tokenizer, max_length, seed)?;
+    let local = settings.data.with_file(&hub::data(&name)?);
+    let data = Data::load(&local, &tokenizer, max_length, seed)?;
     let shown = show_one(&data, &tokenizer)?;
     let report = DataReport::new(
         &data.encoded,

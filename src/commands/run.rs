@@ -187,7 +187,8 @@ fn merge<B: NeoBackend>(started: &Started<B>, adapted: GptNeo<B>, adapter: &Path
     let plan = &started.plan;
     let output = plan.folder.path().join("merged");
     let merge = Merge {
-        base: plan.settings.model.folder()?,
+        base: &plan.base.path,
+        base_name: plan.settings.model.folder()?,
         adapter,
         output: &output,
         dtype: plan.settings.run.dtype,

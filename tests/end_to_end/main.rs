@@ -4,8 +4,11 @@
 
 mod adapters;
 mod commands;
+mod hub;
+mod hub_server;
 mod misuse;
 mod pipeline;
+mod push;
 mod report;
 mod runs;
 mod training;

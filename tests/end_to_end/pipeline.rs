@@ -130,9 +130,12 @@ fn the_quick_run_needs_the_program_alone_and_repeats_itself() {
             .unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         let run = folder.path().join("runs").join(name);
-        for file in
-            ["base/small-english/model.safetensors", "base/small-english/README.md", "data/medical_flashcards.json", "merged/config.json"]
-        {
+        for file in [
+            "base/small-english/model.safetensors",
+            "base/small-english/README.md",
+            "data/medical_flashcards.json",
+            "merged/config.json",
+        ] {
             assert!(run.join(file).exists(), "{file}");
         }
         (timeless(&run), adapter_bytes(&run), table(&run.join("model_performance_comparison.csv")))

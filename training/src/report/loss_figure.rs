@@ -60,7 +60,11 @@ impl LossFigure {
         let mut keys = Vec::new();
         if self.training.window > 1 {
             keys.push(key("training, raw".into(), RAW, Swatch::Line(2.5)));
-            keys.push(key(format!("training, mean of {} points", self.training.window), MEAN, Swatch::Line(3.5)));
+            keys.push(key(
+                format!("training, mean of {} points", self.training.window),
+                MEAN,
+                Swatch::Line(3.5),
+            ));
         } else if !self.training.points.is_empty() {
             let swatch = if self.training.has_marks() { Swatch::Points } else { Swatch::Line(3.5) };
             keys.push(key("training".into(), MEAN, swatch));
@@ -78,7 +82,8 @@ impl LossFigure {
         let label = format!("best {} at step {}", number(best.1, 4), number(best.0, 0));
         let point = plot.at(best.0, best.1);
         let (half_width, half_height) = (canvas.width(&label, look) / 2.0 + 6.0, 17.0);
-        let line: Vec<Point> = dense(&self.training.mean, plot).chain(dense(&self.validation, plot)).collect();
+        let line: Vec<Point> =
+            dense(&self.training.mean, plot).chain(dense(&self.validation, plot)).collect();
         let noise: Vec<Point> = dense(&self.training.points, plot).collect();
         let hidden = |&(x, y): &Point| {
             let within =

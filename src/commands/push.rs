@@ -1,0 +1,228 @@
+//! `push`: a run's adapter or model, with its card, tables and charts, as one commit of a repository on the Hub.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use indicatif::DecimalBytes;
+use serde_json::Value;
+
+use crate::cli::PushArgs;
+use crate::failure::Misuse;
+use crate::hub::{self, Content, State, Upload};
+use crate::output;
+
+/// The files of a tokenizer, in a merged model's folder.
+const TOKENIZER: [&str; 5] =
+    ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"];
+/// The proof of the merge names folders of this machine, which are nobody else's business.
+const PROOF: &str = "merge_proof.json";
+/// The tables and charts of a run.
+const SHOWN: [&str; 3] = [".csv", ".png", ".svg"];
+const CARD: &str = "README.md";
+
+/// Which of a run's weights are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weights {
+    Adapter,
+    Merged,
+}
+
+impl Weights {
+    /// Those asked for, else the adapter where the run has one.
+    fn of(args: &PushArgs) -> Result<Self> {
+        let run = &args.run;
+        if !run.is_dir() {
+            bail!("there is no folder {}: give the folder of a run", run.display());
+        }
+        let has = |weights: Self| run.join(weights.folder()).join(weights.needed()).is_file();
+        let asked = match (args.adapter, args.merged) {
+            (true, _) => Some(Self::Adapter),
+            (_, true) => Some(Self::Merged),
+            _ => [Self::Adapter, Self::Merged].into_iter().find(|weights| has(*weights)),
+        };
+        match asked {
+            Some(weights) if has(weights) => Ok(weights),
+            Some(weights) => bail!(
+                "{} has no {}/{}: only a run that went to its end can be published",
+                run.display(),
+                weights.folder(),
+                weights.needed()
+            ),
+            None => bail!("{} has neither adapter/ nor merged/: give the folder of a run", run.display()),
+        }
+    }
+
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Adapter => "adapter",
+            Self::Merged => "merged",
+        }
+    }
+
+    fn needed(self) -> &'static str {
+        match self {
+            Self::Adapter => "adapter_config.json",
+            Self::Merged => "config.json",
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &PushArgs) -> Result<()> {
+    let target = hub::target(&args.repo)?;
+    let weights = Weights::of(args)?;
+    let files = files(&args.run, weights)?;
+    if hub::token().is_none() {
+        bail!(
+            "publishing needs a token: set HF_TOKEN or log in with `hf auth login`; tokens are made at \
+             {}/settings/tokens and need the right to write",
+            hub::endpoint()
+        );
+    }
+    if !args.yes && !std::io::stdin().is_terminal() {
+        return Err(Misuse::error(
+            "push asks before it publishes, but there is no terminal to answer at: give --yes",
+        ));
+    }
+    let state = hub::state(&target)?;
+    if args.private && state == State::Public {
+        bail!(
+            "{} is there already and everybody sees it: make it private at {}/{}/settings first, or leave --private out",
+            target.repository(),
+            hub::endpoint(),
+            target.repository()
+        );
+    }
+    say(args, &target.repository(), state, &files)?;
+    if !args.yes && !agreed()? {
+        bail!("nothing was published");
+    }
+    let title = format!("Upload {} with gptneo-lora {}", weights.folder(), env!("CARGO_PKG_VERSION"));
+    let upload = Upload { target: &target, private: args.private, files: &files, title: &title };
+    output::line(hub::upload(&upload)?)
+}
+
+/// Tells what would be published.
+fn say(args: &PushArgs, repository: &str, state: State, files: &[(String, Content)]) -> Result<()> {
+    let place = match (state, args.private) {
+        (State::Absent, false) => "a new public repository",
+        (State::Absent, true) => "a new private repository",
+        (State::Public, _) => "a public repository that is there already",
+        (State::Private, _) => "a private repository that is there already",
+    };
+    eprintln!("{repository} at {}, {place}, gets:", hub::endpoint());
+    for (path, content) in files {
+        eprintln!("  {path} ({})", DecimalBytes(content.size()?));
+    }
+    Ok(())
+}
+
+fn agreed() -> Result<bool> {
+    eprint!("Publish? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
+/// What of a run is published, by the paths in the repository.
+fn files(run: &Path, weights: Weights) -> Result<Vec<(String, Content)>> {
+    let folder = run.join(weights.folder());
+    let mut files: Vec<(String, PathBuf)> = names(&folder)?
+        .into_iter()
+        .filter(|name| name != PROOF && name != CARD)
+        .map(|name| (name.clone(), folder.join(name)))
+        .collect();
+    if weights == Weights::Adapter {
+        warn_of_local_base(&folder)?;
+        let merged = run.join(Weights::Merged.folder());
+        let tokenizer = TOKENIZER.map(|name| (name.to_string(), merged.join(name)));
+        files.extend(tokenizer.into_iter().filter(|(_, path)| path.is_file()));
+    }
+    let shown = names(run)?.into_iter().filter(|name| SHOWN.iter().any(|end| name.ends_with(end)));
+    files.extend(shown.map(|name| (name.clone(), run.join(name))));
+    let mut files: Vec<(String, Content)> =
+        files.into_iter().map(|(name, path)| (name, Content::File(path))).collect();
+    match std::fs::read_to_string(run.join(CARD)) {
+        Ok(card) => files.push((CARD.to_string(), Content::Text(card_for(weights, card)))),
+        Err(_) => eprintln!("{} has no {CARD}: it is published without a model card", run.display()),
+    }
+    files.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(files)
+}
+
+/// The files that stand directly in a folder; hidden ones are left out.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let failed = || format!("cannot read {}", folder.display());
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(failed)? {
+        let entry = entry.with_context(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_file() && !name.starts_with('.') {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// The run's card speaks of its adapter; over a merged model the Hub must know that transformers loads it.
+fn card_for(weights: Weights, card: String) -> String {
+    match weights {
+        Weights::Adapter => card,
+        Weights::Merged => card.replacen("\nlibrary_name: peft\n", "\nlibrary_name: transformers\n", 1),
+    }
+}
+
+/// Others can load an adapter only where its base has a name on the Hub.
+fn warn_of_local_base(folder: &Path) -> Result<()> {
+    let path = folder.join(Weights::Adapter.needed());
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let config: Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+    let base = config["base_model_name_or_path"].as_str().unwrap_or_default();
+    if Path::new(base).exists() || hub::target(base).is_err() {
+        eprintln!(
+            "the adapter's base is {base:?}, a path of this machine: others must name the base themselves; --merged \
+             publishes the whole model"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_merged_models_card_names_its_library() {
+        let card = "---\nlibrary_name: peft\ntags: []\n---\nlibrary_name: peft\n".to_string();
+        assert_eq!(card_for(Weights::Adapter, card.clone()), card);
+        let merged = card_for(Weights::Merged, card);
+        assert_eq!(merged, "---\nlibrary_name: transformers\ntags: []\n---\nlibrary_name: peft\n");
+    }
+
+    #[test]
+    fn what_names_this_machine_stays_here() {
+        let run = tempfile::tempdir().unwrap();
+        let write = |name: &str| {
+            let path = run.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "{}").unwrap();
+        };
+        for name in
+            ["settings.toml", "manifest.json", "a.csv", "b.png", "checkpoints/x/state.json", "merged/.hidden"]
+        {
+            write(name);
+        }
+        for name in ["merged/config.json", "merged/merge_proof.json", "merged/tokenizer.json"] {
+            write(name);
+        }
+        write("adapter/adapter_config.json");
+        let names = |weights| -> Vec<String> {
+            files(run.path(), weights).unwrap().into_iter().map(|file| file.0).collect()
+        };
+        assert_eq!(names(Weights::Merged), ["a.csv", "b.png", "config.json", "tokenizer.json"]);
+        assert_eq!(names(Weights::Adapter), ["a.csv", "adapter_config.json", "b.png", "tokenizer.json"]);
+    }
+}

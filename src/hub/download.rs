@@ -1,0 +1,249 @@
+//! A snapshot of a repository on disk: what is cached is used, the rest is fetched and checked.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use hf_hub::HFError;
+use sha2::{Digest, Sha256};
+
+use super::bars::Transfer;
+use super::client::Repository;
+use super::{Kind, errors, files};
+use crate::notes;
+
+/// How often a file is asked for when the connection breaks.
+const ATTEMPTS: usize = 3;
+
+/// The files of a commit that are needed, on disk.
+pub(super) struct Snapshot {
+    pub(super) commit: String,
+    pub(super) folder: PathBuf,
+    /// The data file, from the folder; none for a model.
+    pub(super) file: Option<String>,
+}
+
+/// The snapshot of the revision that the repository's name asks for.
+///
+/// # Errors
+/// The Hub does not give it and the cache does not have it.
+pub(super) fn snapshot(repository: &Repository) -> Result<Snapshot> {
+    let revision = repository.name.revision();
+    if super::name::is_commit(revision) {
+        return snapshot_of(repository, revision);
+    }
+    let cached = || cached(repository, &repository.cache.reference(revision)?);
+    if repository.offline {
+        return told(repository, cached().ok_or_else(|| errors::not_cached(repository))?);
+    }
+    let commit = match (repository.commit(revision), cached()) {
+        (Ok(commit), _) => commit,
+        (Err(error), Some(cached)) if errors::is_passing(&error) => {
+            notes::say(format_args!(
+                "{}: {}; commit {} from the cache is used",
+                repository.name.repository(),
+                errors::reason(&error),
+                cached.commit
+            ));
+            return told(repository, cached);
+        }
+        (Err(error), _) => return Err(errors::explain(error, repository)),
+    };
+    let snapshot = complete(repository, &commit)?;
+    repository.cache.set_reference(revision, &commit).with_context(|| errors::cache_advice(repository))?;
+    Ok(snapshot)
+}
+
+/// The snapshot of a commit; the Hub is not asked where the cache has it.
+///
+/// # Errors
+/// As [`snapshot`].
+pub(super) fn snapshot_of(repository: &Repository, commit: &str) -> Result<Snapshot> {
+    match cached(repository, commit) {
+        Some(snapshot) => told(repository, snapshot),
+        None if repository.offline => Err(errors::not_cached(repository)),
+        None => complete(repository, commit),
+    }
+}
+
+/// The snapshot, if all that is needed of it is on disk.
+fn cached(repository: &Repository, commit: &str) -> Option<Snapshot> {
+    let folder = repository.cache.snapshot(commit);
+    let file = match (repository.kind, &repository.name.file) {
+        (Kind::Model, _) => files::is_whole_model(&folder).then_some(None)?,
+        (Kind::Data, Some(file)) => folder.join(file).is_file().then(|| Some(file.clone()))?,
+        (Kind::Data, None) => {
+            Some(files::only_data_file(&files::paths_under(&folder).ok()?, "OWNER/NAME:FILE").ok()?)
+        }
+    };
+    Some(Snapshot { commit: commit.to_string(), folder, file })
+}
+
+/// Fetches what is missing of a commit, a model's weights last, so that a folder with weights is whole.
+fn complete(repository: &Repository, commit: &str) -> Result<Snapshot> {
+    // Which of many data files is meant shows only in the list of all.
+    let named = repository.kind == Kind::Model || repository.name.file.is_some();
+    if let Some(whole) = cached(repository, commit).filter(|_| named) {
+        return told(repository, whole);
+    }
+    let sizes = repository.list(commit).map_err(|error| errors::explain(error, repository))?;
+    let all: BTreeSet<String> = sizes.keys().cloned().collect();
+    let folder = repository.cache.snapshot(commit);
+    let fetch = |file: &str| fetch(repository, commit, file, sizes.get(file).copied().unwrap_or_default());
+    let unusable = || format!("{} cannot be used as a {}", repository.page(), repository.kind.noun());
+    let file = match repository.kind {
+        Kind::Model => {
+            let (small, weights) = files::of_model(&all).with_context(unusable)?;
+            small.iter().try_for_each(|file| fetch(file))?;
+            fetch(&weights)?;
+            if weights.ends_with(".index.json") {
+                let shards = files::shards(&folder.join(&weights), &all).with_context(unusable)?;
+                shards.iter().try_for_each(|shard| fetch(shard))?;
+            }
+            None
+        }
+        Kind::Data => {
+            let file = match &repository.name.file {
+                Some(file) if all.contains(file) => file.clone(),
+                Some(file) => {
+                    let error = HFError::EntryNotFound {
+                        path: file.clone(),
+                        repo_id: repository.name.repository(),
+                        context: None,
+                    };
+                    return Err(errors::explain(error, repository));
+                }
+                None => {
+                    let how = format!("{}:FILE", repository.name.repository());
+                    files::only_data_file(&all, &how).with_context(unusable)?
+                }
+            };
+            fetch(&file)?;
+            Some(file)
+        }
+    };
+    told(repository, Snapshot { commit: commit.to_string(), folder, file })
+}
+
+/// Says which commit and file are used.
+fn told(repository: &Repository, snapshot: Snapshot) -> Result<Snapshot> {
+    let file = snapshot.file.as_ref().map(|file| format!(", file {file}")).unwrap_or_default();
+    notes::say(format_args!(
+        "{}: {} at commit {}{file}",
+        repository.kind.noun(),
+        repository.name.repository(),
+        snapshot.commit
+    ));
+    Ok(snapshot)
+}
+
+/// Fetches a file of a commit into the cache, unless it is there.
+fn fetch(repository: &Repository, commit: &str, file: &str, size: u64) -> Result<()> {
+    if repository.cache.snapshot(commit).join(file).is_file() {
+        return Ok(());
+    }
+    let transfer = Transfer::new(format!("{} {file}", repository.name.repository()), size);
+    let files = repository.files().map_err(|error| errors::explain(error, repository))?;
+    let mut attempt = 1;
+    let path = loop {
+        let request = files.download_file().filename(file).revision(commit);
+        match request.progress(transfer.handler()).send() {
+            Ok(path) => break path,
+            Err(error) if attempt < ATTEMPTS && errors::is_broken(&error) => attempt += 1,
+            Err(error) => {
+                drop(transfer);
+                return Err(errors::explain(error, repository))
+                    .with_context(|| format!("{file} was not downloaded"));
+            }
+        }
+    };
+    if let Err(wrong) = check(&path, size) {
+        drop(transfer);
+        remove(&path);
+        bail!(
+            "{} of {} did not arrive as the Hub announced it: {wrong:#}; it was removed, run the command again",
+            file,
+            repository.page()
+        );
+    }
+    transfer.done("downloaded");
+    Ok(())
+}
+
+/// Checks a fetched file by its size and by the hash that its content is stored under.
+fn check(path: &Path, size: u64) -> Result<()> {
+    let found = path.metadata().context("it cannot be read")?.len();
+    if found != size {
+        bail!("it has {found} bytes, {size} were expected");
+    }
+    let link = std::fs::read_link(path).ok();
+    let etag = link.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+    let hash = match etag.len() {
+        64 => hash::<Sha256>(path, "")?,
+        // Git's hash of a file that is not in its large file storage.
+        40 => hash::<sha1::Sha1>(path, &format!("blob {size}\0"))?,
+        _ => return Ok(()),
+    };
+    if hash != etag.to_lowercase() {
+        bail!("its hash is {hash}, {etag} was expected");
+    }
+    Ok(())
+}
+
+/// The hash of `prefix` and a file, in hexadecimal.
+fn hash<D: Digest>(path: &Path, prefix: &str) -> Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = D::new();
+    hasher.update(prefix);
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Removes a file of a snapshot and the content that it links to. What cannot be removed cannot be used either.
+fn remove(path: &Path) {
+    let content = path.canonicalize();
+    let _ = std::fs::remove_file(path);
+    if let Ok(content) = content {
+        let _ = std::fs::remove_file(content);
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// A file `snapshot` that links to content stored under `etag`.
+    fn stored(folder: &Path, etag: &str, content: &str) -> PathBuf {
+        std::fs::write(folder.join(etag), content).unwrap();
+        let path = folder.join("snapshot");
+        let _ = std::fs::remove_file(&path);
+        std::os::unix::fs::symlink(folder.join(etag), &path).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_file_is_checked_by_size_and_by_either_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        // `printf abc | git hash-object --stdin`
+        let git = "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f";
+        for etag in [sha256, git] {
+            let path = stored(folder.path(), etag, "abc");
+            check(&path, 3).unwrap();
+            assert!(check(&path, 4).unwrap_err().to_string().contains("3 bytes"));
+            std::fs::write(&path, "abd").unwrap();
+            assert!(check(&path, 3).unwrap_err().to_string().contains(etag));
+            remove(&path);
+            assert!(!path.exists() && !folder.path().join(etag).exists());
+        }
+    }
+}
