@@ -136,6 +136,9 @@ pub(crate) struct TrainArgs {
     /// Go on where the run in --output stopped; settings come from its settings.toml
     #[arg(long, conflicts_with = "config")]
     pub(crate) resume: bool,
+    /// Show the training on a dashboard over the whole terminal; q stops it. It keeps one core busy
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) tui: bool,
 }
 
 /// What `run` takes.
@@ -181,7 +184,7 @@ pub(crate) struct EvaluateArgs {
 /// What `generate` takes.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
-    /// The model's folder, or its name on the Hub: OWNER/NAME[@REVISION]
+    /// The model's folder, or its name on the Hub: OWNER/NAME or OWNER/NAME@REVISION
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: PathBuf,
     /// A LoRA adapter's folder
@@ -216,7 +219,7 @@ pub(crate) struct CompareArgs {
     /// Two runs' folders: tell whether their losses on the same held-out answers differ
     #[arg(value_name = "RUN", num_args = 2, conflicts_with_all = ["model", "adapter", "tuned", "question", "data", "output"])]
     pub(crate) runs: Vec<PathBuf>,
-    /// The base model's folder, or its name on the Hub: OWNER/NAME[@REVISION]
+    /// The base model's folder, or its name on the Hub: OWNER/NAME or OWNER/NAME@REVISION
     #[arg(long, value_name = "MODEL", required_unless_present = "runs")]
     pub(crate) model: Option<PathBuf>,
     /// The LoRA adapter's folder
@@ -248,7 +251,7 @@ pub(crate) struct CompareArgs {
 /// What `merge` takes.
 #[derive(Debug, Args)]
 pub(crate) struct MergeArgs {
-    /// The base model's folder, or its name on the Hub: OWNER/NAME[@REVISION]
+    /// The base model's folder, or its name on the Hub: OWNER/NAME or OWNER/NAME@REVISION
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: PathBuf,
     /// The LoRA adapter's folder

@@ -20,6 +20,7 @@ use gptneo_training::train::{self, TrainingRun};
 
 use crate::backend::Training;
 use crate::cli::TrainArgs;
+use crate::dashboard::{self, Dashboard};
 use crate::data::Data;
 use crate::embedded::Unpacked;
 use crate::failure::{Interrupted, Misuse};
@@ -48,6 +49,7 @@ pub(crate) struct FineTuning {
     pub(crate) max_length: usize,
     inputs: Inputs,
     resume: bool,
+    tui: bool,
     /// The command that goes on with the run, for messages.
     command: &'static str,
 }
@@ -72,6 +74,9 @@ impl FineTuning {
     /// Settings that cannot be, a used output folder, a file that cannot be read.
     pub(crate) fn open(request: Request<'_>) -> Result<Self> {
         let Request { command, args, flags, origin, default_output } = request;
+        if args.tui {
+            dashboard::check_terminal()?;
+        }
         let flags = flags
             .with("model", &args.model)?
             .with("model", &args.tuning)?
@@ -120,6 +125,7 @@ impl FineTuning {
             max_length,
             inputs,
             resume: args.resume,
+            tui: args.tui,
             command,
         })
     }
@@ -228,6 +234,7 @@ impl<B: NeoBackend> Started<B> {
             false => None,
         };
         let samples = self.samples()?;
+        let dashboard = self.plan.tui.then(|| Dashboard::open(total_steps, interrupter.clone()));
         let listening = interrupt::listen(interrupter.clone())?;
         let trained = train::train(TrainingRun {
             model: self.model.clone(),
@@ -246,7 +253,7 @@ impl<B: NeoBackend> Started<B> {
             resume: self.plan.resume,
             interrupter,
             samples,
-            observer: Box::new(Live::new(total_steps, events)),
+            observer: Box::new(Live::new(total_steps, events, dashboard)),
             device: self.device.clone(),
         })?;
         drop(listening);

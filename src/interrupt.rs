@@ -7,7 +7,7 @@ use anyhow::Result;
 use burn::train::Interrupter;
 
 /// The shell's exit code for a program that an interrupt ended.
-const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: i32 = 130;
 
 static TRAINING: Mutex<Option<Interrupter>> = Mutex::new(None);
 

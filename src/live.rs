@@ -1,5 +1,5 @@
-//! A training run as it happens, on stderr: a bar with loss, speed and time left on a terminal, else a plain line
-//! every few seconds. `metrics.jsonl` holds every step whatever is shown.
+//! A training run as it happens: a bar with loss, speed and time left on a terminal, else a plain line every few
+//! seconds, both on stderr; or the dashboard. `metrics.jsonl` holds every step whatever is shown.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use gptneo_training::strategy::Observer;
 use gptneo_training::tensorboard::EventLog;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::dashboard::Dashboard;
 use crate::notes;
 
 /// How long a log stays silent between two lines.
@@ -21,52 +22,73 @@ const SAMPLE_WIDTH: usize = 160;
 /// Shows a run's progress.
 pub(crate) struct Live {
     total_steps: usize,
-    bar: Option<ProgressBar>,
-    last_line: Option<Instant>,
+    display: Display,
     /// TensorBoard's file; gone once it could not be written.
     events: Option<EventLog>,
     /// The step whose first sample was shown.
     sampled: Option<usize>,
 }
 
+enum Display {
+    Bar(ProgressBar),
+    /// A line now and then.
+    Lines {
+        last: Option<Instant>,
+    },
+    /// The whole terminal; what would be said meanwhile is said when it closes.
+    Dashboard(Dashboard, Vec<String>),
+}
+
 impl Live {
     /// A display for a run of `total_steps`, which also writes its rows into `events`.
-    pub(crate) fn new(total_steps: usize, events: Option<EventLog>) -> Self {
-        let bar = (std::io::stderr().is_terminal() && !notes::are_quiet()).then(|| {
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}  {elapsed} (left: {eta})");
-            ProgressBar::new(total_steps as u64)
-                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
-        Self { total_steps, bar, last_line: None, events, sampled: None }
+    pub(crate) fn new(total_steps: usize, events: Option<EventLog>, dashboard: Option<Dashboard>) -> Self {
+        let display = match dashboard {
+            Some(dashboard) => Display::Dashboard(dashboard, Vec::new()),
+            None if std::io::stderr().is_terminal() && !notes::are_quiet() => {
+                let style =
+                    ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}  {elapsed} (left: {eta})");
+                let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+                Display::Bar(ProgressBar::new(total_steps as u64).with_style(style))
+            }
+            None => Display::Lines { last: None },
+        };
+        Self { total_steps, display, events, sampled: None }
     }
 
-    fn say(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(line),
-            None => notes::say(line),
+    fn say(&mut self, line: String) {
+        match &mut self.display {
+            Display::Bar(bar) => bar.println(line),
+            Display::Lines { .. } => notes::say(line),
+            Display::Dashboard(_, later) => later.push(line),
         }
     }
 
     fn step(&mut self, row: &TrainRow) {
         if row.skipped {
             let scale = row.loss_scale.unwrap_or_default();
-            self.say(&format!(
+            self.say(format!(
                 "step {}: skipped, gradients not finite at loss scale {scale}: halved",
                 row.step
             ));
         }
         let speed = row.tokens_per_second.unwrap_or_default();
         let message = format!("loss {:.4}  {speed:.0} tokens/s", row.loss);
-        if let Some(bar) = &self.bar {
-            bar.set_position(row.step as u64);
-            bar.set_message(message);
-        } else if row.step == self.total_steps || self.last_line.is_none_or(|last| last.elapsed() >= QUIET) {
-            self.last_line = Some(Instant::now());
-            let left = row.seconds.unwrap_or_default() * (self.total_steps - row.step) as f64;
-            notes::say(format_args!(
-                "step {}/{}  {message}  about {left:.0} s left",
-                row.step, self.total_steps
-            ));
+        match &mut self.display {
+            Display::Bar(bar) => {
+                bar.set_position(row.step as u64);
+                bar.set_message(message);
+            }
+            Display::Lines { last } => {
+                if row.step == self.total_steps || last.is_none_or(|last| last.elapsed() >= QUIET) {
+                    *last = Some(Instant::now());
+                    let left = row.seconds.unwrap_or_default() * (self.total_steps - row.step) as f64;
+                    notes::say(format_args!(
+                        "step {}/{}  {message}  about {left:.0} s left",
+                        row.step, self.total_steps
+                    ));
+                }
+            }
+            Display::Dashboard(dashboard, _) => dashboard.step(row),
         }
     }
 }
@@ -75,21 +97,28 @@ impl Observer for Live {
     fn row(&mut self, row: &MetricsRow) {
         if let Some(Err(error)) = self.events.as_mut().map(|events| events.append(row)) {
             // The curves are in metrics.jsonl as well: the training is worth more than this file.
-            self.say(&format!("TensorBoard's file ends here: {error}"));
+            self.say(format!("TensorBoard's file ends here: {error}"));
             self.events = None;
         }
         match row {
             MetricsRow::Train(row) => self.step(row),
-            MetricsRow::Validation(row) => self.say(&format!(
-                "step {}: validation loss {:.4}, perplexity {:.2} ({} tokens)",
-                row.step, row.loss, row.perplexity, row.tokens
-            )),
+            MetricsRow::Validation(row) => {
+                if let Display::Dashboard(dashboard, _) = &mut self.display {
+                    dashboard.validated(row);
+                }
+                self.say(format!(
+                    "step {}: validation loss {:.4}, perplexity {:.2} ({} tokens)",
+                    row.step, row.loss, row.perplexity, row.tokens
+                ));
+            }
         }
     }
 
     fn validating(&mut self, done: usize, total: usize) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(format!("evaluating {done}/{total}"));
+        match &mut self.display {
+            Display::Bar(bar) => bar.set_message(format!("evaluating {done}/{total}")),
+            Display::Lines { .. } => {}
+            Display::Dashboard(dashboard, _) => dashboard.validating(done, total),
         }
     }
 
@@ -104,15 +133,20 @@ impl Observer for Live {
                 line.truncate(end);
                 line.push('…');
             }
-            self.say(&line);
+            self.say(line);
         }
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        match std::mem::replace(&mut self.display, Display::Lines { last: None }) {
+            Display::Bar(bar) => bar.finish_and_clear(),
+            Display::Lines { .. } => {}
+            Display::Dashboard(dashboard, later) => {
+                drop(dashboard);
+                later.into_iter().for_each(notes::say);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ mod answers;
 mod backend;
 mod cli;
 mod commands;
+mod dashboard;
 mod data;
 mod embedded;
 mod failure;

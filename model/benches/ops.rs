@@ -6,7 +6,8 @@ use burn::tensor::{Distribution, Int, Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 use divan::Bencher;
-use gptneo_model::{LayerNorm, WeightFormat, ops};
+use gptneo_model::ops::{self, AttentionRule, LoraUpdate};
+use gptneo_model::{LayerNorm, WeightFormat};
 
 /// The program's own allocator: page faults would be a good part of these times.
 #[global_allocator]
@@ -59,6 +60,35 @@ fn layer_norm_step(bencher: Bencher, frozen: bool) {
     let norm = if frozen { norm.no_grad() } else { norm };
     let x = tracked(random([8, ROWS / 8, HIDDEN]));
     bencher.bench_local(|| norm.forward(x.clone()).sum().backward());
+}
+
+/// Attention with 12 heads: tokens in a text and window, 0 for none.
+#[divan::bench(args = [(256, 0), (1024, 0), (1024, 256)])]
+fn attention_step(bencher: Bencher, (length, window): (usize, usize)) {
+    let tensor = || tracked(random([ROWS / length, length, HIDDEN]));
+    let (query, key, value) = (tensor(), tensor(), tensor());
+    let rule = AttentionRule { heads: 12, window: (window > 0).then_some(window) };
+    bencher.bench_local(|| {
+        ops::causal_attention(query.clone(), key.clone(), value.clone(), rule, None).sum().backward()
+    });
+}
+
+/// A frozen linear layer with an adapter of rank 16 and dropout.
+#[divan::bench]
+fn lora_linear_step(bencher: Bencher) {
+    let (x, weight) = (tracked(random([ROWS, HIDDEN])), Tensor::from_inner(random([HIDDEN, HIDDEN])));
+    let (a, b) = (tracked(random([16, HIDDEN])), tracked(random([HIDDEN, 16])));
+    bencher.bench_local(|| {
+        let update = LoraUpdate { a: a.clone(), b: b.clone(), scale: 2.0, dropout: 0.1 };
+        ops::lora_linear(x.clone(), weight.clone(), None, update).sum().backward()
+    });
+}
+
+/// The two large matrix products of [`lora_linear_step`] alone.
+#[divan::bench]
+fn lora_linear_matmuls(bencher: Bencher) {
+    let (x, weight) = (random([ROWS, HIDDEN]), random([HIDDEN, HIDDEN]));
+    bencher.bench_local(|| x.clone().matmul(weight.clone().transpose()).matmul(weight.clone()));
 }
 
 /// A chunk's hidden states, the head and targets.

@@ -21,7 +21,7 @@ pub(crate) struct FileFlags {
 /// Which model.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct ModelFlags {
-    /// The model's folder, or its name on the Hub: OWNER/NAME[@REVISION]; run and train also take
+    /// The model's folder, or its name on the Hub: OWNER/NAME or OWNER/NAME@REVISION; run and train also take
     /// embedded:small-english, the base that the program carries
     #[arg(long, value_name = "MODEL")]
     #[serde(rename = "path")]
@@ -42,8 +42,9 @@ pub(crate) struct TuningFlags {
 /// Which records, and how they become texts.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct ReadFlags {
-    /// The data: records (.json, .jsonl, .ndjson, .csv, .parquet) or plain text (.txt, .txt.gz), packed into blocks;
-    /// a file, a folder with one, or a name on the Hub, OWNER/NAME[@REVISION][:FILE]; run and train also take embedded:medical-flashcards, 480 cards that the program carries
+    /// The data: records (.json, .jsonl, .ndjson, .csv, .parquet) or plain text (.txt, .txt.gz), packed into
+    /// blocks; a file, a folder with one, or a name on the Hub, OWNER/NAME, OWNER/NAME@REVISION or OWNER/NAME:FILE;
+    /// run and train also take embedded:medical-flashcards, 480 cards that the program carries
     #[arg(long, value_name = "DATA")]
     #[serde(rename = "path")]
     pub(crate) data: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! `push`: a run's adapter or model, with its card, tables and charts, as one commit of a repository on the Hub.
+//! `push`: a run's adapter or model, with its card and report, as one commit of a repository on the Hub.
 
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ const TOKENIZER: [&str; 5] =
     ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"];
 /// The proof of the merge names folders of this machine, which are nobody else's business.
 const PROOF: &str = "merge_proof.json";
-/// The tables and charts of a run.
-const SHOWN: [&str; 3] = [".csv", ".png", ".svg"];
+/// The report of a run, with its tables and charts. It shows paths as the user gave them.
+const SHOWN: [&str; 4] = [".html", ".csv", ".png", ".svg"];
 const CARD: &str = "README.md";
 
 /// Which of a run's weights are published.
@@ -210,9 +210,14 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "{}").unwrap();
         };
-        for name in
-            ["settings.toml", "manifest.json", "a.csv", "b.png", "checkpoints/x/state.json", "merged/.hidden"]
-        {
+        for name in [
+            "settings.toml",
+            "manifest.json",
+            "a.csv",
+            "b.html",
+            "checkpoints/x/state.json",
+            "merged/.hidden",
+        ] {
             write(name);
         }
         for name in ["merged/config.json", "merged/merge_proof.json", "merged/tokenizer.json"] {
@@ -222,7 +227,7 @@ mod tests {
         let names = |weights| -> Vec<String> {
             files(run.path(), weights).unwrap().into_iter().map(|file| file.0).collect()
         };
-        assert_eq!(names(Weights::Merged), ["a.csv", "b.png", "config.json", "tokenizer.json"]);
-        assert_eq!(names(Weights::Adapter), ["a.csv", "adapter_config.json", "b.png", "tokenizer.json"]);
+        assert_eq!(names(Weights::Merged), ["a.csv", "b.html", "config.json", "tokenizer.json"]);
+        assert_eq!(names(Weights::Adapter), ["a.csv", "adapter_config.json", "b.html", "tokenizer.json"]);
     }
 }

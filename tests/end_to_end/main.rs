@@ -4,6 +4,7 @@
 
 mod adapters;
 mod commands;
+mod dashboard;
 mod hub;
 mod hub_server;
 mod misuse;

@@ -17,7 +17,7 @@ fn misuse_and_failure_have_one_message_and_their_exit_codes() {
     .unwrap();
     let settings = folder.path().join("settings.toml");
     std::fs::write(&settings, "[training]\nlearning_rat = 1.0\n").unwrap();
-    let cases: [(i32, &[&str], &str); 8] = [
+    let cases: [(i32, &[&str], &str); 10] = [
         (2, &["train", "--model", &window, "--output", &output], "data"),
         (
             2,
@@ -62,6 +62,8 @@ fn misuse_and_failure_have_one_message_and_their_exit_codes() {
             "h.3.attn.attention.v_proj.lora_B.weight: missing",
         ),
         (2, &["generate", "--model", &window, "--prompt", "a", "--max-new-tokens", "5000"], "128"),
+        (2, &["generate", "--model", "embedded:small-english", "--prompt", "a"], "RUN/base"),
+        (2, &["compare", &output, &output], "held_out_losses.csv"),
     ];
     for (code, arguments, word) in cases {
         let (found, said) = bad(arguments);

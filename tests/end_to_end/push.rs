@@ -88,7 +88,13 @@ fn a_run_is_published_in_one_commit_and_the_token_stays_secret() {
             }
             names.push(name.to_string());
         }
-        let common = ["README.md", "tokenizer.json", "model_performance_comparison.csv", "loss_chart.png"];
+        let common = [
+            "README.md",
+            "report.html",
+            "tokenizer.json",
+            "model_performance_comparison.csv",
+            "loss_chart.png",
+        ];
         for name in common.into_iter().chain([needed, "generation_comparison.csv", "perplexity_chart.png"]) {
             assert!(names.iter().any(|found| found == name), "{name}: {names:?}");
         }

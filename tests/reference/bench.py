@@ -2,21 +2,25 @@
 """Time training steps and greedy generation with transformers and PEFT: the other side of `gptneo-lora bench`.
 
     bench.py train    --config CONFIG.json [--batch-size 8] [--length 256] [--steps 5] [--autocast bfloat16]
+    bench.py records  --model FOLDER --data RECORDS.json [--padding limit|longest] [--length 256] [--steps 8]
     bench.py generate --config CONFIG.json [--batch-size 1] [--prompt-length 24] [--max-new-tokens 128] [--dtype bfloat16]
 
-Weights and tokens are random. Training: LoRA of rank 16, alpha 32, dropout 0.1 on q_proj and v_proj, AdamW at 2e-4,
-gradients clipped at 1. Prints one JSON object: the median without the first step or round, and the largest memory.
+Weights and tokens are random, except where a folder and records are given. Training: LoRA of rank 16, alpha 32, dropout
+0.1 on q_proj and v_proj, AdamW at 2e-4, gradients clipped at 1. Prints one JSON object: the median without the first
+step or round (for records their mean), and the largest memory.
 """
 
 import argparse
 import json
+import random
 import resource
 import statistics
 import time
+from pathlib import Path
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import GPTNeoConfig, GPTNeoForCausalLM
+from transformers import AutoTokenizer, GPTNeoConfig, GPTNeoForCausalLM
 
 
 def random_model(path):
@@ -24,30 +28,76 @@ def random_model(path):
     return GPTNeoForCausalLM(GPTNeoConfig.from_json_file(path))
 
 
-def time_training(args):
-    lora = LoraConfig(
-        r=16, lora_alpha=32, lora_dropout=0.1, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"
-    )
-    model = get_peft_model(random_model(args.config), lora)
-    model.train()
-    trainable = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=2e-4, weight_decay=0.01)
-    ids = torch.randint(0, model.config.vocab_size, (args.batch_size, args.length))
-    dtype = getattr(torch, args.autocast or "float32")
-    seconds, losses = [], []
-    for _ in range(args.steps):
+class Trainer:
+    """The recipe's step: LoRA of rank 16 on q_proj and v_proj, AdamW, clipping at 1."""
+
+    def __init__(self, model, autocast=None):
+        lora = LoraConfig(
+            r=16, lora_alpha=32, lora_dropout=0.1, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"
+        )
+        self.model = get_peft_model(model, lora)
+        self.model.train()
+        self.trainable = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.trainable, lr=2e-4, weight_decay=0.01)
+        self.autocast = autocast
+        self.seconds, self.losses = [], []
+
+    def step(self, ids, mask):
         start = time.perf_counter()
-        with torch.autocast("cpu", dtype=dtype, enabled=args.autocast is not None):
-            loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids).loss
+        dtype = getattr(torch, self.autocast or "float32")
+        with torch.autocast("cpu", dtype=dtype, enabled=self.autocast is not None):
+            labels = ids.masked_fill(mask == 0, -100)
+            loss = self.model(input_ids=ids, attention_mask=mask, labels=labels).loss
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(trainable, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        seconds.append(time.perf_counter() - start)
-        losses.append(loss.item())
+        torch.nn.utils.clip_grad_norm_(self.trainable, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.seconds.append(time.perf_counter() - start)
+        self.losses.append(loss.item())
+
+
+def time_training(args):
+    trainer = Trainer(random_model(args.config), args.autocast)
+    ids = torch.randint(0, trainer.model.config.vocab_size, (args.batch_size, args.length))
+    for _ in range(args.steps):
+        trainer.step(ids, torch.ones_like(ids))
+    seconds = trainer.seconds
     median = statistics.median(seconds[1:] or seconds)
     tokens = args.batch_size * args.length
-    return {"seconds_per_step": median, "tokens_per_second": tokens / median, "losses": losses, "seconds": seconds}
+    return {
+        "seconds_per_step": median,
+        "tokens_per_second": tokens / median,
+        "losses": trainer.losses,
+        "seconds": seconds,
+    }
+
+
+def time_records(args):
+    """Batches of shuffled records, each padded to the limit or to its longest record; the first does not count."""
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "right"
+    records = json.loads(Path(args.data).read_text(encoding="utf-8"))
+    random.Random(42).shuffle(records)
+    texts = [
+        f"Instruction: {record['instruction']}\nQuestion: {record['input']}\nResponse: {record['output']}"
+        + tokenizer.eos_token
+        for record in records[: args.batch_size * args.steps]
+    ]
+    trainer = Trainer(GPTNeoForCausalLM.from_pretrained(args.model, dtype=torch.float32))
+    tokens = []
+    for first in range(0, len(texts), args.batch_size):
+        batch = tokenizer(
+            texts[first : first + args.batch_size],
+            padding={"limit": "max_length", "longest": "longest"}[args.padding],
+            truncation=True,
+            max_length=args.length,
+            return_tensors="pt",
+        )
+        trainer.step(batch.input_ids, batch.attention_mask)
+        tokens.append(batch.input_ids.numel())
+    seconds = trainer.seconds
+    counted = args.batch_size * (len(seconds) - 1)
+    return {"records_per_second": counted / sum(seconds[1:]), "seconds": seconds, "tokens": tokens}
 
 
 def time_generation(args):
@@ -77,6 +127,13 @@ def main():
     train.add_argument("--length", type=int, default=256)
     train.add_argument("--steps", type=int, default=5)
     train.add_argument("--autocast", choices=["bfloat16"])
+    records = commands.add_parser("records")
+    records.add_argument("--model", required=True)
+    records.add_argument("--data", required=True)
+    records.add_argument("--padding", choices=["limit", "longest"], default="limit")
+    records.add_argument("--batch-size", type=int, default=8)
+    records.add_argument("--length", type=int, default=256)
+    records.add_argument("--steps", type=int, default=8)
     generate = commands.add_parser("generate")
     generate.add_argument("--batch-size", type=int, default=1)
     generate.add_argument("--prompt-length", type=int, default=24)
@@ -85,7 +142,7 @@ def main():
     for command in (train, generate):
         command.add_argument("--config", required=True)
     args = parser.parse_args()
-    report = time_training(args) if args.what == "train" else time_generation(args)
+    report = {"train": time_training, "records": time_records, "generate": time_generation}[args.what](args)
     report["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     report["torch"] = torch.__version__
     print(json.dumps(report))
