@@ -291,9 +291,23 @@ pub(crate) struct PushArgs {
     /// Publish the adapter, which is what is published where the run has one
     #[arg(long)]
     pub(crate) adapter: bool,
+    /// The licence that you publish under, as the Hub names it, for the model card: mit, apache-2.0, cc-by-4.0, ...
+    #[arg(long, value_name = "ID", value_parser = licence_id)]
+    pub(crate) license: Option<String>,
     /// Do not ask before publishing
     #[arg(long)]
     pub(crate) yes: bool,
+}
+
+/// The Hub's names for licences are of small letters, digits, dots and hyphens.
+fn licence_id(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ['.', '-'].contains(&c);
+    match !text.is_empty() && text.chars().all(fits) {
+        true => Ok(text.to_string()),
+        false => {
+            Err("expected one of the names of https://huggingface.co/docs/hub/repositories-licenses".into())
+        }
+    }
 }
 
 /// What `bench` measures.

@@ -255,6 +255,7 @@ impl<B: NeoBackend> Started<B> {
             samples,
             observer: Box::new(Live::new(total_steps, events, dashboard)),
             device: self.device.clone(),
+            further_devices: Vec::new(),
         })?;
         drop(listening);
         if trained.ending == Ending::Interrupted {

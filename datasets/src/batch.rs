@@ -87,6 +87,21 @@ impl TokenBatch {
         })
     }
 
+    /// Every `stride`-th row from `first` on, as wide as before; 0 counts as 1.
+    pub fn rows_from(&self, first: usize, stride: usize) -> Self {
+        let rows = || (first..self.rows()).step_by(stride.max(1));
+        let pick = |values: &[usize]| rows().map(|row| values[row]).collect();
+        let width = self.width;
+        Self {
+            ids: rows().flat_map(|row| self.ids[row * width..][..width].iter().copied()).collect(),
+            lengths: pick(&self.lengths),
+            supervised_from: pick(&self.supervised_from),
+            response_from: pick(&self.response_from),
+            width,
+            records: pick(&self.records),
+        }
+    }
+
     /// The number of rows.
     pub fn rows(&self) -> usize {
         self.lengths.len()
@@ -176,6 +191,18 @@ mod tests {
         let wide = TokenBatch::collate(&[&first, &second], 0, Padding::Fixed(5)).unwrap();
         assert_eq!(wide.ids, [5, 9, 9, 0, 0, 4, 0, 0, 0, 0]);
         assert_eq!(wide.targets().collect::<Vec<_>>(), [(0, 1), (0, 2)]);
+    }
+
+    #[test]
+    fn rows_can_be_dealt_out() {
+        let examples = [example(&[1, 2, 3], 1, 0, 7), example(&[4], 1, 0, 8), example(&[5, 6], 1, 0, 9)];
+        let all: Vec<&Example> = examples.iter().collect();
+        let batch = TokenBatch::collate(&all, 0, Padding::Longest).unwrap();
+        let (even, odd) = (batch.rows_from(0, 2), batch.rows_from(1, 2));
+        assert_eq!((even.ids, even.width, even.records), (vec![1, 2, 3, 5, 6, 0], 3, vec![7, 9]));
+        assert_eq!((odd.ids, odd.lengths, odd.records), (vec![4, 0, 0], vec![1], vec![8]));
+        assert_eq!(batch.rows_from(3, 4).rows(), 0);
+        assert_eq!(batch.rows_from(0, 0), batch);
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Weights {
 pub(crate) fn run(args: &PushArgs) -> Result<()> {
     let target = hub::target(&args.repo)?;
     let weights = Weights::of(args)?;
-    let files = files(&args.run, weights)?;
+    let files = files(&args.run, weights, args.license.as_deref())?;
     if hub::token().is_none() {
         bail!(
             "publishing needs a token: set HF_TOKEN or log in with `hf auth login`; tokens are made at \
@@ -126,7 +126,7 @@ fn agreed() -> Result<bool> {
 }
 
 /// What of a run is published, by the paths in the repository.
-fn files(run: &Path, weights: Weights) -> Result<Vec<(String, Content)>> {
+fn files(run: &Path, weights: Weights, license: Option<&str>) -> Result<Vec<(String, Content)>> {
     let folder = run.join(weights.folder());
     let mut files: Vec<(String, PathBuf)> = names(&folder)?
         .into_iter()
@@ -144,7 +144,7 @@ fn files(run: &Path, weights: Weights) -> Result<Vec<(String, Content)>> {
     let mut files: Vec<(String, Content)> =
         files.into_iter().map(|(name, path)| (name, Content::File(path))).collect();
     match std::fs::read_to_string(run.join(CARD)) {
-        Ok(card) => files.push((CARD.to_string(), Content::Text(card_for(weights, card)))),
+        Ok(card) => files.push((CARD.to_string(), Content::Text(card_for(weights, license, &card)))),
         Err(_) => eprintln!("{} has no {CARD}: it is published without a model card", run.display()),
     }
     files.sort_by(|one, other| one.0.cmp(&other.0));
@@ -165,11 +165,16 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The run's card speaks of its adapter; over a merged model the Hub must know that transformers loads it.
-fn card_for(weights: Weights, card: String) -> String {
-    match weights {
-        Weights::Adapter => card,
+/// The run's card speaks of its adapter and of no licence; over a merged model the Hub must know that transformers
+/// loads it.
+fn card_for(weights: Weights, license: Option<&str>, card: &str) -> String {
+    let card = match weights {
+        Weights::Adapter => card.to_string(),
         Weights::Merged => card.replacen("\nlibrary_name: peft\n", "\nlibrary_name: transformers\n", 1),
+    };
+    match license {
+        None => card,
+        Some(license) => card.replacen("---\n", &format!("---\nlicense: {license}\n"), 1),
     }
 }
 
@@ -195,11 +200,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_merged_models_card_names_its_library() {
-        let card = "---\nlibrary_name: peft\ntags: []\n---\nlibrary_name: peft\n".to_string();
-        assert_eq!(card_for(Weights::Adapter, card.clone()), card);
-        let merged = card_for(Weights::Merged, card);
+    fn a_card_names_the_library_and_the_licence() {
+        let card = "---\nlibrary_name: peft\ntags: []\n---\nlibrary_name: peft\n";
+        assert_eq!(card_for(Weights::Adapter, None, card), card);
+        let merged = card_for(Weights::Merged, None, card);
         assert_eq!(merged, "---\nlibrary_name: transformers\ntags: []\n---\nlibrary_name: peft\n");
+        let licensed = card_for(Weights::Adapter, Some("cc-by-4.0"), card);
+        assert!(licensed.starts_with("---\nlicense: cc-by-4.0\nlibrary_name: peft\n"), "{licensed}");
     }
 
     #[test]
@@ -225,7 +232,7 @@ mod tests {
         }
         write("adapter/adapter_config.json");
         let names = |weights| -> Vec<String> {
-            files(run.path(), weights).unwrap().into_iter().map(|file| file.0).collect()
+            files(run.path(), weights, None).unwrap().into_iter().map(|file| file.0).collect()
         };
         assert_eq!(names(Weights::Merged), ["a.csv", "b.html", "config.json", "tokenizer.json"]);
         assert_eq!(names(Weights::Adapter), ["a.csv", "adapter_config.json", "b.html", "tokenizer.json"]);

@@ -60,7 +60,7 @@ fn a_run_is_published_in_one_commit_and_the_token_stays_secret() {
         [("--adapter", "adapter", "adapter_model.safetensors"), ("--merged", "merged", "model.safetensors")];
     for (flag, inside, needed) in weights {
         scene.hub.requests();
-        let output = push(&[flag, "--private", "--yes"]).output().unwrap();
+        let output = push(&[flag, "--private", "--yes", "--license", "mit"]).output().unwrap();
         let (address, said) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "{said}");
         assert_eq!(address.trim(), format!("{}/me/cards", scene.hub.address));
@@ -80,10 +80,11 @@ fn a_run_is_published_in_one_commit_and_the_token_stays_secret() {
             let mut there =
                 places.iter().map(|place| place.join(name)).filter_map(|path| std::fs::read(path).ok());
             match name {
-                "README.md" => assert_eq!(
-                    String::from_utf8(content).unwrap().contains("library_name: transformers"),
-                    flag == "--merged"
-                ),
+                "README.md" => {
+                    let card = String::from_utf8(content).unwrap();
+                    assert_eq!(card.contains("library_name: transformers"), flag == "--merged");
+                    assert!(card.starts_with("---\nlicense: mit\n"), "{card}");
+                }
                 _ => assert_eq!(Some(content), there.next(), "{name}"),
             }
             names.push(name.to_string());

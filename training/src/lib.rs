@@ -10,6 +10,7 @@ pub mod merge;
 pub mod metrics;
 pub mod optim;
 pub mod paired;
+mod parallel;
 pub mod plan;
 pub mod precision;
 pub mod preflight;

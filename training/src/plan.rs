@@ -26,6 +26,16 @@ impl StepInput {
         self.micro_batches.iter().map(TokenBatch::supervised_tokens).sum()
     }
 
+    /// What one of `devices` devices works on, with dropout of its own: every row of each batch is one device's.
+    pub(crate) fn share(&self, index: usize, devices: usize) -> Self {
+        let batches = self.micro_batches.iter().map(|batch| batch.rows_from(index, devices));
+        Self {
+            micro_batches: batches.filter(|batch| batch.rows() > 0).collect(),
+            seed: self.seed.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            loss_scale: self.loss_scale,
+        }
+    }
+
     /// The records of the step, by their index in the data.
     pub fn records(&self) -> Vec<usize> {
         self.micro_batches.iter().flat_map(|batch| batch.records.iter().copied()).collect()

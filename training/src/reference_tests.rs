@@ -91,6 +91,8 @@ pub(crate) struct Setup {
     pub(crate) validation: Vec<Example>,
     pub(crate) config: TrainingConfig,
     pub(crate) precision: Precision,
+    /// How many devices share each step; the CPU plays them all.
+    pub(crate) devices: usize,
 }
 
 impl Setup {
@@ -130,6 +132,7 @@ impl Setup {
             samples,
             observer,
             device: Default::default(),
+            further_devices: vec![Default::default(); self.devices - 1],
         })
     }
 }
@@ -168,12 +171,23 @@ fn assert_curve(folder: &Path, name: &str) {
 }
 
 fn follow(name: &str, supervise: Supervise, config: TrainingConfig, trained: Option<&str>) {
+    follow_on(1, name, supervise, config, trained);
+}
+
+fn follow_on(
+    devices: usize,
+    name: &str,
+    supervise: Supervise,
+    config: TrainingConfig,
+    trained: Option<&str>,
+) {
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let (model, lora) = with_adapter();
     let before = model.head_weight().into_data();
     let (tuning, training) = (Tuning::Lora(lora), examples(supervise, 64));
-    let setup = Setup { model, tuning, training, validation: vec![], config, precision: Precision::F32 };
+    let precision = Precision::F32;
+    let setup = Setup { model, tuning, training, validation: vec![], config, precision, devices };
     let result = setup.run(folder.path(), false, None).unwrap();
     assert_eq!(result.ending, Ending::Finished);
     assert_curve(folder.path(), name);
@@ -205,19 +219,31 @@ fn accumulated_batches_weigh_by_tokens() {
     follow("curve_accumulate.json", Supervise::Text, config, None);
 }
 
+/// Batches of three records over two and over four devices: shares are unequal, and one device gets nothing.
+#[test]
+fn several_devices_follow_the_same_curves() {
+    let adapter = Some("adapter_qv_response_trained");
+    follow_on(2, "curve_response.json", Supervise::Response, recipe(3, 20), adapter);
+    follow_on(4, "curve_text.json", Supervise::Text, recipe(3, 20), Some("adapter_qv_text_trained"));
+    full_curve(2);
+}
+
 #[test]
 fn full_tuning_equals_pytorch() {
+    full_curve(1);
+}
+
+fn full_curve(devices: usize) {
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
-    let training = examples(Supervise::Text, 64);
-    let config = recipe(3, 10);
     let setup = Setup {
         model: base(),
         tuning: Tuning::Full,
-        training,
+        training: examples(Supervise::Text, 64),
         validation: vec![],
-        config,
+        config: recipe(3, 10),
         precision: Precision::F32,
+        devices,
     };
     setup.run(folder.path(), false, None).unwrap();
     assert_curve(folder.path(), "curve_full.json");
@@ -244,6 +270,7 @@ pub(crate) fn dropout_setup() -> Setup {
         validation: validation.to_vec(),
         config,
         precision: Precision::F32,
+        devices: 1,
     }
 }
 

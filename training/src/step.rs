@@ -73,6 +73,26 @@ pub fn loss_sum<B: NeoBackend>(
     Some(model.cross_entropy_sum(hidden, targets))
 }
 
+impl<B: NeoBackend> FineTune<Autodiff<B>> {
+    /// Forward and backward over each batch of a step or of a device's share of it: gradients and summed loss. Every
+    /// batch's loss is divided by `tokens`, the supervised tokens of the whole step, so that the gradients add up to
+    /// those of one large batch, times the loss scale.
+    pub(crate) fn gradients(&self, input: &StepInput, tokens: usize) -> (GradientsParams, f64) {
+        let device = self.model.head_weight().device();
+        // Dropout follows from the step's number alone: a resumed run draws what an uninterrupted one did.
+        Autodiff::<B>::seed(&device, input.seed);
+        let mut accumulator = GradientsAccumulator::new();
+        let mut sum = 0.0;
+        for batch in &input.micro_batches {
+            let Some(loss) = loss_sum(&self.model, batch, &device) else { continue };
+            sum += number(loss.clone().inner());
+            let gradients = (loss / tokens as f64 * input.loss_scale).backward();
+            accumulator.accumulate(self, GradientsParams::from_grads(gradients, self));
+        }
+        (accumulator.grads(), sum)
+    }
+}
+
 /// One number from the device.
 fn number<B: Backend>(tensor: Tensor<B, 1>) -> f64 {
     tensor.into_data().iter::<f64>().next().unwrap_or(f64::NAN)
@@ -82,22 +102,10 @@ impl<B: NeoBackend> TrainStep for FineTune<Autodiff<B>> {
     type Input = StepInput;
     type Output = StepLoss;
 
-    /// Forward and backward over each batch of the step. Every batch's loss is divided by the step's number of
-    /// supervised tokens, so that the gradients add up to those of one large batch, times the loss scale.
     fn step(&self, input: StepInput) -> TrainOutput<StepLoss> {
-        let device = self.model.head_weight().device();
-        // Dropout follows from the step's number alone: a resumed run draws what an uninterrupted one did.
-        Autodiff::<B>::seed(&device, input.seed);
         let tokens = input.supervised_tokens();
-        let mut accumulator = GradientsAccumulator::new();
-        let mut sum = 0.0;
-        for batch in &input.micro_batches {
-            let Some(loss) = loss_sum(&self.model, batch, &device) else { continue };
-            sum += number(loss.clone().inner());
-            let gradients = (loss / tokens as f64 * input.loss_scale).backward();
-            accumulator.accumulate(self, GradientsParams::from_grads(gradients, self));
-        }
-        TrainOutput { grads: accumulator.grads(), item: StepLoss { sum, tokens } }
+        let (grads, sum) = self.gradients(&input, tokens);
+        TrainOutput { grads, item: StepLoss { sum, tokens } }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::TrainingError;
 use crate::checkpoint::{Best, Checkpoints, RunState};
 use crate::metrics::{MetricsLog, MetricsRow, TrainRow, ValidationRow};
 use crate::optim::{SharedAdamW, clip_global_norm};
+use crate::parallel::Replicas;
 use crate::plan::StepInput;
 use crate::samples::{SampleRow, Samples};
 use crate::schedule::Scheduler;
@@ -55,6 +56,8 @@ pub(crate) struct StepStrategy<B: NeoBackend> {
     pub(crate) optimizer: SharedAdamW<B>,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) steps_per_epoch: usize,
+    /// The other devices' models.
+    pub(crate) replicas: Mutex<Replicas<B>>,
     pub(crate) shared: Mutex<Shared>,
 }
 
@@ -143,7 +146,12 @@ impl<B: NeoBackend> Run<'_, B> {
         let mut scaling = state.loss_scale;
         let loss_scale = scaling.map(|scaling| scaling.scale);
         input.loss_scale = loss_scale.unwrap_or(1.0);
-        let mut output = learner.train_step(input);
+        let mut replicas = self.strategy.replicas.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut output = match replicas.is_empty() {
+            true => learner.train_step(input),
+            false => replicas.step(&learner.model(), &input),
+        };
+        drop(replicas);
         let (loss, tokens) = (output.item.mean(), output.item.tokens as u64);
         let model = learner.model();
         let good = scaling.as_mut().is_none_or(|scaling| scaling.unscale(&model, &mut output.grads));

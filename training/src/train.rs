@@ -12,6 +12,7 @@ use gptneo_model::{GptNeo, NeoBackend, adapter, checkpoint as weights};
 use crate::checkpoint::{Checkpoints, RunState, Tuning};
 use crate::metrics::{MetricsLog, MetricsRow};
 use crate::optim::SharedAdamW;
+use crate::parallel::Replicas;
 use crate::plan::{Loader, Plan};
 use crate::renderer::{NoLog, NoRenderer};
 use crate::samples::{SamplePlan, Samples};
@@ -50,6 +51,8 @@ pub struct TrainingRun<'a, B: NeoBackend> {
     pub observer: Box<dyn Observer>,
     /// Where the model is.
     pub device: B::Device,
+    /// Other devices, each of which computes a share of every step.
+    pub further_devices: Vec<B::Device>,
 }
 
 /// What came of a run.
@@ -133,6 +136,7 @@ pub fn train<B: NeoBackend>(run: TrainingRun<'_, B>) -> Result<Trained<B>, Train
         optimizer: optimizer.clone(),
         checkpoints: checkpoints.clone(),
         steps_per_epoch: plan.steps_per_epoch(),
+        replicas: Mutex::new(Replicas::new(&model, &run.further_devices)),
         shared: Mutex::new(Shared { state, metrics, samples, observer: run.observer, outcome: None }),
     });
     let result = SupervisedTraining::new(run.folder, Arc::new(training), Arc::new(validation))

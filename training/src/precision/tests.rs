@@ -41,7 +41,7 @@ fn follow(precision: Precision, tuning: Option<Tuning>, steps: usize) -> (Vec<Tr
     };
     let training = examples(Supervise::Text, 64);
     let config = recipe(3, steps);
-    let setup = Setup { model, tuning, training, validation: vec![], config, precision };
+    let setup = Setup { model, tuning, training, validation: vec![], config, precision, devices: 1 };
     let trained = setup.run(folder.path(), false, None).unwrap();
     (train_rows(folder.path()), trained)
 }
