@@ -1,15 +1,30 @@
 //! The backends that the program was built with. No other file names one.
 //!
-//! A command puts its work into a [`Job`], which is generic over the backend, and [`dispatch`] runs it on the one
+//! A command puts its work into a [`Job`], which is generic over the backend, and [`dispatch`] runs it at the [`Place`]
 //! that was asked for.
+
+#[cfg(feature = "cuda")]
+mod cuda;
+mod device;
+mod place;
+#[cfg(any(feature = "wgpu", feature = "cuda", test))]
+mod self_check;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use anyhow::Result;
 use burn::backend::Autodiff;
+use burn::tensor::backend::{Backend, Device as _, DeviceId};
 use clap::ValueEnum;
 use gptneo_model::{NeoBackend, WeightFormat};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::device::Device;
+pub(crate) use self::place::Place;
 use crate::failure::Misuse;
+
+/// Whether Burn fuses the operations of GPUs in this build.
+pub(crate) const FUSION: bool = cfg!(feature = "fusion");
 
 /// A backend that also computes gradients.
 pub(crate) type Training<B> = Autodiff<B>;
@@ -88,6 +103,17 @@ impl BackendKind {
         }
     }
 
+    /// The backends of this build, GPUs last.
+    pub(crate) fn in_build() -> Vec<Self> {
+        let all = [
+            (Self::Flex, cfg!(feature = "flex")),
+            (Self::Ndarray, cfg!(feature = "ndarray")),
+            (Self::Wgpu, cfg!(feature = "wgpu")),
+            (Self::Cuda, cfg!(feature = "cuda")),
+        ];
+        all.into_iter().filter(|(_, is)| *is).map(|(kind, _)| kind).collect()
+    }
+
     /// The name of the flag's value and of the cargo feature.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -109,39 +135,86 @@ pub(crate) trait Job: Send {
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output>;
 }
 
-/// Runs `job` on the default device of a backend.
+/// Runs `job` at a place. On a GPU a known small model is computed first, and a failure of the device ends the job.
 ///
 /// # Errors
-/// The backend is not in this build, or the job fails.
-pub(crate) fn dispatch<J: Job>(kind: BackendKind, job: J) -> Result<J::Output> {
-    match kind.resolved() {
+/// The backend is not in this build, the device cannot be used or computes wrongly, or the job fails.
+pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
+    place.check()?;
+    match place.kind.resolved() {
         #[cfg(feature = "flex")]
         // On one of the threads that compute: they start on an operation without waking each other first.
-        BackendKind::Flex => rayon::scope(|_| on_default_device::<burn_flex::Flex, J>(job)),
+        BackendKind::Flex => rayon::scope(|_| job.run::<burn_flex::Flex>(Default::default())),
         #[cfg(feature = "ndarray")]
-        BackendKind::Ndarray => on_default_device::<burn_ndarray::NdArray, J>(job),
+        BackendKind::Ndarray => job.run::<burn_ndarray::NdArray>(Default::default()),
         #[cfg(feature = "wgpu")]
-        BackendKind::Wgpu => on_default_device::<burn_wgpu::Wgpu, J>(job),
+        BackendKind::Wgpu => {
+            let device = wgpu::adapters()?.swap_remove(place.device).device;
+            // Software compiles the check's kernels for minutes, and serves tests, which compare more than it does.
+            let software = device == burn_wgpu::WgpuDevice::Cpu;
+            on_gpu::<burn_wgpu::Wgpu, J>(job, device, !software)
+        }
         #[cfg(feature = "cuda")]
-        BackendKind::Cuda => on_default_device::<burn_cuda::Cuda, J>(job),
+        BackendKind::Cuda => {
+            on_gpu::<burn_cuda::Cuda, J>(job, burn_cuda::CudaDevice::new(place.device), true)
+        }
         #[allow(unreachable_patterns)]
         absent => Err(not_compiled_in(absent)),
     }
 }
 
-fn on_default_device<B: NeoBackend, J: Job>(job: J) -> Result<J::Output> {
-    job.run::<B>(B::Device::default())
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn on_gpu<B: NeoBackend, J: Job>(job: J, device: B::Device, check: bool) -> Result<J::Output> {
+    gptneo_model::device_failure::watch(|| {
+        if check {
+            self_check::run::<B>(&device)?;
+        }
+        job.run::<B>(device)
+    })
+}
+
+/// Computes the known small model on a GPU, software ones included; a CPU backend is not checked.
+///
+/// # Errors
+/// As [`dispatch`].
+pub(crate) fn check_device(place: Place) -> Result<()> {
+    place.check()?;
+    match place.kind.resolved() {
+        #[cfg(feature = "wgpu")]
+        BackendKind::Wgpu => {
+            let device = wgpu::adapters()?.swap_remove(place.device).device;
+            gptneo_model::device_failure::watch(|| self_check::run::<burn_wgpu::Wgpu>(&device))
+        }
+        #[cfg(feature = "cuda")]
+        BackendKind::Cuda => {
+            let device = burn_cuda::CudaDevice::new(place.device);
+            gptneo_model::device_failure::watch(|| self_check::run::<burn_cuda::Cuda>(&device))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The devices of these numbers beside `first`, of its kind, each checked as that one was.
+///
+/// # Errors
+/// One of them computes wrongly.
+pub(crate) fn further_devices<B: NeoBackend>(first: &B::Device, numbers: &[usize]) -> Result<Vec<B::Device>> {
+    let kind = first.to_id().type_id;
+    let name = |number: &usize| B::Device::from_id(DeviceId { type_id: kind, index_id: *number as u16 });
+    let devices: Vec<B::Device> = numbers.iter().map(name).collect();
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    devices.iter().try_for_each(self_check::run::<B>)?;
+    Ok(devices)
+}
+
+/// Whether the backend's memory is not the program's own, so that what was written there is worth reading back.
+pub(crate) fn is_gpu<B: Backend>(device: &B::Device) -> bool {
+    B::name(device).contains("cubecl")
 }
 
 /// The error for a backend that this build lacks.
 fn not_compiled_in(kind: BackendKind) -> anyhow::Error {
-    let present = [
-        ("flex", cfg!(feature = "flex")),
-        ("ndarray", cfg!(feature = "ndarray")),
-        ("wgpu", cfg!(feature = "wgpu")),
-        ("cuda", cfg!(feature = "cuda")),
-    ];
-    let present: Vec<&str> = present.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+    let present: Vec<&str> = BackendKind::in_build().into_iter().map(BackendKind::name).collect();
     let name = kind.name();
     Misuse::error(format!(
         "the backend \"{name}\" is not in this build, which has: {}. Build with `cargo build --release --features \
@@ -173,9 +246,10 @@ mod tests {
 
     #[test]
     fn a_backend_of_the_build_runs_and_another_names_its_feature() {
-        dispatch(BackendKind::Auto, Nothing).unwrap();
+        dispatch(Place { kind: BackendKind::Auto, device: 0 }, Nothing).unwrap();
         if cfg!(not(feature = "cuda")) {
-            let message = dispatch(BackendKind::Cuda, Nothing).unwrap_err().to_string();
+            let place = Place { kind: BackendKind::Cuda, device: 0 };
+            let message = dispatch(place, Nothing).unwrap_err().to_string();
             assert!(message.contains("--features cuda"), "{message}");
         }
     }

@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Compare(Box<CompareArgs>),
     /// Publish a run's model or adapter on the Hugging Face Hub
     Push(PushArgs),
+    /// List what this machine can compute on
+    Devices(DevicesArgs),
     /// Time training steps or generation on random tokens
     Bench {
         #[command(subcommand)]
@@ -308,6 +310,17 @@ fn licence_id(text: &str) -> Result<String, String> {
             Err("expected one of the names of https://huggingface.co/docs/hub/repositories-licenses".into())
         }
     }
+}
+
+/// What `devices` takes.
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArgs {
+    /// Compute a known small model on every GPU and compare; commands do it on the GPU they take, except on software
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What `bench` measures.

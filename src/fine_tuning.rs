@@ -9,7 +9,7 @@ use anyhow::Result;
 use burn::train::Interrupter;
 use gptneo_datasets::{DataReport, Example, Tokenizer};
 use gptneo_model::adapter::{attach, count_parameters, load_adapter, save_adapter, set_dropout};
-use gptneo_model::checkpoint::{load_model, save_model};
+use gptneo_model::checkpoint::save_model;
 use gptneo_model::{GptNeo, LoraConfig, NeoBackend};
 use gptneo_training::checkpoint::{self, RunState};
 use gptneo_training::metrics::read_metrics;
@@ -18,7 +18,7 @@ use gptneo_training::strategy::Ending;
 use gptneo_training::tensorboard::EventLog;
 use gptneo_training::train::{self, TrainingRun};
 
-use crate::backend::Training;
+use crate::backend::{self, Training};
 use crate::cli::TrainArgs;
 use crate::dashboard::{self, Dashboard};
 use crate::data::Data;
@@ -27,7 +27,7 @@ use crate::failure::{Interrupted, Misuse};
 use crate::hub::{self, Found, Kind, Sources};
 use crate::interrupt;
 use crate::live::Live;
-use crate::loading::{read_config, read_tokenizer};
+use crate::loading::{load_base, read_config, read_tokenizer};
 use crate::manifest::{BURN_VERSION, Counts, Inputs, Manifest};
 use crate::notes;
 use crate::report_page;
@@ -99,8 +99,9 @@ impl FineTuning {
                 (settings, folder)
             }
         };
-        // Known to be given before anything is downloaded.
+        // Known before anything is downloaded.
         settings.data.file()?;
+        settings.run.check_devices()?;
         let before = if args.resume { folder.sources()? } else { Sources::default() };
         let mut unpacked = Unpacked::new(folder.path());
         settings.model.path = Some(unpacked.model(settings.model.folder()?)?);
@@ -130,6 +131,20 @@ impl FineTuning {
         })
     }
 
+    /// The longest text in tokens.
+    pub(crate) fn longest(&self) -> usize {
+        self.data.encoded.examples.iter().map(|example| example.ids.len()).max().unwrap_or_default()
+    }
+
+    /// Refuses a model, or batches of texts of `tokens` tokens, that the device cannot hold.
+    ///
+    /// # Errors
+    /// As [`crate::backend::Place::check_room`].
+    pub(crate) fn check_room(&self, tokens: usize) -> Result<()> {
+        let config = read_config(&self.base.path)?;
+        self.settings.run.place().check_room(&config, self.settings.training.batch_size, tokens)
+    }
+
     /// What the data hold.
     pub(crate) fn data_report(&self) -> DataReport {
         let (data, config) = (&self.data, &self.settings.training);
@@ -148,7 +163,8 @@ impl FineTuning {
         let validation = self.data.validation(self.settings.data.validation_limit);
         check_validation(&self.settings, &validation)?;
 
-        let base = load_model::<Training<B>>(&self.base.path, &device)?;
+        let further_devices = backend::further_devices::<B>(&device, self.settings.run.further_devices())?;
+        let base = load_base::<Training<B>>(&self.base.path, &device)?;
         let model = match &self.settings.model.adapter {
             Some(adapter) => {
                 let (mut model, found) = load_adapter(base.clone(), adapter, &device)?;
@@ -187,7 +203,17 @@ impl FineTuning {
             false => self.folder.save(&self.settings, &manifest)?,
         }
         self.unpacked.keep();
-        Ok(Started { plan: self, base, model, tuning, training, validation, manifest, device })
+        Ok(Started {
+            plan: self,
+            base,
+            model,
+            tuning,
+            training,
+            validation,
+            manifest,
+            device,
+            further_devices,
+        })
     }
 }
 
@@ -204,6 +230,8 @@ pub(crate) struct Started<B: NeoBackend> {
     pub(crate) validation: Vec<Example>,
     pub(crate) manifest: Manifest,
     pub(crate) device: B::Device,
+    /// Devices that take a share of each training step.
+    further_devices: Vec<B::Device>,
 }
 
 /// A run whose training is done and whose result is saved.
@@ -255,7 +283,7 @@ impl<B: NeoBackend> Started<B> {
             samples,
             observer: Box::new(Live::new(total_steps, events, dashboard)),
             device: self.device.clone(),
-            further_devices: Vec::new(),
+            further_devices: self.further_devices.clone(),
         })?;
         drop(listening);
         if trained.ending == Ending::Interrupted {

@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 use gptneo_datasets::Tokenizer;
 use gptneo_model::adapter::load_adapter;
-use gptneo_model::checkpoint::load_model;
+use gptneo_model::checkpoint::{check_loaded, load_model};
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend};
 
+use crate::backend::is_gpu;
 use crate::failure::Misuse;
 
 /// The shape of the model in `folder`.
@@ -41,16 +42,28 @@ pub(crate) fn read_tokenizer(folder: &Path, config: &GptNeoConfig) -> Result<Tok
     Ok(tokenizer)
 }
 
+/// The model of a folder. On a GPU the weights are read back and compared with the files.
+///
+/// # Errors
+/// As [`load_model`]; or the GPU holds other numbers.
+pub(crate) fn load_base<B: NeoBackend>(folder: &Path, device: &B::Device) -> Result<GptNeo<B>> {
+    let model = load_model::<B>(folder, device)?;
+    if is_gpu::<B>(device) {
+        check_loaded(&model, folder)?;
+    }
+    Ok(model)
+}
+
 /// The model of a folder, with the adapter where one is given.
 ///
 /// # Errors
-/// As [`load_model`] and [`load_adapter`].
+/// As [`load_base`] and [`load_adapter`].
 pub(crate) fn load<B: NeoBackend>(
     folder: &Path,
     adapter: Option<&Path>,
     device: &B::Device,
 ) -> Result<GptNeo<B>> {
-    let model = load_model::<B>(folder, device)?;
+    let model = load_base::<B>(folder, device)?;
     Ok(match adapter {
         Some(adapter) => load_adapter(model, adapter, device)?.0,
         None => model,

@@ -21,6 +21,13 @@ pub(crate) fn total_memory() -> Option<u64> {
     machine.into_iter().chain(group).min()
 }
 
+/// The processor's name, as Linux tells it.
+pub(crate) fn processor() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_string())
+}
+
 /// The room that is left for files in `folder`, in bytes. The folder need not exist yet.
 #[cfg(unix)]
 pub(crate) fn free_room(folder: &Path) -> Option<u64> {

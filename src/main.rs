@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         Command::Merge(args) => commands::merge::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
         Command::Push(args) => commands::push::run(&args),
+        Command::Devices(args) => commands::devices::run(&args),
         Command::Bench { what } => commands::bench::run(&what),
     };
     match result {

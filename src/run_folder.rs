@@ -17,12 +17,14 @@ const MANIFEST: &str = "manifest.json";
 
 /// What may change when a run goes on: where things are (the hashes say whether they are the same), what computes,
 /// and how the result is written. Anything else would make it another run.
-const MAY_CHANGE: [&str; 8] = [
+const MAY_CHANGE: [&str; 10] = [
     "model.path",
     "model.adapter",
     "data.path",
     "run.output",
     "run.backend",
+    "run.device",
+    "run.devices",
     "run.dtype",
     "run.max_shard_size",
     "run.tensorboard",

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub(crate) use self::layers::{Flags, Origin};
-use crate::backend::{BackendKind, Precision};
+use crate::backend::{BackendKind, Place, Precision};
 use crate::cli::DtypeFlag;
 use crate::failure::Misuse;
 
@@ -127,6 +127,11 @@ pub(crate) struct RunSettings {
     pub(crate) output: Option<PathBuf>,
     /// What computes.
     pub(crate) backend: BackendKind,
+    /// The number of the backend's device.
+    pub(crate) device: usize,
+    /// The numbers of the devices that train together; none for `device` alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) devices: Vec<usize>,
     /// The numbers of the matrix products in training.
     pub(crate) precision: Precision,
     /// The format of the written model.
@@ -254,6 +259,37 @@ impl RunSettings {
     /// None is given.
     pub(crate) fn folder(&self) -> Result<&Path> {
         required(&self.output, "output", "[run] output")
+    }
+
+    /// Where the run computes; of several devices, the first.
+    pub(crate) fn place(&self) -> Place {
+        Place { kind: self.backend, device: self.devices.first().copied().unwrap_or(self.device) }
+    }
+
+    /// The devices that only take a share of each training step.
+    pub(crate) fn further_devices(&self) -> &[usize] {
+        self.devices.get(1..).unwrap_or_default()
+    }
+
+    /// Refuses devices that cannot compute, before anything is read or downloaded for them.
+    ///
+    /// # Errors
+    /// As [`Place::check`]; a device is named twice, or several are where the backend is not CUDA.
+    pub(crate) fn check_devices(&self) -> Result<()> {
+        let named = |device: &&usize| self.devices.iter().filter(|other| other == device).count() > 1;
+        if let Some(twice) = self.devices.iter().find(named) {
+            return Err(Misuse::error(format!(
+                "--devices names device {twice} twice: give each number once"
+            )));
+        }
+        if !self.further_devices().is_empty() && self.backend.resolved() != BackendKind::Cuda {
+            return Err(Misuse::error(format!(
+                "several --devices train together on the backend cuda alone, but the backend is {}: give one number,                  or --backend cuda",
+                self.backend.resolved().name()
+            )));
+        }
+        self.place().check()?;
+        self.further_devices().iter().try_for_each(|device| Place { device: *device, ..self.place() }.check())
     }
 
     /// How a whole model is written.

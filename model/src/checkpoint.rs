@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use self::shards::{BadShardSize, INDEX_FILE, ShardSize, WHOLE_FILE};
 use crate::error::list_problems;
 use crate::files::write_folder;
-use crate::{GptNeo, GptNeoConfig, ModelError};
+use crate::{GptNeo, GptNeoConfig, ModelError, device_failure};
 
 /// Problems shown before the rest is only counted.
 const PROBLEMS_SHOWN: usize = 30;
@@ -179,6 +179,32 @@ pub fn load_weights<B: Backend>(mut model: GptNeo<B>, folder: &Path) -> Result<G
     Err(ModelError::Weights { path: folder.into(), problems: list_problems(&problems, PROBLEMS_SHOWN) })
 }
 
+/// Reads every weight back from the device and compares it with the folder that the model was loaded from.
+///
+/// # Errors
+///
+/// [`ModelError::Damaged`] with the first tensor that is not the file's, bit for bit; or a file cannot be read.
+pub fn check_loaded<B: Backend>(model: &GptNeo<B>, folder: &Path) -> Result<(), ModelError> {
+    let held: HashMap<String, TensorSnapshot> =
+        model.collect(None, None, true).into_iter().map(|tensor| (tensor.full_path(), tensor)).collect();
+    for file in weight_files(folder)? {
+        for (name, tensor) in read_tensors(&file)? {
+            // What the file holds beyond the network is not loaded.
+            let Some(held) = held.get(&name) else { continue };
+            let read = |tensor: &TensorSnapshot| {
+                tensor.to_data().map_err(|error| ModelError::Format {
+                    path: file.clone(),
+                    reason: format!("{name}: {error}"),
+                })
+            };
+            if read(held)?.as_bytes() != read(&tensor)?.as_bytes() {
+                return Err(ModelError::Damaged { tensor: name, path: folder.into() });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Whether a key of the checkpoint holds nothing that the network reads; see the table above.
 fn is_ignored(name: &str, tied: bool) -> bool {
     let buffer = [".attn.attention.bias", ".attn.attention.masked_bias"];
@@ -295,6 +321,8 @@ pub(crate) fn write_tensors<'a>(
         let values = tensor.to_data().map_err(|error| format(format!("{name}: {error}")))?;
         data.push((name, tensor.shape.to_vec(), values.convert_dtype(dtype.burn())));
     }
+    // Numbers of a failed device must not become a file.
+    device_failure::check()?;
     let views = data
         .iter()
         .map(|(name, shape, values)| {

@@ -58,6 +58,45 @@ pub enum ModelError {
     /// A prompt or a generation setting that does not work.
     #[error("{0}")]
     Generation(String),
+    /// A device failed while it computed; see [`crate::device_failure`].
+    #[error(
+        "the device failed, and what it computed since is worth nothing: {0}. Where memory is short, lower \
+         --batch-size or --max-seq-length; `gptneo-lora devices` lists what else there is"
+    )]
+    Device(String),
+    /// A tensor is larger than anything that a device can hold in one piece.
+    #[error(
+        "{tensor} {shape:?} takes {size:.1} MB, but the device {device} holds at most {limit:.1} MB in one piece: \
+         {remedy}",
+        size = *size as f64 / 1e6,
+        limit = *limit as f64 / 1e6
+    )]
+    TooLarge {
+        /// What the tensor is.
+        tensor: &'static str,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Its bytes.
+        size: u64,
+        /// The device's name.
+        device: String,
+        /// The most bytes of one tensor there.
+        limit: u64,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Weights that a device holds are not those of the files.
+    #[error(
+        "{tensor} was loaded, but the device holds other numbers than the files in {path}: the device or its driver is \
+         at fault. Use another one, or --backend flex",
+        path = path.display()
+    )]
+    Damaged {
+        /// The first such tensor.
+        tensor: String,
+        /// The model's folder.
+        path: PathBuf,
+    },
 }
 
 impl ModelError {

@@ -8,7 +8,7 @@ use burn::tensor::{Bool, DType, Int, Tensor, TensorData, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::list_problems;
-use crate::{GptNeo, GptNeoConfig, KvCache, ModelError, NeoBackend, Sampler, SamplingConfig};
+use crate::{GptNeo, GptNeoConfig, KvCache, ModelError, NeoBackend, Sampler, SamplingConfig, device_failure};
 
 /// Problems of a prompt list that an error names before it only counts.
 const PROBLEMS_SHOWN: usize = 8;
@@ -247,6 +247,7 @@ impl<'a, B: NeoBackend> Decoder<'a, B> {
         // [batch, new, hidden] -> [batch, hidden]: only the last token's successor is wanted.
         let last = hidden.slice(s![.., new - 1..new, ..]).reshape([batch, width]);
         let logits = self.model.logits(last).cast(DType::F32).into_data();
+        device_failure::check()?;
         logits
             .into_vec()
             .map_err(|error| ModelError::Generation(format!("the logits cannot be read: {error:?}")))

@@ -10,6 +10,7 @@ mod block;
 mod cache;
 pub mod checkpoint;
 mod config;
+pub mod device_failure;
 mod error;
 pub mod files;
 pub mod generate;
@@ -24,6 +25,7 @@ pub mod ops;
 mod reference_tests;
 mod sampling;
 mod target;
+mod tensor_sizes;
 mod weight_format;
 
 pub use attention::SelfAttention;

@@ -8,7 +8,7 @@ use gptneo_model::generate::GenerationConfig;
 use gptneo_model::{SamplingConfig, WeightFormat};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::backend::{BackendKind, Precision};
+use crate::backend::{BackendKind, Place, Precision};
 
 /// The settings file.
 #[derive(Debug, Default, Args)]
@@ -187,6 +187,9 @@ pub(crate) struct RunFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) backend: BackendFlag,
+    /// Several CUDA devices that train together, each on a share of every step, such as 0,1; the first does the rest
+    #[arg(long, value_name = "N,N", value_delimiter = ',', conflicts_with = "device")]
+    pub(crate) devices: Option<Vec<usize>>,
     /// The numbers of the matrix products in training; all else stays f32, the measurements after it and what is
     /// written too [default: f32]
     #[arg(long, value_enum)]
@@ -260,6 +263,16 @@ pub(crate) struct BackendFlag {
     /// What computes; auto takes a CPU backend for now, GPUs are used when named [default: auto]
     #[arg(long, value_enum)]
     pub(crate) backend: Option<BackendKind>,
+    /// Which of the backend's devices, as `gptneo-lora devices` counts them [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) device: Option<usize>,
+}
+
+impl BackendFlag {
+    /// What the flags alone ask for.
+    pub(crate) fn place(&self) -> Place {
+        Place { kind: self.backend.unwrap_or_default(), device: self.device.unwrap_or_default() }
+    }
 }
 
 /// How an answering model keeps its weights.

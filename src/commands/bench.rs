@@ -48,9 +48,10 @@ fn train(args: &BenchTrainArgs) -> Result<()> {
     let config = shape(folder.as_deref(), args.source.config.as_deref())?;
     let lora = Settings::resolve(Origin::Defaults, Flags::default().with("lora", &args.lora)?)?.lora;
     let texts = random_texts(&config, args.batch_size, args.length, 0, args.common.seed)?;
-    let kind = args.common.backend.backend.unwrap_or_default();
-    kind.warn_of_slow(args.common.precision);
-    let steps = dispatch(kind, Train { args, folder, config, lora, texts })?;
+    let place = args.common.backend.place();
+    place.check_room(&config, args.batch_size, args.length)?;
+    place.kind.warn_of_slow(args.common.precision);
+    let steps = dispatch(place, Train { args, folder, config, lora, texts })?;
     let seconds: Vec<f64> = steps.iter().map(|step| step.seconds).collect();
     let seconds_per_step = median(if seconds.len() > 1 { &seconds[1..] } else { &seconds });
     let report = TrainReport {
@@ -59,7 +60,7 @@ fn train(args: &BenchTrainArgs) -> Result<()> {
         peak_memory_bytes: peak_memory(),
         losses: steps.iter().map(|step| step.loss).collect(),
         seconds,
-        backend: kind.resolved().name(),
+        backend: place.kind.resolved().name(),
     };
     if args.common.json {
         return output::json(&report);
@@ -109,20 +110,21 @@ fn generation(args: &BenchGenerateArgs) -> Result<()> {
     let config = shape(folder.as_deref(), args.source.config.as_deref())?;
     let prompts =
         random_texts(&config, args.batch_size, args.prompt_length, args.max_new_tokens, args.common.seed)?;
-    let kind = args.common.backend.backend.unwrap_or_default();
-    kind.check_weights(args.weights.weights.into())?;
+    let place = args.common.backend.place();
+    place.kind.check_weights(args.weights.weights.into())?;
     if args.common.precision != Precision::F32 {
         return Err(Misuse::error(
             "--precision other than f32 is for training: bench generate takes --weights, which keeps the weights small \
              and sums in f32",
         ));
     }
-    let seconds = dispatch(kind, Generate { args, folder, config, prompts })?;
+    place.check_room(&config, args.batch_size, args.prompt_length)?;
+    let seconds = dispatch(place, Generate { args, folder, config, prompts })?;
     let report = GenerateReport {
         tokens_per_second: (args.batch_size * args.max_new_tokens) as f64 / median(&seconds),
         seconds,
         peak_memory_bytes: peak_memory(),
-        backend: kind.resolved().name(),
+        backend: place.kind.resolved().name(),
     };
     if args.common.json {
         return output::json(&report);

@@ -36,10 +36,13 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
         return Err(Misuse::error("--model is missing: give it, or the folders of two runs"));
     };
     check_output(args.output.as_deref())?;
+    let place = args.backend.place();
+    place.check()?;
     let settings = Settings::resolve(Origin::Defaults, Flags::default().with("data", &args.data)?)?.data;
     let base = hub::model(base)?;
     let config = read_config(&base)?;
     let tokenizer = read_tokenizer(&base, &config)?;
+    place.check_room(&config, 0, 0)?;
     let tuned = args.tuned.as_deref().map(hub::model).transpose()?;
     if let Some(tuned) = &tuned {
         let found = read_config(tuned)?.vocab_size;
@@ -64,7 +67,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
         tokenizer: &tokenizer,
         config,
     };
-    let report = dispatch(args.backend.backend.unwrap_or_default(), job)?;
+    let report = dispatch(place, job)?;
     if let Some(output) = &args.output {
         write_generation(output, &report.comparisons)?;
     }

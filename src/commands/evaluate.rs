@@ -43,11 +43,13 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let mut settings = Settings::resolve(Origin::file(args.file.config.as_deref()), flags)?;
     let weights = args.weights.weights.into();
     settings.run.backend.check_weights(weights)?;
+    settings.run.place().check()?;
     let name = settings.data.file()?.to_path_buf();
     let folder = hub::model(settings.model.folder()?)?;
     let config = read_config(&folder)?;
     let tokenizer = read_tokenizer(&folder, &config)?;
     let max_length = settings.data.resolve_length(Some(config.max_position_embeddings))?;
+    settings.run.place().check_room(&config, settings.training.batch_size, max_length)?;
     let data = settings.data.with_file(&hub::data(&name)?);
     let encoded = crate::data::first_examples(&data, &tokenizer, max_length, args.limit)?;
 
@@ -60,7 +62,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
         max_length,
         weights,
     };
-    let protocols = dispatch(settings.run.backend, job)?;
+    let protocols = dispatch(settings.run.place(), job)?;
     let report = Report {
         protocols,
         model: settings.model.folder()?.to_path_buf(),

@@ -36,17 +36,21 @@ struct Several {
 
 /// Runs the command.
 pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
-    let backend = args.backend.backend.unwrap_or_default();
-    backend.check_weights(args.weights.weights.into())?;
+    let place = args.backend.place();
+    place.kind.check_weights(args.weights.weights.into())?;
+    place.check()?;
     let texts = prompts(args)?;
     let model = hub::model(&args.model)?;
-    let tokenizer = read_tokenizer(&model, &read_config(&model)?)?;
+    let shape = read_config(&model)?;
+    let tokenizer = read_tokenizer(&model, &shape)?;
     let prompts = texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
+    let longest = prompts.iter().map(Vec::len).max().unwrap_or_default();
+    place.check_room(&shape, prompts.len(), longest)?;
     let mut config = GenerationConfig::from(&args.generation);
     config.end_of_text = (!args.ignore_eos).then(|| tokenizer.end_of_text());
     config.sampling.validate()?;
     let job = Generate { args, model: &model, tokenizer: &tokenizer, prompts: &prompts, config };
-    let (generations, seconds) = dispatch(backend, job)?;
+    let (generations, seconds) = dispatch(place, job)?;
     if args.json {
         return print_json(&tokenizer, prompts, generations, seconds);
     }

@@ -17,6 +17,8 @@ use crate::output;
 pub(crate) fn run(args: &InitArgs) -> Result<()> {
     refuse_used(&args.output)?;
     let config = GptNeoConfig::from_file(&args.config)?;
+    let place = args.backend.place();
+    place.check_room(&config, 0, 0)?;
     let tokenizer = tokenizer(args)?;
     if config.vocab_size < tokenizer.vocab_size() {
         return Err(Misuse::error(format!(
@@ -28,7 +30,7 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
     // A larger vocabulary is kept: GPT-Neo's own rows may be padded to a round number.
     let vocabulary = config.vocab_size;
     let config = config.with_vocabulary(vocabulary, tokenizer.end_of_text());
-    dispatch(args.backend.backend.unwrap_or_default(), Init { args, config, tokenizer })
+    dispatch(place, Init { args, config, tokenizer })
 }
 
 fn tokenizer(args: &InitArgs) -> Result<Tokenizer> {

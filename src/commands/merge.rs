@@ -54,10 +54,13 @@ impl std::fmt::Display for Report {
 /// Runs the command.
 pub(crate) fn run(args: &MergeArgs) -> Result<()> {
     refuse_used(&args.output)?;
+    let place = args.backend.place();
+    place.check()?;
     let base = hub::model(&args.model)?;
     let config = read_config(&base)?;
+    place.check_room(&config, 0, 0)?;
     let tokenizer = read_tokenizer(&base, &config)?;
-    let report = dispatch(args.backend.backend.unwrap_or_default(), Command { args, base, tokenizer })?;
+    let report = dispatch(place, Command { args, base, tokenizer })?;
     if args.json {
         return output::json(&report);
     }

@@ -6,9 +6,8 @@ use anyhow::{Result, anyhow};
 use gptneo_datasets::{DataReport, Example, Tokenizer, mark_supervised};
 use gptneo_model::NeoBackend;
 use gptneo_model::adapter::{attach, count_parameters};
-use gptneo_model::checkpoint::load_model;
 use gptneo_training::checkpoint;
-use gptneo_training::plan::Plan;
+use gptneo_training::plan::{Plan, Workload};
 use serde::Serialize;
 
 use crate::backend::{Job, Training, dispatch};
@@ -16,7 +15,7 @@ use crate::cli::PrepareArgs;
 use crate::data::Data;
 use crate::failure::Misuse;
 use crate::hub;
-use crate::loading::{read_config, read_tokenizer};
+use crate::loading::{load_base, read_config, read_tokenizer};
 use crate::preflight::{Planned, Preflight, cut_answers};
 use crate::settings::{Flags, Origin, Settings, Tuning};
 use crate::{notes, output};
@@ -92,8 +91,11 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
         (false, _) => None,
         (true, None) => return Err(Misuse::error("--memory needs the model itself: give --model DIR")),
         (true, Some(folder)) => {
-            let (kind, plan) = (settings.run.backend, plan.as_ref().map_err(|error| anyhow!("{error}"))?);
-            Some(dispatch(kind, Measure { settings: &settings, folder: &folder, data: &data, plan })?)
+            let (place, plan) = (settings.run.place(), plan.as_ref().map_err(|error| anyhow!("{error}"))?);
+            let folder = hub::model(&folder)?;
+            let Workload { largest_rows, largest_width, .. } = plan.workload();
+            place.check_room(&read_config(&folder)?, largest_rows, largest_width)?;
+            Some(dispatch(place, Measure { settings: &settings, folder: &folder, data: &data, plan })?)
         }
     };
     if args.json {
@@ -134,7 +136,7 @@ impl Job for Measure<'_> {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Preflight> {
         let Self { settings, folder, data, plan } = self;
-        let model = load_model::<Training<B>>(folder, &device)?;
+        let model = load_base::<Training<B>>(folder, &device)?;
         let (tuning, parameters) = match settings.model.tuning {
             Tuning::Full => (checkpoint::Tuning::Full, count_parameters(&model)),
             Tuning::Lora => {

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use burn::module::AutodiffModule;
-use gptneo_model::checkpoint::load_model;
 use gptneo_model::generate::GenerationConfig;
 use gptneo_model::{GptNeo, NeoBackend, SamplingConfig};
 use gptneo_training::evaluate::{Evaluation, RecordLoss, evaluate_records};
@@ -25,7 +24,7 @@ use crate::presets::Preset;
 use crate::progress::Progress;
 use crate::report_page::{self, Findings};
 use crate::settings::{Flags, Origin, Tuning};
-use crate::{notes, output, performance};
+use crate::{loading, notes, output, performance};
 
 /// Runs the command.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
@@ -50,11 +49,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
             plan.settings.data.validation_fraction
         )));
     }
+    // The protocol `notebook` pads to the full length.
+    plan.check_room(plan.max_length)?;
     let folder = plan.folder.path().to_path_buf();
     if !notes::are_quiet() {
         output::line(plan.data_report().render().trim_end())?;
     }
-    let Outcome { findings, weights } = dispatch(plan.settings.run.backend, Pipeline(plan))?;
+    let Outcome { findings, weights } = dispatch(plan.settings.run.place(), Pipeline(plan))?;
     if !findings.answers.is_empty() {
         output::line(format_args!("\n{}", answers::render(&findings.answers).trim_end()))?;
         output::line(format_args!("\n{}", answers::render_metrics(&findings.metrics).trim_end()))?;
@@ -116,7 +117,7 @@ impl Job for Pipeline {
         if lora {
             let merged = merge(&started, tuned.model.clone(), &tuned.result)?;
             // From the files, so that what was written is what was measured.
-            let model = load_model::<B>(&merged, &started.device)?;
+            let model = loading::load::<B>(&merged, None, &started.device)?;
             let (measured, _) = measure(&started, &model, "measuring the merged model")?;
             performance.extend(performance::rows("Merged Model", &measured));
             weights.push(merged);

@@ -17,7 +17,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         origin: Origin::file(args.file.config.as_deref()),
         default_output: None,
     })?;
-    dispatch(plan.settings.run.backend, Train(plan))
+    plan.check_room(plan.longest())?;
+    dispatch(plan.settings.run.place(), Train(plan))
 }
 
 struct Train(FineTuning);

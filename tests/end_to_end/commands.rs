@@ -153,3 +153,13 @@ fn prepare_measures_a_step_and_warns_of_what_is_cut() {
     let (code, message) = bad(&["prepare", "--data", &data, "--tokenizer", &model, "--memory"]);
     assert!(code == 2 && message.contains("--model DIR"), "{message}");
 }
+
+#[test]
+fn devices_lists_the_backends_of_the_build() {
+    let shown = good(&["devices"]);
+    assert!(shown.contains("flex  (--backend auto)\n  0  ") && shown.contains("precision f32"), "{shown}");
+    let report: Value = serde_json::from_str(&good(&["devices", "--json"])).unwrap();
+    let flex = &report["backends"][0];
+    assert!(flex["auto"] == true && flex["unusable"].is_null(), "{report}");
+    assert_eq!(flex["devices"][0]["f16"], true);
+}

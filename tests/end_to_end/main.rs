@@ -5,6 +5,8 @@
 mod adapters;
 mod commands;
 mod dashboard;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod gpu;
 mod hub;
 mod hub_server;
 mod misuse;

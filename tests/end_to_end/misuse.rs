@@ -17,7 +17,7 @@ fn misuse_and_failure_have_one_message_and_their_exit_codes() {
     .unwrap();
     let settings = folder.path().join("settings.toml");
     std::fs::write(&settings, "[training]\nlearning_rat = 1.0\n").unwrap();
-    let cases: [(i32, &[&str], &str); 10] = [
+    let cases: [(i32, &[&str], &str); 13] = [
         (2, &["train", "--model", &window, "--output", &output], "data"),
         (
             2,
@@ -64,6 +64,17 @@ fn misuse_and_failure_have_one_message_and_their_exit_codes() {
         (2, &["generate", "--model", &window, "--prompt", "a", "--max-new-tokens", "5000"], "128"),
         (2, &["generate", "--model", "embedded:small-english", "--prompt", "a"], "RUN/base"),
         (2, &["compare", &output, &output], "held_out_losses.csv"),
+        (2, &["generate", "--model", "nowhere", "--prompt", "a", "--device", "1"], "no device 1"),
+        (
+            2,
+            &["train", "--model", &window, "--data", &records, "--output", &output, "--devices", "0,1"],
+            "on the backend cuda alone",
+        ),
+        (
+            2,
+            &["train", "--model", &window, "--data", &records, "--output", &output, "--devices", "0,0"],
+            "names device 0 twice",
+        ),
     ];
     for (code, arguments, word) in cases {
         let (found, said) = bad(arguments);

@@ -7,7 +7,7 @@ use burn::optim::Optimizer;
 use burn::tensor::backend::Backend;
 use burn::train::TrainStep;
 use gptneo_datasets::{Example, Padding, TokenBatch};
-use gptneo_model::{GptNeo, LoraConfig, NeoBackend, adapter};
+use gptneo_model::{GptNeo, LoraConfig, NeoBackend, adapter, device_failure};
 
 use crate::optim::{SharedAdamW, clip_global_norm};
 use crate::plan::StepInput;
@@ -59,6 +59,7 @@ pub fn time_steps<B: NeoBackend>(
             model = optimizer.step(config.learning_rate, model, output.grads);
         }
         B::sync(device).map_err(|error| TrainingError::Settings(format!("the device failed: {error:?}")))?;
+        device_failure::check()?;
         timed.push(TimedStep { seconds: start.elapsed().as_secs_f64(), loss: output.item.mean() });
     }
     Ok(timed)

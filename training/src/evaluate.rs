@@ -7,7 +7,7 @@
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use gptneo_datasets::{Example, Padding, TokenBatch, plan_by_length};
 use gptneo_model::ops::token_nll;
-use gptneo_model::{GptNeo, NeoBackend};
+use gptneo_model::{GptNeo, NeoBackend, device_failure};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainingError;
@@ -114,6 +114,7 @@ pub fn evaluate_records<B: NeoBackend>(
                 add(&mut response[indices[row]], loss);
             }
         }
+        device_failure::check()?;
         on_batch(done + 1, batches);
     }
     for (done, indices) in notebook_plan.iter().enumerate() {
@@ -126,6 +127,7 @@ pub fn evaluate_records<B: NeoBackend>(
             notebook[index].0 *= length as f64 / (max_length - 1) as f64;
             notebook[index].1 = length as u64;
         }
+        device_failure::check()?;
         on_batch(text_plan.len() + done + 1, batches);
     }
     check_finite(examples, &[&text, &response, &notebook])?;

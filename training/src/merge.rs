@@ -2,7 +2,7 @@
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData, s};
-use gptneo_model::{GptNeo, NeoBackend};
+use gptneo_model::{GptNeo, NeoBackend, device_failure};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainingError;
@@ -89,6 +89,7 @@ pub fn prove_merge<B: NeoBackend>(
     };
     for prompt in prompts {
         compare(adapted, merged, prompt, &mut proof);
+        device_failure::check()?;
     }
     proof.tolerance = RELATIVE_TOLERANCE * proof.largest_logit.max(1.0);
     Ok(proof)

@@ -15,7 +15,7 @@ use burn::optim::{
 };
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{DType, Tensor, TensorData};
-use gptneo_model::NeoBackend;
+use gptneo_model::{NeoBackend, device_failure};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -68,6 +68,8 @@ impl<B: NeoBackend> SharedAdamW<B> {
                     .map_err(|error| failed(error.to_string()))
             })
             .collect::<Result<Vec<_>, _>>()?;
+        // Numbers of a failed device must not become a file.
+        device_failure::check()?;
         safetensors::serialize_to_file(views, None, path).map_err(|error| failed(error.to_string()))
     }
 

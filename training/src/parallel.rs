@@ -10,6 +10,7 @@
 //! and does not weight the gradients; its distributed one is for NCCL, and its feature takes the gradients away from
 //! the CPU backends of the same build.
 
+use std::panic::resume_unwind;
 use std::thread;
 
 use burn::backend::Autodiff;
@@ -17,8 +18,9 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use burn::train::TrainOutput;
-use gptneo_model::NeoBackend;
+use gptneo_model::{NeoBackend, device_failure};
 
+use crate::TrainingError;
 use crate::plan::StepInput;
 use crate::step::{FineTune, StepLoss};
 
@@ -39,14 +41,17 @@ impl<B: NeoBackend> Replicas<B> {
     }
 
     /// What [`burn::train::TrainStep::step`] of `leader` gives, computed by all devices at once.
+    ///
+    /// # Errors
+    /// One of the devices failed.
     pub(crate) fn step(
         &mut self,
         leader: &FineTune<Autodiff<B>>,
         input: &StepInput,
-    ) -> TrainOutput<StepLoss> {
+    ) -> Result<TrainOutput<StepLoss>, TrainingError> {
         let (devices, tokens) = (self.models.len() + 1, input.supervised_tokens());
         let home = leader.model.head_weight().device();
-        let mut parts = thread::scope(|scope| {
+        let parts = thread::scope(|scope| {
             let others: Vec<_> = self
                 .models
                 .iter_mut()
@@ -54,24 +59,23 @@ impl<B: NeoBackend> Replicas<B> {
                 .map(|(replica, index)| {
                     let (leader, share) = (leader.clone(), input.share(index, devices));
                     scope.spawn(move || {
-                        follow(replica, &leader);
-                        replica.gradients(&share, tokens)
+                        device_failure::watch(|| {
+                            follow(replica, &leader);
+                            Ok::<_, TrainingError>(replica.gradients(&share, tokens))
+                        })
                     })
                 })
                 .collect();
-            let mut parts = vec![leader.gradients(&input.share(0, devices), tokens)];
-            // A device that failed ends the run as it would alone.
-            parts.extend(
-                others.into_iter().map(|part| part.join().unwrap_or_else(|p| std::panic::resume_unwind(p))),
-            );
-            parts
-        });
+            let own = leader.gradients(&input.share(0, devices), tokens);
+            let others = others.into_iter().map(|part| part.join().unwrap_or_else(|p| resume_unwind(p)));
+            std::iter::once(Ok(own)).chain(others).collect::<Result<Vec<_>, _>>()
+        })?;
         let sum = parts.iter().map(|(_, sum)| sum).sum();
         let mut accumulator = GradientsAccumulator::new();
-        for (gradients, _) in parts.drain(..) {
+        for (gradients, _) in parts {
             accumulator.accumulate(leader, gradients.to_device(&home, leader));
         }
-        TrainOutput { grads: accumulator.grads(), item: StepLoss { sum, tokens } }
+        Ok(TrainOutput { grads: accumulator.grads(), item: StepLoss { sum, tokens } })
     }
 }
 

@@ -9,7 +9,7 @@ use burn::backend::Autodiff;
 use burn::optim::Optimizer;
 use burn::tensor::backend::Backend;
 use burn::train::TrainStep;
-use gptneo_model::{GptNeo, NeoBackend};
+use gptneo_model::{GptNeo, NeoBackend, device_failure};
 
 use crate::checkpoint::Tuning;
 use crate::optim::{SharedAdamW, clip_global_norm};
@@ -51,6 +51,7 @@ pub fn time_largest_batch<B: NeoBackend>(
         clip_global_norm(&model, &mut output.grads, config.max_grad_norm);
         model = optimizer.step(config.learning_rate, model, output.grads);
         B::sync(device).map_err(|error| TrainingError::Settings(format!("the device failed: {error:?}")))?;
+        device_failure::check()?;
         seconds = start.elapsed().as_secs_f64();
         if seconds > LONG {
             break;

@@ -12,7 +12,7 @@ use burn::train::{
     SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents,
     TrainingItem, ValidLoader,
 };
-use gptneo_model::NeoBackend;
+use gptneo_model::{NeoBackend, device_failure};
 
 use crate::TrainingError;
 use crate::checkpoint::{Best, Checkpoints, RunState};
@@ -149,7 +149,7 @@ impl<B: NeoBackend> Run<'_, B> {
         let mut replicas = self.strategy.replicas.lock().unwrap_or_else(PoisonError::into_inner);
         let mut output = match replicas.is_empty() {
             true => learner.train_step(input),
-            false => replicas.step(&learner.model(), &input),
+            false => replicas.step(&learner.model(), &input)?,
         };
         drop(replicas);
         let (loss, tokens) = (output.item.mean(), output.item.tokens as u64);
@@ -160,6 +160,8 @@ impl<B: NeoBackend> Run<'_, B> {
             false => f64::NAN,
         };
         drop(model);
+        // Loss and gradients were read: numbers of a failed device must not be learned from.
+        device_failure::check()?;
         let step = state.step + 1;
         if good && !(loss.is_finite() && norm.is_finite()) {
             return Err(TrainingError::NonFinite { step, loss, records });
@@ -263,6 +265,7 @@ impl<B: NeoBackend> Run<'_, B> {
                 return Ok(None);
             }
             let loss = InferenceStep::step(&model, batch);
+            device_failure::check()?;
             total.sum += loss.sum;
             total.tokens += loss.tokens;
             let Progress { items_processed, items_total } = batches.progress();

@@ -20,7 +20,7 @@ use super::NeoBackend;
 use super::linear::assert_weight_type;
 
 /// Rows whose logits exist at a time.
-const CHUNK: usize = 256;
+pub(crate) const CHUNK: usize = 256;
 
 /// What the gradient of logits in half precision is multiplied with for the product with the head. It is made before
 /// the scale of the loss is known, and most words are so unlikely that f16 would round their part to nothing. The

@@ -21,6 +21,7 @@ use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
 use burn::tensor::{Tensor, TensorMetadata, TensorPrimitive, s};
 
 pub use attention::{AttentionRule, causal_attention};
+pub(crate) use cross_entropy::CHUNK as HEAD_ROWS;
 pub use cross_entropy::{cross_entropy_sum, token_nll};
 pub use dropout::Dropout;
 pub use gelu::gelu_new;

@@ -1,0 +1,59 @@
+//! What a backend computes on, as `gptneo-lora devices` tells it.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{BackendKind, not_compiled_in};
+use crate::machine;
+
+/// A device that can be computed on.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Device {
+    pub(crate) name: String,
+    /// How it is reached, such as its driver; or that it is a CPU.
+    pub(crate) kind: String,
+    /// All of its memory; none where it does not tell.
+    pub(crate) memory_bytes: Option<u64>,
+    /// The most bytes of one tensor; none where only the memory bounds it.
+    pub(crate) largest_tensor_bytes: Option<u64>,
+    /// Whether `--precision f16` works.
+    pub(crate) f16: bool,
+    /// Whether `--precision bf16` works.
+    pub(crate) bf16: bool,
+}
+
+impl BackendKind {
+    /// The devices of the backend, in the order of their numbers; at least one.
+    ///
+    /// # Errors
+    /// The backend is not in this build, or none of its devices can be used; the message says why.
+    pub(crate) fn devices(self) -> Result<Vec<Device>> {
+        let kind = self.resolved();
+        match kind {
+            #[cfg(feature = "flex")]
+            Self::Flex => Ok(vec![cpu(true)]),
+            #[cfg(feature = "ndarray")]
+            Self::Ndarray => Ok(vec![cpu(false)]),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => Ok(super::wgpu::adapters()?.into_iter().map(|adapter| adapter.described).collect()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => super::cuda::devices(),
+            #[allow(unreachable_patterns)]
+            absent => Err(not_compiled_in(absent)),
+        }
+    }
+}
+
+/// The machine's own processor; `half` says whether the backend has half types.
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+fn cpu(half: bool) -> Device {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Device {
+        name: machine::processor().unwrap_or_else(|| "the processor".into()),
+        kind: format!("CPU, {cores} threads"),
+        memory_bytes: machine::total_memory(),
+        largest_tensor_bytes: None,
+        f16: half,
+        bf16: half,
+    }
+}
