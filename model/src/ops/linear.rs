@@ -4,7 +4,7 @@
 //! Forward, with x `[rows, in]`, W `[out, in]`, b `[out]`, A `[r, in]`, B `[out, r]` and the dropout's factors m
 //! `[rows, in]`: `h = (m * x) A^T`, `y = x W^T + b + scale * h B^T`. Backward, from dy `[rows, out]`:
 //! `g = dy B`, `dx = dy W + scale * m * (g A)`, `dW = dy^T x`, `db = colsum(dy)`, `dA = scale * g^T (m * x)`,
-//! `dB = scale * dy^T h`. Only the inputs are saved; h and m are worked out again.
+//! `dB = scale * dy^T h`. Only the inputs are saved, and of a frozen layer W alone; h and m are worked out again.
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, QuantizedTensor};
@@ -13,7 +13,7 @@ use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use burn_autodiff::ops::{Backward, Ops, OpsKind, unary};
 
 use super::{Dropout, NeoBackend, dropout};
 
@@ -195,8 +195,8 @@ pub(super) fn plain_backward<B: Backend>(
 ) -> LinearGradients<Option<FloatTensor<B>>> {
     let x = wrap::<B, 2>(inputs.x);
     let gradient = wrap::<B, 2>(gradient);
-    let weight = wrap::<B, 2>(inputs.weight).cast(gradient.dtype());
-    let mut of_x = wanted.x.then(|| gradient.clone().matmul(weight));
+    let mut of_x =
+        wanted.x.then(|| wrap::<B, 2>(plain_input_gradient::<B>(inputs.weight, unwrap(gradient.clone()))));
     let of_weight = wanted.weight.then(|| gradient.clone().transpose().matmul(x.clone()));
     let of_bias = wanted.bias.then(|| gradient.clone().sum_dim(0).squeeze_dim::<1>(0));
     let (mut of_a, mut of_b) = (None, None);
@@ -225,12 +225,25 @@ pub(super) fn plain_backward<B: Backend>(
     }
 }
 
+/// The default of [`NeoBackend::linear_input_gradient`].
+pub(super) fn plain_input_gradient<B: Backend>(
+    weight: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let gradient = wrap::<B, 2>(gradient);
+    let weight = wrap::<B, 2>(weight).cast(gradient.dtype());
+    unwrap(gradient.matmul(weight))
+}
+
 /// The operation under autodiff.
 pub(super) fn tracked<B: NeoBackend, C: CheckpointStrategy>(
     inputs: LinearInputs<FloatTensor<Autodiff<B, C>>>,
 ) -> FloatTensor<Autodiff<B, C>> {
     let (x, weight) = (inputs.x.clone(), inputs.weight.clone());
+    let base = [Some(&weight), inputs.bias.as_ref()];
+    let frozen = base.into_iter().flatten().all(|tensor| tensor.node.requirement.is_none());
     match (inputs.bias.clone(), inputs.lora.clone()) {
+        (_, None) if frozen => tracked_frozen::<B, C>(inputs),
         (None, None) => tracked_by::<B, C, 2>([x, weight], inputs),
         (Some(bias), None) => tracked_by::<B, C, 3>([x, weight, bias], inputs),
         (None, Some(lora)) => tracked_by::<B, C, 4>([x, weight, lora.a, lora.b], inputs),
@@ -258,6 +271,36 @@ fn tracked_by<B: NeoBackend, C: CheckpointStrategy, const N: usize>(
     match Linear.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::UnTracked(prep) => prep.finish(B::lora_linear(inputs)),
         OpsKind::Tracked(prep) => prep.finish(inputs.clone(), B::lora_linear(inputs)),
+    }
+}
+
+/// Of a layer without anything to train: its input is not kept.
+fn tracked_frozen<B: NeoBackend, C: CheckpointStrategy>(
+    inputs: LinearInputs<FloatTensor<Autodiff<B, C>>>,
+) -> FloatTensor<Autodiff<B, C>> {
+    let node = inputs.x.node;
+    let inputs = LinearInputs {
+        x: inputs.x.primitive,
+        weight: inputs.weight.primitive,
+        bias: inputs.bias.map(|bias| bias.primitive),
+        lora: None,
+    };
+    match FrozenLinear.prepare::<C>([node]).compute_bound().stateful() {
+        OpsKind::UnTracked(prep) => prep.finish(B::lora_linear(inputs)),
+        OpsKind::Tracked(prep) => prep.finish(inputs.weight.clone(), B::lora_linear(inputs)),
+    }
+}
+
+/// The backward pass of a frozen layer.
+#[derive(Debug)]
+struct FrozenLinear;
+
+impl<B: NeoBackend> Backward<B, 1> for FrozenLinear {
+    /// The weight.
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        unary::<B, _>(ops.parents, ops.node, grads, |dy| B::linear_input_gradient(ops.state, dy));
     }
 }
 

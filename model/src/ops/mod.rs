@@ -88,6 +88,12 @@ pub trait NeoBackend: Backend {
         linear::plain_backward::<Self>(inputs, wanted, gradient)
     }
 
+    /// The gradient of a linear layer's input, `[rows, in]`, from its `weight` `[out, in]` and the gradient of its output,
+    /// `[rows, out]`: all that a frozen layer's backward pass asks for.
+    fn linear_input_gradient(weight: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        linear::plain_input_gradient::<Self>(weight, gradient)
+    }
+
     /// Draws from the backend's generator which elements of `x` `[rows, in]` are dropped with this probability.
     fn draw_dropout(x: &FloatTensor<Self>, probability: f64) -> Dropout<FloatTensor<Self>> {
         dropout::draw_mask::<Self>(x, probability)

@@ -136,13 +136,23 @@ pub(super) struct Outs<'a> {
     pub(super) b: Option<&'a mut [f32]>,
 }
 
+/// The gradient of x, `[rows, input]`, through the weight alone.
+pub(super) fn input_gradient(
+    weight: &[f32],
+    gradient: &[f32],
+    [rows, output, input]: [usize; 3],
+    of_x: &mut [f32],
+) {
+    let factors = [dense(gradient, rows, output), dense(weight, output, input)];
+    gemm(of_x, input, false, 1.0, factors, Threads::All);
+}
+
 /// From the gradient `[rows, output]` of the output and the weight.
 pub(super) fn backward(inputs: &Inputs<'_>, weight: &[f32], gradient: &[f32], outs: Outs<'_>) {
     let Inputs { rows, input, output, .. } = *inputs;
     let Outs { x: mut of_x, a: mut of_a, b: mut of_b } = outs;
     if let Some(of_x) = &mut of_x {
-        let factors = [dense(gradient, rows, output), dense(weight, output, input)];
-        gemm(of_x, input, false, 1.0, factors, Threads::All);
+        input_gradient(weight, gradient, [rows, output, input], of_x);
     }
     let Some(lora) = inputs.lora else { return };
     let blocks = rows.div_ceil(BLOCK);

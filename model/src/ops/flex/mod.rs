@@ -116,6 +116,17 @@ impl NeoBackend for Flex {
         LinearGradients { x: x.tensor(), a: a.tensor(), b: b.tensor(), ..of_base }
     }
 
+    fn linear_input_gradient(weight: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+        if !all_f32(&[&weight, &gradient]) {
+            return super::linear::plain_input_gradient::<Self>(weight, gradient);
+        }
+        let ([rows, output], [_, input]) = (gradient.shape().dims(), weight.shape().dims());
+        let (weight, gradient) = (contiguous(weight), contiguous(gradient));
+        let mut of_x = vec![0.0; rows * input];
+        linear::input_gradient(floats(&weight), floats(&gradient), [rows, output, input], &mut of_x);
+        tensor(of_x, Shape::new([rows, input]))
+    }
+
     fn quantized_linear(x: FlexTensor, weight: FlexQTensor, bias: Option<FlexTensor>) -> FlexTensor {
         let QuantLevel::Block(block) = weight.scheme().level else {
             return super::linear::plain_quantized::<Self>(x, weight, bias);

@@ -46,6 +46,7 @@ fn all_results() -> Vec<TensorData> {
     let mut results = vec![
         Flex::causal_attention(text(5), text(6), text(7), rule, None),
         Flex::lora_linear(layer()),
+        Flex::linear_input_gradient(head(), primitive([600, 300], 12)),
         Flex::gelu_new(x()),
         Flex::gelu_new_backward(x(), dy()),
         Flex::layer_norm_rows(x(), weight(), weight(), 1e-5),
@@ -68,7 +69,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let on =
         |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(all_results);
     let one = on(1);
-    assert_eq!(one.len(), 19);
+    assert_eq!(one.len(), 20);
     for threads in [2, 3] {
         for (index, (found, expected)) in on(threads).iter().zip(&one).enumerate() {
             assert!(found == expected, "result {index} on {threads} threads");

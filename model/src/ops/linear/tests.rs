@@ -171,6 +171,22 @@ fn frozen_tensors_get_no_gradient() {
     }
 }
 
+/// A layer with nothing to train keeps no input, and the gradient of its input is the same.
+#[test]
+fn a_frozen_layer_passes_the_same_gradient_on() {
+    for bias in [false, true] {
+        let case = Case { bias, lora: false, drops: Drops::Nothing };
+        let alone = [true, false, false, false, false];
+        let trained = run::<Flex>(case, case.has(), <Autodiff<Flex> as NeoBackend>::lora_linear);
+        let frozen = run::<Flex>(case, alone, <Autodiff<Flex> as NeoBackend>::lora_linear);
+        assert_eq!(frozen.0, trained.0);
+        assert_eq!(frozen.1, [trained.1[0].clone(), None, None, None, None]);
+        let trained = run::<NdArray>(case, case.has(), <Autodiff<NdArray> as NeoBackend>::lora_linear);
+        let frozen = run::<NdArray>(case, alone, <Autodiff<NdArray> as NeoBackend>::lora_linear);
+        assert_eq!(frozen.1, [trained.1[0].clone(), None, None, None, None]);
+    }
+}
+
 /// x of ones through an identity update shows the dropout's factors.
 fn factors_of<B: NeoBackend>() -> Vec<f32> {
     let device = Default::default();
