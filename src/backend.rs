@@ -16,7 +16,7 @@ use anyhow::Result;
 use burn::backend::Autodiff;
 use burn::tensor::backend::{Backend, Device as _, DeviceId};
 use clap::ValueEnum;
-use gptneo_model::{NeoBackend, WeightFormat};
+use gptneo_model::NeoBackend;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::device::Device;
@@ -79,18 +79,9 @@ impl BackendKind {
         }
     }
 
-    /// Refuses a format of weights that only the CPU backend flex computes with.
-    ///
-    /// # Errors
-    /// The backend is another one.
-    pub(crate) fn check_weights(self, format: WeightFormat) -> Result<()> {
-        if format == WeightFormat::F32 || self.resolved() == Self::Flex {
-            return Ok(());
-        }
-        let name = self.resolved().name();
-        Err(Misuse::error(format!(
-            "--weights other than f32 are for the backend flex, but {name} was asked for: leave one of them out"
-        )))
+    /// Whether it computes on the machine's processor, in the machine's memory.
+    pub(crate) fn is_cpu(self) -> bool {
+        matches!(self.resolved(), Self::Flex | Self::Ndarray)
     }
 
     /// Says on standard error where half precision costs time instead of saving it.

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 use gptneo_datasets::Tokenizer;
 use gptneo_model::adapter::load_adapter;
-use gptneo_model::checkpoint::{check_loaded, load_model};
-use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend};
+use gptneo_model::checkpoint::{check_loaded, load_model_for};
+use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 
 use crate::backend::is_gpu;
 use crate::failure::Misuse;
@@ -45,9 +45,17 @@ pub(crate) fn read_tokenizer(folder: &Path, config: &GptNeoConfig) -> Result<Tok
 /// The model of a folder. On a GPU the weights are read back and compared with the files.
 ///
 /// # Errors
-/// As [`load_model`]; or the GPU holds other numbers.
+/// As [`load_model_for`]; or the GPU holds other numbers.
 pub(crate) fn load_base<B: NeoBackend>(folder: &Path, device: &B::Device) -> Result<GptNeo<B>> {
-    let model = load_model::<B>(folder, device)?;
+    load_base_for(WeightFormat::F32, folder, device)
+}
+
+fn load_base_for<B: NeoBackend>(
+    format: WeightFormat,
+    folder: &Path,
+    device: &B::Device,
+) -> Result<GptNeo<B>> {
+    let model = load_model_for::<B>(format, folder, device)?;
     if is_gpu::<B>(device) {
         check_loaded(&model, folder)?;
     }
@@ -63,11 +71,25 @@ pub(crate) fn load<B: NeoBackend>(
     adapter: Option<&Path>,
     device: &B::Device,
 ) -> Result<GptNeo<B>> {
-    let model = load_base::<B>(folder, device)?;
-    Ok(match adapter {
+    load_for(WeightFormat::F32, folder, adapter, device)
+}
+
+/// As [`load`], with the weights in this format: for answers and measurements alone.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_for<B: NeoBackend>(
+    format: WeightFormat,
+    folder: &Path,
+    adapter: Option<&Path>,
+    device: &B::Device,
+) -> Result<GptNeo<B>> {
+    let model = load_base_for::<B>(format, folder, device)?;
+    let model = match adapter {
         Some(adapter) => load_adapter(model, adapter, device)?.0,
         None => model,
-    })
+    };
+    Ok(model.with_weights(format))
 }
 
 /// Refuses an output folder that already holds something.

@@ -11,7 +11,7 @@ use gptneo_training::plan::{Plan, Workload};
 use gptneo_training::preflight::time_largest_batch;
 use serde::Serialize;
 
-use crate::backend::{BackendKind, Training};
+use crate::backend::Training;
 use crate::cli::DtypeFlag;
 use crate::machine;
 use crate::settings::Settings;
@@ -77,7 +77,7 @@ impl Preflight {
         machine::forget_peak();
         let precision = settings.run.precision.into();
         let seconds = time_largest_batch::<B>(model, tuning, plan, &settings.training, precision, device)?;
-        let on_cpu = matches!(settings.run.backend.resolved(), BackendKind::Flex | BackendKind::Ndarray);
+        let on_cpu = settings.run.backend.is_cpu();
         let Workload { tokens, positions, largest_rows, largest_width } = plan.workload();
         let largest = (largest_rows * largest_width).max(1) as f64;
         let number = match settings.run.dtype {

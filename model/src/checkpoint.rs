@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use self::shards::{BadShardSize, INDEX_FILE, ShardSize, WHOLE_FILE};
 use crate::error::list_problems;
 use crate::files::write_folder;
-use crate::{GptNeo, GptNeoConfig, ModelError, device_failure};
+use crate::{GptNeo, GptNeoConfig, ModelError, WeightFormat, device_failure};
 
 /// Problems shown before the rest is only counted.
 const PROBLEMS_SHOWN: usize = 30;
@@ -138,8 +138,22 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, ModelError> {
 /// A missing or unreadable file, a configuration that is not supported, or weights that do not fit: every
 /// missing, unexpected and misshapen tensor is named in one error.
 pub fn load_model<B: Backend>(folder: &Path, device: &B::Device) -> Result<GptNeo<B>, ModelError> {
+    load_model_for(WeightFormat::F32, folder, device)
+}
+
+/// As [`load_model`], for [`GptNeo::with_weights`] of this format: token embedding and head come onto the device in the
+/// type that they will be kept in, where it holds no larger one.
+///
+/// # Errors
+///
+/// As [`load_model`].
+pub fn load_model_for<B: Backend>(
+    format: WeightFormat,
+    folder: &Path,
+    device: &B::Device,
+) -> Result<GptNeo<B>, ModelError> {
     let config = GptNeoConfig::from_file(&folder.join("config.json"))?;
-    load_weights(GptNeo::init(&config, device), folder)
+    load_into(GptNeo::init(&config, device), folder, format.of_table())
 }
 
 /// Replaces all weights of a model without an adapter by those of a folder.
@@ -147,13 +161,21 @@ pub fn load_model<B: Backend>(folder: &Path, device: &B::Device) -> Result<GptNe
 /// # Errors
 ///
 /// As [`load_model`].
-pub fn load_weights<B: Backend>(mut model: GptNeo<B>, folder: &Path) -> Result<GptNeo<B>, ModelError> {
+pub fn load_weights<B: Backend>(model: GptNeo<B>, folder: &Path) -> Result<GptNeo<B>, ModelError> {
+    load_into(model, folder, DType::F32)
+}
+
+/// Replaces all weights; token embedding and head are of type `table`.
+fn load_into<B: Backend>(mut model: GptNeo<B>, folder: &Path, table: DType) -> Result<GptNeo<B>, ModelError> {
     let tied = model.config().tie_word_embeddings;
     let mut snapshots = BTreeMap::new();
     for file in weight_files(folder)? {
         snapshots.extend(read_tensors(&file)?);
     }
     snapshots.retain(|name, _| !is_ignored(name, tied));
+    for name in ["transformer.wte.weight", "lm_head.weight"] {
+        snapshots.entry(name.to_string()).and_modify(|tensor| *tensor = converted(tensor, table));
+    }
     if !tied && !snapshots.contains_key("lm_head.weight") {
         return Err(ModelError::Config(
             "tie_word_embeddings is false, but the weights hold no lm_head.weight; \
@@ -183,7 +205,8 @@ pub fn load_weights<B: Backend>(mut model: GptNeo<B>, folder: &Path) -> Result<G
 ///
 /// # Errors
 ///
-/// [`ModelError::Damaged`] with the first tensor that is not the file's, bit for bit; or a file cannot be read.
+/// [`ModelError::Damaged`] with the first tensor that is not the file's in the type it is held in, bit for bit; or a
+/// file cannot be read.
 pub fn check_loaded<B: Backend>(model: &GptNeo<B>, folder: &Path) -> Result<(), ModelError> {
     let held: HashMap<String, TensorSnapshot> =
         model.collect(None, None, true).into_iter().map(|tensor| (tensor.full_path(), tensor)).collect();
@@ -197,7 +220,7 @@ pub fn check_loaded<B: Backend>(model: &GptNeo<B>, folder: &Path) -> Result<(), 
                     reason: format!("{name}: {error}"),
                 })
             };
-            if read(held)?.as_bytes() != read(&tensor)?.as_bytes() {
+            if read(held)?.as_bytes() != read(&converted(&tensor, held.dtype))?.as_bytes() {
                 return Err(ModelError::Damaged { tensor: name, path: folder.into() });
             }
         }
@@ -226,14 +249,15 @@ pub(crate) fn read_tensors(file: &Path) -> Result<Vec<(String, TensorSnapshot)>,
         let mut store = PytorchStore::from_file(file).map_indices_contiguous(false);
         store.get_all_snapshots().map_err(|error| format(error.to_string()))?.clone()
     };
-    Ok(snapshots.into_iter().map(|(name, tensor)| (name, as_float32(tensor))).collect())
+    Ok(snapshots.into_iter().map(|(name, tensor)| (name, converted(&tensor, DType::F32))).collect())
 }
 
-fn as_float32(tensor: TensorSnapshot) -> TensorSnapshot {
+/// The tensor in another type, converted when it is read.
+fn converted(tensor: &TensorSnapshot, dtype: DType) -> TensorSnapshot {
     let read = tensor.clone_data_fn();
     TensorSnapshot::from_closure(
-        Rc::new(move || Ok(read()?.convert::<f32>())),
-        DType::F32,
+        Rc::new(move || Ok(read()?.convert_dtype(dtype))),
+        dtype,
         tensor.shape.clone(),
         tensor.path_stack.clone().unwrap_or_default(),
         tensor.container_stack.clone().unwrap_or_default(),

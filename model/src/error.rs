@@ -85,6 +85,21 @@ pub enum ModelError {
         /// What to do.
         remedy: &'static str,
     },
+    /// The weights take more than all memory of a device.
+    #[error(
+        "the weights take {size:.2} GB, but the device {device} has {memory:.2} GB: take a smaller model, a device \
+         with more memory, or --backend flex",
+        size = *size as f64 / 1e9,
+        memory = *memory as f64 / 1e9
+    )]
+    WeightsTooLarge {
+        /// Their bytes.
+        size: u64,
+        /// The device's name.
+        device: String,
+        /// Its bytes.
+        memory: u64,
+    },
     /// Weights that a device holds are not those of the files.
     #[error(
         "{tensor} was loaded, but the device holds other numbers than the files in {path}: the device or its driver is \

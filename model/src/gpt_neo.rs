@@ -148,6 +148,13 @@ impl<B: NeoBackend> GptNeo<B> {
         ops::cross_entropy_sum(hidden, head, targets)
     }
 
+    /// The negative log-likelihood of each row's target in nats, `[rows]`: hidden states `[rows, hidden]`, targets
+    /// `[rows]`; see [`ops::token_nll`].
+    pub fn token_nll(&self, hidden: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1> {
+        let (hidden, head) = self.head_factors(hidden);
+        ops::token_nll(hidden, head, targets)
+    }
+
     /// Hidden states and head in the type of their product.
     fn head_factors(&self, hidden: Tensor<B, 2>) -> (Tensor<B, 2>, Tensor<B, 2>) {
         match self.half_products {
@@ -163,8 +170,9 @@ impl<B: NeoBackend> GptNeo<B> {
         padding: Option<Tensor<B, 2, Bool>>,
         mut cache: Option<&mut KvCache<B>>,
     ) -> Tensor<B, 3> {
-        let embedded = self.transformer.wte.forward(ids);
-        let mut x = embedded + self.transformer.wpe.forward(positions);
+        let positions = self.transformer.wpe.forward(positions);
+        // The table of tokens may be kept in half.
+        let mut x = self.transformer.wte.forward(ids).cast(positions.dtype()) + positions;
         for (layer, block) in self.transformer.h.iter().enumerate() {
             let cache = cache.as_deref_mut().map(|cache| &mut cache.layers[layer]);
             x = block.forward(x, padding.clone(), cache);

@@ -3,8 +3,8 @@
 //!
 //! A product rounds its f32 input to the half type, multiplies there and brings the result back to f32. All else stays
 //! f32: embeddings, biases, residual stream, layer norms, attention's scores, the loss, and what is trained, which is
-//! rounded anew for each product. [`crate::WeightFormat`] is another thing: it only stores weights small, for
-//! inference, and sums in f32.
+//! rounded anew for each product. [`crate::WeightFormat`] is for inference: bf16 and int8 only store weights small and
+//! sum in f32; f16 is this, with the token embedding in f16 as well.
 
 use burn::module::{Param, ParamId};
 use burn::tensor::DType;

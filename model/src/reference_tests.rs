@@ -11,15 +11,18 @@ mod peft;
 use std::path::PathBuf;
 
 use burn::module::Module;
-use burn::tensor::{Bool, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
 use serde_json::Value;
 
 use crate::adapter::{self, count_parameters, detach, load_adapter, save_adapter};
-use crate::checkpoint::{Dtype, INDEX_FILE, SaveFormat, WHOLE_FILE, load_model, save_model, weight_files};
+use crate::checkpoint::{
+    Dtype, INDEX_FILE, SaveFormat, WHOLE_FILE, check_loaded, load_model, load_model_for, save_model,
+    weight_files,
+};
 use crate::generate::{GenerationConfig, generate};
-use crate::{GptNeo, ModelError, NeoBackend};
+use crate::{GptNeo, ModelError, NeoBackend, WeightFormat};
 
 const TOLERANCE: f64 = 1e-4;
 
@@ -261,6 +264,34 @@ fn a_model_saved_in_shards_loads_the_same() {
 }
 
 /// Copies a fixture and lets `change` spoil it; returns what loading it says.
+/// In half, what is rounded on the way in is what rounding afterwards gives; the check looks at what is held.
+#[test]
+fn half_weights_are_loaded_as_they_will_be_kept() {
+    let (folder, device) = (fixture("window"), Default::default());
+    let loaded = load_model_for::<Flex>(WeightFormat::F16, &folder, &device).unwrap();
+    assert_eq!(loaded.transformer.wte.weight.val().dtype(), DType::F16);
+    check_loaded(&loaded, &folder).unwrap();
+    let loaded = loaded.with_weights(WeightFormat::F16);
+    let whole = load::<Flex>("window");
+    check_loaded(&whole, &folder).unwrap();
+    let halved = whole.clone().with_weights(WeightFormat::F16);
+    assert!(halved.linears().all(|(_, _, linear)| linear.weight.val().dtype() == DType::F16));
+    assert_eq!(halved.head_weight().dtype(), DType::F16);
+    let prompt = [ids(&expected("window")["input_ids"])];
+    let [loaded, halved, exact] = [&loaded, &halved, &whole].map(|model| logits(model, &prompt, None));
+    assert_eq!(loaded, halved);
+    let pairs = || halved.iter().flatten().flatten().zip(exact.iter().flatten().flatten());
+    let off = pairs().map(|(half, exact)| (half - exact).abs()).fold(0.0, f32::max);
+    let largest = pairs().map(|(_, exact)| exact.abs()).fold(0.0, f32::max);
+    // 11 bits, and scores that magnify what is lost.
+    assert!(off > 0.0 && off < 1e-2 * largest, "{off} of {largest}");
+
+    let mut damaged = whole;
+    damaged.transformer.wpe.weight = damaged.transformer.wpe.weight.map(|table| table + 1e-3);
+    let message = check_loaded(&damaged, &folder).unwrap_err().to_string();
+    assert!(message.contains("transformer.wpe.weight") && message.contains("--backend flex"), "{message}");
+}
+
 fn spoiled(name: &str, change: impl FnOnce(&std::path::Path)) -> String {
     let folder = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(fixture(name)).unwrap() {

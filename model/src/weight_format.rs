@@ -12,25 +12,37 @@ use crate::{GptNeo, LoraLinear};
 /// The most values of a row that share a scale.
 const BLOCK: usize = 64;
 
-/// The format of the matrices of linear layers and head. Embeddings, norms, biases and adapters stay f32, and so do
-/// all sums.
+/// The format of the matrices of linear layers and head. Position embedding, norms, biases and adapters stay f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightFormat {
     /// 4 bytes a weight, as the model was read.
     #[default]
     F32,
-    /// 2 bytes: 8 bits of significand.
+    /// 2 bytes: 11 bits of significand. For GPUs: products are made in it, and the token embedding is kept in it too,
+    /// so that a device holds it that could not hold it in f32.
+    F16,
+    /// 2 bytes: 8 bits of significand. All sums are f32.
     Bf16,
-    /// 1 byte, and a 4-byte scale for each 64 weights of a row: round to nearest, symmetric about zero.
+    /// 1 byte, and a 4-byte scale for each 64 weights of a row: round to nearest, symmetric about zero. All sums are
+    /// f32.
     Int8,
 }
 
 impl WeightFormat {
+    /// The type of the token embedding, and of the head that is tied to it.
+    pub(crate) fn of_table(self) -> DType {
+        match self {
+            Self::F16 => DType::F16,
+            Self::F32 | Self::Bf16 | Self::Int8 => DType::F32,
+        }
+    }
+
     /// A matrix `[out, in]` in this format.
     pub fn of<B: Backend>(self, weight: Tensor<B, 2>) -> Tensor<B, 2> {
         match self {
             Self::F32 => weight,
+            Self::F16 => weight.cast(DType::F16),
             Self::Bf16 => weight.cast(DType::BF16),
             Self::Int8 => {
                 let [_, input] = weight.dims();
@@ -48,13 +60,19 @@ impl WeightFormat {
 
 impl<B: Backend> GptNeo<B> {
     /// The model with its matrices in another format, for inference alone: it is not to be saved or trained. The head
-    /// becomes a matrix of its own; the token embedding stays f32.
+    /// becomes a matrix of its own, and but for f16 the token embedding stays f32.
     ///
-    /// The backend must have the format: of those here, Flex has both, NdArray has no bf16.
+    /// The backend must have the format: of those here, Flex has all, NdArray int8 alone, GPUs f16 where
+    /// `Backend::supports_dtype` says so.
     #[must_use]
     pub fn with_weights(mut self, format: WeightFormat) -> Self {
-        if format == WeightFormat::F32 {
-            return self;
+        match format {
+            WeightFormat::F32 => return self,
+            WeightFormat::F16 => {
+                self.transformer.wte.weight = self.transformer.wte.weight.map(|table| format.of(table));
+                return self.with_half_products(DType::F16);
+            }
+            WeightFormat::Bf16 | WeightFormat::Int8 => {}
         }
         let head = self.lm_head.take().map_or_else(|| self.head_weight(), |head| head.weight.val());
         self.lm_head = Some(LoraLinear::of(Param::from_tensor(format.of(head))));

@@ -1,7 +1,7 @@
 //! Where a command computes: a backend and the number of one of its devices.
 
 use anyhow::Result;
-use gptneo_model::GptNeoConfig;
+use gptneo_model::{GptNeoConfig, WeightFormat};
 
 use super::BackendKind;
 use super::device::Device;
@@ -27,13 +27,52 @@ impl Place {
     /// Refuses a model, or batches of `batch` texts of `tokens` tokens, that the device cannot hold.
     ///
     /// # Errors
-    /// As [`Place::check`]; or a tensor is larger than the device holds in one piece.
+    /// As [`Place::check`]; or a tensor is larger than the device holds in one piece, or the weights than its memory.
     pub(crate) fn check_room(self, model: &GptNeoConfig, batch: usize, tokens: usize) -> Result<()> {
+        self.check_room_for(WeightFormat::F32, model, batch, tokens)
+    }
+
+    /// As [`Place::check_room`], with the weights in this format.
+    ///
+    /// # Errors
+    /// As [`Place::check_room`].
+    pub(crate) fn check_room_for(
+        self,
+        format: WeightFormat,
+        model: &GptNeoConfig,
+        batch: usize,
+        tokens: usize,
+    ) -> Result<()> {
         let found = self.found()?;
-        match found.largest_tensor_bytes {
-            Some(limit) => Ok(model.check_fits([batch, tokens], &found.name, limit)?),
-            None => Ok(()),
+        if let Some(limit) = found.largest_tensor_bytes {
+            model.check_fits(format, [batch, tokens], &found.name, limit)?;
         }
+        // A CPU has smaller formats, and its system finds room where there is none.
+        if let Some(memory) = found.memory_bytes.filter(|_| !self.kind.is_cpu()) {
+            model.check_memory(format, &found.name, memory)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a format of weights that the backend or the device does not compute with.
+    ///
+    /// # Errors
+    /// As [`Place::check`]; or the format is one of another backend, or the device lacks its type.
+    pub(crate) fn check_weights(self, format: WeightFormat) -> Result<()> {
+        let kind = self.kind.resolved();
+        let (fits, whose) = match format {
+            WeightFormat::F32 => return Ok(()),
+            WeightFormat::F16 => (!kind.is_cpu() && self.found()?.f16, "GPUs that compute in f16"),
+            WeightFormat::Bf16 | WeightFormat::Int8 => (kind == BackendKind::Flex, "the backend flex"),
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(Misuse::error(format!(
+            "the format that --weights names is for {whose}, but {} was asked for: give another format (`gptneo-lora \
+             devices` lists what each device computes in) or another backend",
+            kind.name()
+        )))
     }
 
     /// The device itself.

@@ -288,9 +288,11 @@ pub(crate) struct WeightsFlag {
 pub(crate) enum WeightFormatFlag {
     /// 32-bit floats
     F32,
-    /// 16-bit floats with the range of f32
+    /// On GPUs: 16-bit floats, which are multiplied as such
+    F16,
+    /// On flex: 16-bit floats with the range of f32
     Bf16,
-    /// 8-bit integers with a scale for each 64 of them
+    /// On flex: 8-bit integers with a scale for each 64 of them
     Int8,
 }
 
@@ -298,6 +300,7 @@ impl From<WeightFormatFlag> for WeightFormat {
     fn from(flag: WeightFormatFlag) -> Self {
         match flag {
             WeightFormatFlag::F32 => Self::F32,
+            WeightFormatFlag::F16 => Self::F16,
             WeightFormatFlag::Bf16 => Self::Bf16,
             WeightFormatFlag::Int8 => Self::Int8,
         }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
-use gptneo_model::checkpoint::load_model;
+use gptneo_model::checkpoint::{load_model, load_model_for};
 use gptneo_model::generate::{GenerationConfig, generate};
-use gptneo_model::{GptNeo, GptNeoConfig, LoraConfig, NeoBackend, SamplingConfig};
+use gptneo_model::{GptNeo, GptNeoConfig, LoraConfig, NeoBackend, SamplingConfig, WeightFormat};
 use gptneo_training::bench::{TimedStep, time_steps};
 use serde::Serialize;
 
@@ -111,15 +111,18 @@ fn generation(args: &BenchGenerateArgs) -> Result<()> {
     let prompts =
         random_texts(&config, args.batch_size, args.prompt_length, args.max_new_tokens, args.common.seed)?;
     let place = args.common.backend.place();
-    place.kind.check_weights(args.weights.weights.into())?;
+    let format = args.weights.weights.into();
+    place.check_weights(format)?;
     if args.common.precision != Precision::F32 {
         return Err(Misuse::error(
             "--precision other than f32 is for training: bench generate takes --weights, which keeps the weights small \
              and sums in f32",
         ));
     }
-    place.check_room(&config, args.batch_size, args.prompt_length)?;
-    let seconds = dispatch(place, Generate { args, folder, config, prompts })?;
+    // Random weights are drawn in f32.
+    let loaded = folder.as_ref().map_or(WeightFormat::F32, |_| format);
+    place.check_room_for(loaded, &config, args.batch_size, args.prompt_length)?;
+    let seconds = dispatch(place, Generate { args, folder, config, prompts, format })?;
     let report = GenerateReport {
         tokens_per_second: (args.batch_size * args.max_new_tokens) as f64 / median(&seconds),
         seconds,
@@ -138,6 +141,7 @@ struct Generate<'a> {
     folder: Option<PathBuf>,
     config: GptNeoConfig,
     prompts: Vec<Vec<u32>>,
+    format: WeightFormat,
 }
 
 impl Job for Generate<'_> {
@@ -146,10 +150,10 @@ impl Job for Generate<'_> {
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
         B::seed(&device, self.args.common.seed);
         let model = match &self.folder {
-            Some(folder) => load_model::<B>(folder, &device)?,
+            Some(folder) => load_model_for::<B>(self.format, folder, &device)?,
             None => GptNeo::init(&self.config, &device),
         }
-        .with_weights(self.args.weights.weights.into());
+        .with_weights(self.format);
         let config = GenerationConfig {
             max_new_tokens: self.args.max_new_tokens,
             sampling: SamplingConfig::default(),

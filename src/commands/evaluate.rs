@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::backend::{Job, dispatch};
 use crate::cli::EvaluateArgs;
 use crate::hub;
-use crate::loading::{load, read_config, read_tokenizer};
+use crate::loading::{load_for, read_config, read_tokenizer};
 use crate::output;
 use crate::progress::Progress;
 use crate::settings::{Flags, Origin, Settings};
@@ -42,14 +42,15 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
         .with("run", &args.backend)?;
     let mut settings = Settings::resolve(Origin::file(args.file.config.as_deref()), flags)?;
     let weights = args.weights.weights.into();
-    settings.run.backend.check_weights(weights)?;
-    settings.run.place().check()?;
+    let place = settings.run.place();
+    place.check()?;
+    place.check_weights(weights)?;
     let name = settings.data.file()?.to_path_buf();
     let folder = hub::model(settings.model.folder()?)?;
     let config = read_config(&folder)?;
     let tokenizer = read_tokenizer(&folder, &config)?;
     let max_length = settings.data.resolve_length(Some(config.max_position_embeddings))?;
-    settings.run.place().check_room(&config, settings.training.batch_size, max_length)?;
+    place.check_room_for(weights, &config, settings.training.batch_size, max_length)?;
     let data = settings.data.with_file(&hub::data(&name)?);
     let encoded = crate::data::first_examples(&data, &tokenizer, max_length, args.limit)?;
 
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
         max_length,
         weights,
     };
-    let protocols = dispatch(settings.run.place(), job)?;
+    let protocols = dispatch(place, job)?;
     let report = Report {
         protocols,
         model: settings.model.folder()?.to_path_buf(),
@@ -106,8 +107,8 @@ impl Job for Evaluate<'_> {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Evaluation> {
         let settings = self.settings;
-        let model =
-            load::<B>(self.folder, settings.model.adapter.as_deref(), &device)?.with_weights(self.weights);
+        let adapter = settings.model.adapter.as_deref();
+        let model = load_for::<B>(self.weights, self.folder, adapter, &device)?;
         let mut progress = Progress::new("evaluating");
         Ok(evaluate::<B>(
             &model,

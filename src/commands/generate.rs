@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::backend::{Job, dispatch};
 use crate::cli::GenerateArgs;
 use crate::hub;
-use crate::loading::{load, read_config, read_tokenizer};
+use crate::loading::{load_for, read_config, read_tokenizer};
 use crate::output;
 
 /// What `--json` prints of a prompt.
@@ -37,15 +37,16 @@ struct Several {
 /// Runs the command.
 pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
     let place = args.backend.place();
-    place.kind.check_weights(args.weights.weights.into())?;
+    let format = args.weights.weights.into();
     place.check()?;
+    place.check_weights(format)?;
     let texts = prompts(args)?;
     let model = hub::model(&args.model)?;
     let shape = read_config(&model)?;
     let tokenizer = read_tokenizer(&model, &shape)?;
     let prompts = texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
     let longest = prompts.iter().map(Vec::len).max().unwrap_or_default();
-    place.check_room(&shape, prompts.len(), longest)?;
+    place.check_room_for(format, &shape, prompts.len(), longest)?;
     let mut config = GenerationConfig::from(&args.generation);
     config.end_of_text = (!args.ignore_eos).then(|| tokenizer.end_of_text());
     config.sampling.validate()?;
@@ -114,8 +115,8 @@ impl Job for Generate<'_> {
     type Output = (Vec<Generation>, f64);
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
-        let model = load::<B>(self.model, self.args.adapter.as_deref(), &device)?
-            .with_weights(self.args.weights.weights.into());
+        let (format, adapter) = (self.args.weights.weights.into(), self.args.adapter.as_deref());
+        let model = load_for::<B>(format, self.model, adapter, &device)?;
         let streams = !self.args.json && self.prompts.len() == 1;
         let mut shown = streams.then(|| Shown { decoder: self.tokenizer.stream(), failed: None });
         let started = Instant::now();

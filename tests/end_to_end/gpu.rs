@@ -165,6 +165,39 @@ fn what_the_adapter_cannot_hold_is_refused_before_it_is_made() {
     assert!(said.contains("the token embedding") && said.contains("--backend flex"), "{said}");
 }
 
+/// A token embedding that the device holds in half alone.
+#[test]
+fn half_weights_fit_where_whole_ones_do_not() {
+    let found = backend(&gpu())["devices"][0].clone();
+    let limit = found["largest_tensor_bytes"].as_u64().unwrap();
+    if found["f16"] == false || limit > 1 << 28 {
+        return; // a model beyond the limit would take too long to make
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let mut config = json(Path::new(&fixture("window")).join("config.json"));
+    config["vocab_size"] = (limit / 4 / config["hidden_size"].as_u64().unwrap() + 1).into();
+    config["initializer_range"] = 0.3.into();
+    std::fs::write(path("config.json"), config.to_string()).unwrap();
+    let model = path("model");
+    good(&["init", "--config", &path("config.json"), "--tokenizer", &fixture("window"), "--output", &model]);
+    let command = |backend: &str, weights: &str| {
+        let first = ["generate", "--model", &model, "--prompt", "a", "--max-new-tokens", "4", "--ignore-eos"];
+        let more = ["--json", "--backend", backend, "--weights", weights];
+        [&first[..], &more].concat().into_iter().map(String::from).collect::<Vec<_>>()
+    };
+    let said = one_line(&run(&borrowed(&command(&gpu(), "f32"))));
+    assert!(said.contains("the token embedding") && said.contains("--weights f16"), "{said}");
+    let ids = |backend: &str, weights: &str| {
+        let report: Value = serde_json::from_str(&good(&borrowed(&command(backend, weights)))).unwrap();
+        report["new_ids"].clone()
+    };
+    // The likeliest of a million words, whose logits differ by more than half precision rounds.
+    let found = ids(&gpu(), "f16");
+    assert_eq!(found.as_array().unwrap().len(), 4);
+    assert_eq!(found, ids("flex", "f32"));
+}
+
 #[test]
 #[cfg(feature = "wgpu")]
 fn without_an_adapter_one_line_says_so() {

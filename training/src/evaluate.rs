@@ -6,7 +6,6 @@
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use gptneo_datasets::{Example, Padding, TokenBatch, plan_by_length};
-use gptneo_model::ops::token_nll;
 use gptneo_model::{GptNeo, NeoBackend, device_failure};
 use serde::{Deserialize, Serialize};
 
@@ -236,7 +235,7 @@ fn target_losses<B: NeoBackend>(
     let [_, _, size] = hidden.dims();
     // [rows, width, hidden] -> [rows * width, hidden] -> [targets, hidden]
     let hidden = hidden.reshape([rows * width, size]).select(0, indices(&sources));
-    token_nll(hidden, model.head_weight(), indices(&expected)).into_data().iter::<f32>().collect()
+    model.token_nll(hidden, indices(&expected)).into_data().iter::<f32>().collect()
 }
 
 fn check_length<B: NeoBackend>(model: &GptNeo<B>, max_length: usize) -> Result<(), TrainingError> {
