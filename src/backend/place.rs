@@ -110,4 +110,19 @@ mod tests {
         let message = place(1).check().unwrap_err().to_string();
         assert!(message.contains("no device 1") && message.contains("leave --device out"), "{message}");
     }
+
+    #[test]
+    fn a_format_is_for_the_backends_that_compute_with_it() {
+        let place = |kind| Place { kind, device: 0 };
+        let refused = |kind, format| place(kind).check_weights(format).unwrap_err().to_string();
+        for format in [WeightFormat::F32, WeightFormat::Bf16, WeightFormat::Int8] {
+            place(BackendKind::Auto).check_weights(format).unwrap();
+        }
+        let message = refused(BackendKind::Auto, WeightFormat::F16);
+        assert!(message.contains("GPUs that compute in f16") && message.contains("flex"), "{message}");
+        for format in [WeightFormat::F16, WeightFormat::Bf16, WeightFormat::Int8] {
+            assert!(refused(BackendKind::Ndarray, format).contains("ndarray was asked for"));
+        }
+        place(BackendKind::Ndarray).check_weights(WeightFormat::F32).unwrap();
+    }
 }
