@@ -263,7 +263,6 @@ fn a_model_saved_in_shards_loads_the_same() {
     assert!(!path.join(INDEX_FILE).exists());
 }
 
-/// Copies a fixture and lets `change` spoil it; returns what loading it says.
 /// In half, what is rounded on the way in is what rounding afterwards gives; the check looks at what is held.
 #[test]
 fn half_weights_are_loaded_as_they_will_be_kept() {
@@ -292,6 +291,7 @@ fn half_weights_are_loaded_as_they_will_be_kept() {
     assert!(message.contains("transformer.wpe.weight") && message.contains("--backend flex"), "{message}");
 }
 
+/// Copies a fixture and lets `change` spoil it; returns what loading it says.
 fn spoiled(name: &str, change: impl FnOnce(&std::path::Path)) -> String {
     let folder = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(fixture(name)).unwrap() {

@@ -9,8 +9,8 @@ use crate::{GptNeoConfig, ModelError, WeightFormat};
 /// Bytes of a number, in the widest type in use.
 const F32: u64 = 4;
 /// What helps where the token embedding is too large in f32, but not in half.
-const IN_HALF: &str = "generate and evaluate with --weights f16, which keeps it in half; or take a device that holds \
-                       larger tensors, or --backend flex";
+const IN_HALF: &str = "where the device computes in f16, generate and evaluate with --weights f16, which keeps it in \
+                       half; or take a device that holds larger tensors, or --backend flex";
 /// What helps where a weight is too large.
 const OTHER_DEVICE: &str =
     "a tensor is never split, so take a device that holds larger ones, or --backend flex";

@@ -115,8 +115,7 @@ fn generation(args: &BenchGenerateArgs) -> Result<()> {
     place.check_weights(format)?;
     if args.common.precision != Precision::F32 {
         return Err(Misuse::error(
-            "--precision other than f32 is for training: bench generate takes --weights, which keeps the weights small \
-             and sums in f32",
+            "--precision other than f32 is for training: bench generate takes --weights, which keeps the weights small",
         ));
     }
     // Random weights are drawn in f32.
