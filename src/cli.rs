@@ -3,6 +3,7 @@
 //! Flags that are also keys of the settings file are optional here and serialise under the file's names, so that
 //! those given can be laid over the file.
 
+mod bench;
 mod flags;
 
 use std::path::PathBuf;
@@ -10,9 +11,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use gptneo_model::checkpoint::ShardSize;
 
+pub(crate) use self::bench::{BenchCommand, BenchGenerateArgs, BenchTrainArgs};
 use self::flags::at_least_one;
 pub(crate) use self::flags::*;
-use crate::backend::Precision;
 use crate::presets::Preset;
 
 /// Fine-tune GPT-Neo with LoRA on question-and-answer records, measure it, merge it and ask it
@@ -318,83 +319,6 @@ pub(crate) struct DevicesArgs {
     /// Compute a known small model on every GPU and compare, as commands do on the GPU that they take
     #[arg(long)]
     pub(crate) check: bool,
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// What `bench` measures.
-#[derive(Debug, Subcommand)]
-pub(crate) enum BenchCommand {
-    /// Training steps as `train` does them
-    Train(BenchTrainArgs),
-    /// Greedy continuation of random prompts
-    Generate(BenchGenerateArgs),
-}
-
-/// The model of a benchmark.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct BenchModel {
-    /// The model's folder, or its name on the Hub
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) model: Option<PathBuf>,
-    /// A config.json, for random weights of that shape
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-}
-
-/// What `bench train` takes.
-#[derive(Debug, Args)]
-pub(crate) struct BenchTrainArgs {
-    #[command(flatten)]
-    pub(crate) source: BenchModel,
-    /// Texts in a batch
-    #[arg(long, value_name = "N", default_value = "8", value_parser = at_least_one)]
-    pub(crate) batch_size: usize,
-    /// Tokens in a text
-    #[arg(long, value_name = "N", default_value = "256", value_parser = at_least_one)]
-    pub(crate) length: usize,
-    /// Steps; the first does not count in the median
-    #[arg(long, value_name = "N", default_value = "5", value_parser = at_least_one)]
-    pub(crate) steps: usize,
-    #[command(flatten)]
-    pub(crate) lora: LoraFlags,
-    #[command(flatten)]
-    pub(crate) common: BenchFlags,
-}
-
-/// What `bench generate` takes.
-#[derive(Debug, Args)]
-pub(crate) struct BenchGenerateArgs {
-    #[command(flatten)]
-    pub(crate) source: BenchModel,
-    /// Prompts at a time
-    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
-    pub(crate) batch_size: usize,
-    /// Tokens in a prompt
-    #[arg(long, value_name = "N", default_value = "24", value_parser = at_least_one)]
-    pub(crate) prompt_length: usize,
-    /// Tokens to add
-    #[arg(long, value_name = "N", default_value = "128", value_parser = at_least_one)]
-    pub(crate) max_new_tokens: usize,
-    #[command(flatten)]
-    pub(crate) weights: WeightsFlag,
-    #[command(flatten)]
-    pub(crate) common: BenchFlags,
-}
-
-/// What every benchmark takes.
-#[derive(Debug, Args)]
-pub(crate) struct BenchFlags {
-    /// Seed of the weights and the tokens
-    #[arg(long, value_name = "N", default_value_t = 42)]
-    pub(crate) seed: u64,
-    /// The numbers of the matrix products in training; bench generate has --weights instead
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
-    pub(crate) precision: Precision,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlag,
     /// Print one JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
