@@ -59,6 +59,13 @@ pub(crate) enum Precision {
     F16,
 }
 
+impl Precision {
+    /// The name of the flag's value.
+    pub(crate) fn name(self) -> &'static str {
+        gptneo_training::Precision::from(self).name()
+    }
+}
+
 impl From<Precision> for gptneo_training::Precision {
     fn from(precision: Precision) -> Self {
         match precision {
@@ -82,16 +89,6 @@ impl BackendKind {
     /// Whether it computes on the machine's processor, in the machine's memory.
     pub(crate) fn is_cpu(self) -> bool {
         matches!(self.resolved(), Self::Flex | Self::Ndarray)
-    }
-
-    /// Says on standard error where half precision costs time instead of saving it.
-    pub(crate) fn warn_of_slow(self, precision: Precision) {
-        if precision != Precision::F32 && self.resolved() == Self::Flex {
-            eprintln!(
-                "the CPU backend flex computes half precision slowly, with f32 instructions: --precision f32 is the \
-                 faster choice here"
-            );
-        }
     }
 
     /// The backends of this build, GPUs last.

@@ -22,7 +22,7 @@ use crate::presets::Preset;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Say nothing on the way: only errors and the result
+    /// Say nothing on the way: only errors, warnings and the result
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
 }

@@ -102,6 +102,7 @@ impl FineTuning {
         // Known before anything is downloaded.
         settings.data.file()?;
         settings.run.check_devices()?;
+        settings.run.precision = settings.run.place().precision(settings.run.precision)?;
         let before = if args.resume { folder.sources()? } else { Sources::default() };
         let mut unpacked = Unpacked::new(folder.path());
         settings.model.path = Some(unpacked.model(settings.model.folder()?)?);
@@ -158,7 +159,6 @@ impl FineTuning {
     pub(crate) fn start<B: NeoBackend>(mut self, device: B::Device) -> Result<Started<B>> {
         let precision = self.settings.run.precision;
         gptneo_training::Precision::from(precision).check::<B>(&device)?;
-        self.settings.run.backend.warn_of_slow(precision);
         let training = self.data.examples(&self.data.split.train);
         let validation = self.data.validation(self.settings.data.validation_limit);
         check_validation(&self.settings, &validation)?;

@@ -31,9 +31,9 @@ impl BackendKind {
         let kind = self.resolved();
         match kind {
             #[cfg(feature = "flex")]
-            Self::Flex => Ok(vec![cpu(true)]),
+            Self::Flex => Ok(vec![cpu()]),
             #[cfg(feature = "ndarray")]
-            Self::Ndarray => Ok(vec![cpu(false)]),
+            Self::Ndarray => Ok(vec![cpu()]),
             #[cfg(feature = "wgpu")]
             Self::Wgpu => Ok(super::wgpu::adapters()?.into_iter().map(|adapter| adapter.described).collect()),
             #[cfg(feature = "cuda")]
@@ -44,16 +44,16 @@ impl BackendKind {
     }
 }
 
-/// The machine's own processor; `half` says whether the backend has half types.
+/// The machine's own processor. The CPU backends could compute in half types, but only by way of f32, and slowly.
 #[cfg(any(feature = "flex", feature = "ndarray"))]
-fn cpu(half: bool) -> Device {
+fn cpu() -> Device {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Device {
         name: machine::processor().unwrap_or_else(|| "the processor".into()),
         kind: format!("CPU, {cores} threads"),
         memory_bytes: machine::total_memory(),
         largest_tensor_bytes: None,
-        f16: half,
-        bf16: half,
+        f16: false,
+        bf16: false,
     }
 }

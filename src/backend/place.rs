@@ -3,8 +3,8 @@
 use anyhow::Result;
 use gptneo_model::{GptNeoConfig, WeightFormat};
 
-use super::BackendKind;
 use super::device::Device;
+use super::{BackendKind, Precision};
 use crate::failure::Misuse;
 
 /// A backend and a device of it.
@@ -73,6 +73,28 @@ impl Place {
              devices` lists what each device computes in) or another backend",
             kind.name()
         )))
+    }
+
+    /// The precision to train in: the one that is asked for, but f32 on a processor that does not multiply in that one,
+    /// which it says on standard error.
+    ///
+    /// # Errors
+    /// As [`Place::check`].
+    pub(crate) fn precision(self, asked: Precision) -> Result<Precision> {
+        // A GPU that lacks a type refuses it before the model is loaded.
+        if asked == Precision::F32 || !self.kind.is_cpu() {
+            return Ok(asked);
+        }
+        let found = self.found()?;
+        if (asked == Precision::F16 && found.f16) || (asked == Precision::Bf16 && found.bf16) {
+            return Ok(asked);
+        }
+        eprintln!(
+            "--precision {}: the backend {} has no instructions for it on this processor, and f32 is used",
+            asked.name(),
+            self.kind.resolved().name()
+        );
+        Ok(Precision::F32)
     }
 
     /// The device itself.

@@ -50,8 +50,8 @@ fn train(args: &BenchTrainArgs) -> Result<()> {
     let texts = random_texts(&config, args.batch_size, args.length, 0, args.common.seed)?;
     let place = args.common.backend.place();
     place.check_room(&config, args.batch_size, args.length)?;
-    place.kind.warn_of_slow(args.common.precision);
-    let steps = dispatch(place, Train { args, folder, config, lora, texts })?;
+    let precision = place.precision(args.common.precision)?;
+    let steps = dispatch(place, Train { args, folder, config, lora, texts, precision })?;
     let seconds: Vec<f64> = steps.iter().map(|step| step.seconds).collect();
     let seconds_per_step = median(if seconds.len() > 1 { &seconds[1..] } else { &seconds });
     let report = TrainReport {
@@ -79,6 +79,7 @@ struct Train<'a> {
     config: GptNeoConfig,
     lora: LoraConfig,
     texts: Vec<Vec<u32>>,
+    precision: Precision,
 }
 
 impl Job for Train<'_> {
@@ -90,8 +91,7 @@ impl Job for Train<'_> {
             Some(folder) => load_model::<Training<B>>(folder, &device)?,
             None => GptNeo::init(&self.config, &device),
         };
-        let precision = self.args.common.precision.into();
-        Ok(time_steps::<B>(model, &self.lora, precision, self.texts, self.args.steps, &device)?)
+        Ok(time_steps::<B>(model, &self.lora, self.precision.into(), self.texts, self.args.steps, &device)?)
     }
 }
 

@@ -76,6 +76,12 @@ fn whole_run(output: &Path, more: &[&str]) -> Vec<Value> {
     timeless(output)
 }
 
+/// What a run measured, row by row: base, tuned and merged model under three protocols.
+fn measured(run: &Path) -> Vec<Vec<String>> {
+    let mut reader = csv::Reader::from_path(run.join("model_performance_comparison.csv")).unwrap();
+    reader.records().map(|row| row.unwrap().iter().map(String::from).collect()).collect()
+}
+
 /// Compares the rows of two trainings.
 fn agree(flex: &[Value], found: &[Value], tolerance: f64) {
     assert_eq!(found.len(), flex.len());
@@ -98,12 +104,8 @@ fn a_run_measures_learns_and_answers_as_on_flex() {
     let rows = whole_run(&found, &[&exact[..], &[&gpu()]].concat());
     agree(&flex_rows, &rows, tolerance());
     assert_eq!(json(found.join("manifest.json"))["backend"], gpu());
-    // Base, tuned and merged model under three protocols; the perplexity's error is the loss's, relatively.
-    let table = |run: &Path| -> Vec<Vec<String>> {
-        let mut reader = csv::Reader::from_path(run.join("model_performance_comparison.csv")).unwrap();
-        reader.records().map(|row| row.unwrap().iter().map(String::from).collect()).collect()
-    };
-    let (one, other) = (table(&flex), table(&found));
+    // The perplexity's error is the loss's, relatively.
+    let (one, other) = (measured(&flex), measured(&found));
     assert!(one.len() >= 3 && one.len() == other.len(), "{one:?} {other:?}");
     for (one, other) in one.iter().flatten().zip(other.iter().flatten()) {
         match (one.parse::<f64>(), other.parse::<f64>()) {
@@ -129,7 +131,23 @@ fn half_precision_learns_as_flex_does() {
         let flags = ["--lora-dropout", "0", "--backend", backend, "--precision", precision];
         whole_run(&folder.path().join(name), &flags)
     };
-    agree(&train("flex", "flex", "f32"), &train("gpu", &gpu(), "f16"), 2e-2);
+    let half = train("gpu", &gpu(), "f16");
+    agree(&train("flex", "flex", "f32"), &half, 2e-2);
+    assert!(
+        half.iter().filter(|row| row["split"] == "train").all(|row| row["loss_scale"] == 65536.0),
+        "{half:?}"
+    );
+    // The base is measured and merged in f32, whatever the adapter was trained in.
+    let losses = |run: &str| -> Vec<f64> {
+        measured(&folder.path().join(run)).iter().map(|row| row[1].parse().unwrap()).collect()
+    };
+    let (exact, half) = (losses("flex"), losses("gpu"));
+    for protocol in 0..3 {
+        let [base, tuned, merged] = [0, 3, 6].map(|model| half[model + protocol]);
+        assert!((base - exact[protocol]).abs() < 20.0 * tolerance(), "the base: {half:?} {exact:?}");
+        assert!((merged - tuned).abs() < 20.0 * tolerance(), "adapter and merged model: {half:?}");
+        assert!((tuned - exact[3 + protocol]).abs() < 2e-2, "{half:?} {exact:?}");
+    }
 }
 
 /// Dropout draws from the device's own generator: other elements than on the CPU, but the same with the same seed.

@@ -145,22 +145,3 @@ fn the_quick_run_needs_the_program_alone_and_repeats_itself() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(!folder.path().join("runs/quick-3").exists(), "a refused run leaves nothing behind");
 }
-
-/// The base is measured and merged in f32, whatever the adapter was trained in.
-#[test]
-fn a_run_in_half_precision_measures_and_merges_the_exact_base() {
-    let folder = tempfile::tempdir().unwrap();
-    let losses = |precision: &str| -> Vec<f64> {
-        let run = folder.path().join(precision);
-        good(&borrowed(&whole_way(&run, &["--precision", precision, "--lora-dropout", "0"])));
-        let performance = table(&run.join("model_performance_comparison.csv"));
-        performance[1..].iter().map(|row| row[1].parse().unwrap()).collect()
-    };
-    let (exact, half) = (losses("f32"), losses("bf16"));
-    assert_eq!(half[..3], exact[..3], "the base");
-    for protocol in 0..3 {
-        assert!((half[6 + protocol] - half[3 + protocol]).abs() < 1e-5, "adapter and merged model: {half:?}");
-        // Twelve steps of bf16, of losses around 6.5.
-        assert!((half[3 + protocol] - exact[3 + protocol]).abs() < 3e-2, "{half:?} {exact:?}");
-    }
-}
