@@ -8,13 +8,15 @@ use half::bf16;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::packed_row;
+
 /// The most rows of x that come here.
 pub(super) const FEW: usize = 16;
 /// Rows of the weight and of x whose products are summed together: 8 sums and 6 factors fit into 16 registers.
-const TALL: usize = 4;
+pub(super) const TALL: usize = 4;
 const WIDE: usize = 2;
 /// f32 elements of a cache line.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 /// Rows of the weight in a task.
 const TASK: usize = 64;
 
@@ -89,7 +91,7 @@ impl Weight<'_> {
 
 /// Asks for a cache line before it is needed.
 #[inline(always)]
-fn prefetch<T>(line: &T) {
+pub(super) fn prefetch<T>(line: &T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -114,7 +116,12 @@ pub(super) fn multiply(
 ) {
     let rows = x.len() / input;
     let arch = Arch::new();
-    let run = |(index, out)| arch.dispatch(Task { x, weight, input, first: index * TASK, rows, out });
+    let run = |(index, out): (usize, &mut [f32])| {
+        let first = index * TASK;
+        if rows > 1 || !packed_row::multiply(x, weight, first, out) {
+            arch.dispatch(Task { x, weight, input, first, rows, out });
+        }
+    };
     if rows == 1 {
         out.par_chunks_mut(TASK).enumerate().for_each(run);
     } else {
@@ -240,16 +247,20 @@ mod tests {
     use super::super::super::testing::{assert_near, numbers};
     use super::*;
 
-    /// Odd sizes: rows that fill no tile, an input that fills no register, more rows of the weight than a task has.
+    /// Odd sizes: rows that fill no tile, an input or a block that fills no register, more rows of the weight than a
+    /// task has.
     #[test]
     fn every_format_equals_the_sums_in_f64() {
-        for (rows, input, output) in [(1, 64, 70), (2, 1, 3), (5, 67, 65), (FEW, 32, 9)] {
+        let sizes =
+            [(1, 64, 70, 16), (1, 24, 5, 4), (1, 9, 6, 9), (2, 1, 3, 1), (5, 67, 65, 67), (FEW, 32, 9, 8)];
+        for (rows, input, output, block) in sizes {
             let (x, weight, bias) =
                 (numbers(1, rows * input), numbers(2, output * input), numbers(3, output));
             let half: Vec<bf16> = weight.iter().map(|value| bf16::from_f32(*value)).collect();
             let bytes: Vec<i8> = weight.iter().map(|value| (value * 20.0) as i8).collect();
-            let scales: Vec<f32> = (0..output).map(|row| 0.05 + 0.01 * row as f32).collect();
-            let int8 = Weight::Int8 { values: &bytes, scales: &scales, block: input };
+            let scales: Vec<f32> =
+                (0..output * input / block).map(|index| 0.05 + 0.01 * index as f32).collect();
+            let int8 = Weight::Int8 { values: &bytes, scales: &scales, block };
             for weight in [Weight::F32(&weight), Weight::Bf16(&half), int8] {
                 let mut scratch = Vec::new();
                 let wide: Vec<f64> =

@@ -13,6 +13,7 @@ mod gemm;
 mod layer_norm;
 mod lend;
 mod linear;
+mod packed_row;
 mod reduce;
 mod tasks;
 mod tensors;
