@@ -108,7 +108,7 @@ fn cross_entropy_matmuls(bencher: Bencher) {
 fn cross_entropy_token_nll(bencher: Bencher) {
     let (hidden, weight, targets) = head();
     let targets = Tensor::<Flex, 1, Int>::from_data(targets, &Default::default());
-    bencher.bench_local(|| ops::token_nll(hidden.clone(), weight.clone(), targets.clone()));
+    bencher.bench_local(|| ops::token_nll(hidden.clone(), weight.clone(), targets.clone(), false));
 }
 
 #[divan::bench]
@@ -116,8 +116,9 @@ fn cross_entropy_step(bencher: Bencher) {
     let (hidden, weight, targets) = head();
     let (hidden, weight) = (tracked(hidden), Tensor::from_inner(weight));
     let targets = Tensor::<Diff, 1, Int>::from_data(targets, &Default::default());
-    bencher
-        .bench_local(|| ops::cross_entropy_sum(hidden.clone(), weight.clone(), targets.clone()).backward());
+    bencher.bench_local(|| {
+        ops::cross_entropy_sum(hidden.clone(), weight.clone(), targets.clone(), false).backward()
+    });
 }
 
 /// The head in decoding: the products of a few rows, with weights as they are kept.

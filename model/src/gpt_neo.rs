@@ -137,29 +137,32 @@ impl<B: NeoBackend> GptNeo<B> {
     /// Logits of hidden states: `[rows, hidden]` to `[rows, vocabulary]`.
     pub fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
         let full = hidden.dtype();
-        let (hidden, head) = self.head_factors(hidden);
-        ops::linear(hidden, head, None).cast(full)
+        match self.head_factors(hidden) {
+            (hidden, head, true) => ops::rounded_linear(hidden, head, None, None),
+            (hidden, head, false) => ops::linear(hidden, head, None).cast(full),
+        }
     }
 
     /// The summed negative log-likelihood of the rows' targets in nats, `[1]`: hidden states `[rows, hidden]`, targets
     /// `[rows]`; see [`ops::cross_entropy_sum`].
     pub fn cross_entropy_sum(&self, hidden: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1> {
-        let (hidden, head) = self.head_factors(hidden);
-        ops::cross_entropy_sum(hidden, head, targets)
+        let (hidden, head, rounded) = self.head_factors(hidden);
+        ops::cross_entropy_sum(hidden, head, targets, rounded)
     }
 
     /// The negative log-likelihood of each row's target in nats, `[rows]`: hidden states `[rows, hidden]`, targets
     /// `[rows]`; see [`ops::token_nll`].
     pub fn token_nll(&self, hidden: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1> {
-        let (hidden, head) = self.head_factors(hidden);
-        ops::token_nll(hidden, head, targets)
+        let (hidden, head, rounded) = self.head_factors(hidden);
+        ops::token_nll(hidden, head, targets, rounded)
     }
 
-    /// Hidden states and head in the type of their product.
-    fn head_factors(&self, hidden: Tensor<B, 2>) -> (Tensor<B, 2>, Tensor<B, 2>) {
+    /// Hidden states and head as their product takes them, and whether it rounds the hidden states to the head's type.
+    fn head_factors(&self, hidden: Tensor<B, 2>) -> (Tensor<B, 2>, Tensor<B, 2>, bool) {
         match self.half_products {
-            Some(half) => (hidden.cast(half), self.head_weight().cast(half)),
-            None => (hidden, self.head_weight()),
+            Some(half) if B::rounds_factors(half) => (hidden, self.head_weight().cast(half), true),
+            Some(half) => (hidden.cast(half), self.head_weight().cast(half), false),
+            None => (hidden, self.head_weight(), false),
         }
     }
 

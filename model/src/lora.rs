@@ -205,7 +205,8 @@ impl<B: NeoBackend> LoraLinear<B> {
         }
     }
 
-    /// With the products in `half`, the sum with the bias in the type of `x`.
+    /// With the products in `half`, the sum with the bias in the type of `x`; where the backend rounds the factors
+    /// itself, the update in the type of `x` as well.
     fn forward_in(
         &self,
         half: DType,
@@ -213,6 +214,9 @@ impl<B: NeoBackend> LoraLinear<B> {
         weight: Tensor<B, 2>,
         bias: Option<Tensor<B, 1>>,
     ) -> Tensor<B, 2> {
+        if B::rounds_factors(half) {
+            return ops::rounded_linear(x, weight.cast(half), bias, self.lora.as_ref().map(Lora::update));
+        }
         let full = x.dtype();
         let (x, weight) = (x.cast(half), weight.cast(half));
         let product = match &self.lora {

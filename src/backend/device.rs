@@ -1,6 +1,10 @@
 //! What a backend computes on, as `gptneo-lora devices` tells it.
 
 use anyhow::Result;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+use burn::tensor::DType;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+use gptneo_model::NeoBackend;
 use serde::Serialize;
 
 use super::{BackendKind, not_compiled_in};
@@ -31,9 +35,9 @@ impl BackendKind {
         let kind = self.resolved();
         match kind {
             #[cfg(feature = "flex")]
-            Self::Flex => Ok(vec![cpu()]),
+            Self::Flex => Ok(vec![cpu::<burn_flex::Flex>()]),
             #[cfg(feature = "ndarray")]
-            Self::Ndarray => Ok(vec![cpu()]),
+            Self::Ndarray => Ok(vec![cpu::<burn_ndarray::NdArray>()]),
             #[cfg(feature = "wgpu")]
             Self::Wgpu => Ok(super::wgpu::adapters()?.into_iter().map(|adapter| adapter.described).collect()),
             #[cfg(feature = "cuda")]
@@ -44,16 +48,16 @@ impl BackendKind {
     }
 }
 
-/// The machine's own processor. The CPU backends could compute in half types, but only by way of f32, and slowly.
+/// The machine's own processor. A half type counts where the processor multiplies it: by way of f32 it would be slow.
 #[cfg(any(feature = "flex", feature = "ndarray"))]
-fn cpu() -> Device {
+fn cpu<B: NeoBackend>() -> Device {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Device {
         name: machine::processor().unwrap_or_else(|| "the processor".into()),
         kind: format!("CPU, {cores} threads"),
         memory_bytes: machine::total_memory(),
         largest_tensor_bytes: None,
-        f16: false,
-        bf16: false,
+        f16: B::rounds_factors(DType::F16),
+        bf16: B::rounds_factors(DType::BF16),
     }
 }

@@ -1,5 +1,6 @@
 //! The operations on an autodiff backend: each records its own backward pass, which works on the inner backend.
 
+use burn::tensor::DType;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -20,6 +21,10 @@ impl<B: NeoBackend, C: CheckpointStrategy> NeoBackend for Autodiff<B, C> {
 
     fn lora_linear(inputs: LinearInputs<FloatTensor<Self>>) -> FloatTensor<Self> {
         linear::tracked::<B, C>(inputs)
+    }
+
+    fn rounds_factors(half: DType) -> bool {
+        B::rounds_factors(half)
     }
 
     fn draw_dropout(x: &FloatTensor<Self>, probability: f64) -> Dropout<FloatTensor<Self>> {
@@ -43,7 +48,8 @@ impl<B: NeoBackend, C: CheckpointStrategy> NeoBackend for Autodiff<B, C> {
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
+        rounded: bool,
     ) -> FloatTensor<Self> {
-        cross_entropy::tracked::<B, C>(hidden, weight, targets)
+        cross_entropy::tracked::<B, C>(hidden, weight, targets, rounded)
     }
 }

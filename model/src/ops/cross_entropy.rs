@@ -5,7 +5,8 @@
 //! `dz = softmax(z) - onehot(t)`, `dh = W^T dz`, `dW = dz h^T`, is worked out in the same pass over a chunk and
 //! kept for the backward pass, which only scales it.
 //!
-//! Where hidden states and head are of a half type, their products are made in it; softmax, sums and the loss are f32.
+//! Where hidden states and head are of a half type, or rounded to one (see [`super::LinearInputs::rounded`]), their
+//! products are made in it; softmax, sums and the loss are f32.
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
@@ -17,7 +18,7 @@ use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 
 use super::NeoBackend;
-use super::linear::assert_weight_type;
+use super::linear::{assert_weight_type, rounded_linear};
 
 /// Rows whose logits exist at a time.
 pub(crate) const CHUNK: usize = 256;
@@ -30,21 +31,24 @@ const LIFT: f64 = 256.0;
 /// The summed negative log-likelihood of each row's target, `[1]`.
 ///
 /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocabulary, hidden]`, `targets` `[rows]`, each below the
-/// vocabulary's size. Divide by the number of rows for the mean in nats per token.
+/// vocabulary's size. Divide by the number of rows for the mean in nats per token. With `rounded`, the products are
+/// made in the half type of `weight`, as in [`super::rounded_linear`].
 ///
 /// # Panics
 ///
-/// As [`super::linear()`], on types that do not go together.
+/// As [`super::linear()`], on types that do not go together, and with `rounded` on a `weight` that is not bf16.
 pub fn cross_entropy_sum<B: NeoBackend>(
     hidden: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     targets: Tensor<B, 1, Int>,
+    rounded: bool,
 ) -> Tensor<B, 1> {
-    let weight = head(&hidden, weight);
+    let weight = head(&hidden, weight, rounded);
     let sum = B::cross_entropy_sum(
         hidden.into_primitive().tensor(),
         weight.into_primitive().tensor(),
         targets.into_primitive(),
+        rounded,
     );
     Tensor::from_primitive(TensorPrimitive::Float(sum))
 }
@@ -54,20 +58,37 @@ pub fn token_nll<B: NeoBackend>(
     hidden: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     targets: Tensor<B, 1, Int>,
+    rounded: bool,
 ) -> Tensor<B, 1> {
-    let weight = head(&hidden, weight);
+    let weight = head(&hidden, weight, rounded);
     let nll = B::token_nll(
         hidden.into_primitive().tensor(),
         weight.into_primitive().tensor(),
         targets.into_primitive(),
+        rounded,
     );
     Tensor::from_primitive(TensorPrimitive::Float(nll))
 }
 
-/// The head in the type of the hidden states: one that is kept in a smaller format counts as what it rounds to.
-fn head<B: Backend>(hidden: &Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
+/// The head in the type of the hidden states, unless these are rounded to its type: one that is kept in a smaller format
+/// counts as what it rounds to.
+fn head<B: Backend>(hidden: &Tensor<B, 2>, weight: Tensor<B, 2>, rounded: bool) -> Tensor<B, 2> {
     assert_weight_type(hidden.dtype(), weight.dtype());
-    weight.cast(hidden.dtype())
+    // In f16 the gradient of the logits would have to be lifted.
+    assert!(!rounded || weight.dtype() == DType::BF16, "hidden states are rounded to bf16 alone");
+    if rounded { weight } else { weight.cast(hidden.dtype()) }
+}
+
+/// The logits of a chunk of rows.
+pub(super) fn logits<B: NeoBackend>(
+    hidden: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    rounded: bool,
+) -> Tensor<B, 2> {
+    match rounded {
+        true => rounded_linear(hidden, weight, None, None),
+        false => hidden.matmul(weight.transpose()),
+    }
 }
 
 /// The type of the loss, for hidden states of `dtype`.
@@ -106,25 +127,27 @@ fn chunk_nll<B: Backend>(logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> (T
 }
 
 /// The default of [`NeoBackend::token_nll`]: no gradient, so the logits of a chunk are dropped at once.
-pub(super) fn rows<B: Backend>(
+pub(super) fn rows<B: NeoBackend>(
     hidden: FloatTensor<B>,
     weight: FloatTensor<B>,
     targets: IntTensor<B>,
+    rounded: bool,
 ) -> FloatTensor<B> {
     let hidden = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(hidden));
-    let head = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(weight)).transpose();
+    let head = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(weight));
     let targets = Tensor::<B, 1, Int>::from_primitive(targets);
     let parts = chunks(&hidden, &targets)
-        .map(|(hidden, targets)| chunk_nll(hidden.matmul(head.clone()), targets).0)
+        .map(|(hidden, targets)| chunk_nll(logits(hidden, head.clone(), rounded), targets).0)
         .collect();
     Tensor::cat(parts, 0).into_primitive().tensor()
 }
 
 /// The default of [`NeoBackend::cross_entropy_gradients`].
-pub(super) fn gradients<B: Backend>(
+pub(super) fn gradients<B: NeoBackend>(
     hidden: FloatTensor<B>,
     weight: FloatTensor<B>,
     targets: IntTensor<B>,
+    rounded: bool,
     of_weight: bool,
 ) -> (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>) {
     let hidden = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(hidden));
@@ -139,15 +162,16 @@ pub(super) fn gradients<B: Backend>(
         let minus_one = Tensor::full([rows, 1], -1.0, (&device, dtype));
         (nll.sum(), probabilities.scatter(1, targets, minus_one, IndexingUpdateOp::Add))
     };
-    gradients_by_chunk(hidden, weight, targets, of_weight, of_chunk)
+    gradients_by_chunk(hidden, weight, targets, rounded, of_weight, of_chunk)
 }
 
 /// The sum and its gradients, where `of_chunk` turns a chunk's logits and targets into the chunk's sum, `[1]`, and
 /// the gradient with respect to the logits; both of the loss's type, and so are the results.
-pub(super) fn gradients_by_chunk<B: Backend>(
+pub(super) fn gradients_by_chunk<B: NeoBackend>(
     hidden: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     targets: Tensor<B, 1, Int>,
+    rounded: bool,
     of_weight: bool,
     of_chunk: impl Fn(Tensor<B, 2>, Tensor<B, 1, Int>) -> (Tensor<B, 1>, Tensor<B, 2>),
 ) -> (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>) {
@@ -156,8 +180,7 @@ pub(super) fn gradients_by_chunk<B: Backend>(
     let mut hidden_gradients = Vec::new();
     let mut weight_gradient: Option<Tensor<B, 2>> = None;
     for (hidden, targets) in chunks(&hidden, &targets) {
-        let logits = hidden.clone().matmul(weight.clone().transpose());
-        let (part, logits_gradient) = of_chunk(logits, targets);
+        let (part, logits_gradient) = of_chunk(logits(hidden.clone(), weight.clone(), rounded), targets);
         sum = sum + part;
         if of_weight {
             // In half, a sum over the rows of a frequent word could overflow whatever the scale of the loss.
@@ -167,9 +190,15 @@ pub(super) fn gradients_by_chunk<B: Backend>(
                 None => part,
             });
         }
-        hidden_gradients.push(match half == full {
-            true => logits_gradient.matmul(weight.clone()),
-            false => (logits_gradient * LIFT).cast(half).matmul(weight.clone()).cast(full) / LIFT,
+        hidden_gradients.push(if rounded {
+            let [weight, gradient] =
+                [weight.clone(), logits_gradient].map(|tensor| tensor.into_primitive().tensor());
+            let gradient = B::linear_input_gradient(weight, gradient, true);
+            Tensor::from_primitive(TensorPrimitive::Float(gradient))
+        } else if half == full {
+            logits_gradient.matmul(weight.clone())
+        } else {
+            (logits_gradient * LIFT).cast(half).matmul(weight.clone()).cast(full) / LIFT
         });
     }
     (
@@ -184,17 +213,18 @@ pub(super) fn tracked<B: NeoBackend, C: CheckpointStrategy>(
     hidden: FloatTensor<Autodiff<B, C>>,
     weight: FloatTensor<Autodiff<B, C>>,
     targets: IntTensor<B>,
+    rounded: bool,
 ) -> FloatTensor<Autodiff<B, C>> {
     let nodes = [hidden.node.clone(), weight.node.clone()];
     let dtype = hidden.primitive.dtype();
     match CrossEntropySum.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::UnTracked(prep) => {
-            prep.finish(B::cross_entropy_sum(hidden.primitive, weight.primitive, targets))
+            prep.finish(B::cross_entropy_sum(hidden.primitive, weight.primitive, targets, rounded))
         }
         OpsKind::Tracked(prep) => {
             let of_weight = !weight.node.requirement.is_none();
             let (sum, of_hidden, of_weight) =
-                B::cross_entropy_gradients(hidden.primitive, weight.primitive, targets, of_weight);
+                B::cross_entropy_gradients(hidden.primitive, weight.primitive, targets, rounded, of_weight);
             prep.finish((of_hidden, of_weight, dtype.into()), sum)
         }
     }

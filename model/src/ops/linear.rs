@@ -5,6 +5,8 @@
 //! `[rows, in]`: `h = (m * x) A^T`, `y = x W^T + b + scale * h B^T`. Backward, from dy `[rows, out]`:
 //! `g = dy B`, `dx = dy W + scale * m * (g A)`, `dW = dy^T x`, `db = colsum(dy)`, `dA = scale * g^T (m * x)`,
 //! `dB = scale * dy^T h`. Only the inputs are saved, and of a frozen layer W alone; h and m are worked out again.
+//!
+//! A rounded layer makes `x W^T` and `dy W` in the half type of its W, and all else in that of x.
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, QuantizedTensor};
@@ -28,6 +30,8 @@ pub struct LinearInputs<F> {
     pub bias: Option<F>,
     /// The low-rank update.
     pub lora: Option<LoraInputs<F>>,
+    /// Whether x, and the gradient of y in the backward pass, are rounded to the type of W for the product with it.
+    pub rounded: bool,
 }
 
 /// The low-rank part of a linear layer.
@@ -84,14 +88,33 @@ pub fn linear<B: NeoBackend>(
     bias: Option<Tensor<B, 1>>,
 ) -> Tensor<B, 2> {
     assert_weight_type(x.dtype(), weight.dtype());
-    if let Some(bias) = &bias {
-        assert_type("bias", x.dtype(), bias.dtype());
-    }
+    assert_types_of_rest(x.dtype(), bias.as_ref(), None);
     let (x, bias) = (unwrap(x), bias.map(unwrap));
     wrap(match weight.into_primitive() {
-        TensorPrimitive::Float(weight) => B::lora_linear(LinearInputs { x, weight, bias, lora: None }),
+        TensorPrimitive::Float(weight) => {
+            B::lora_linear(LinearInputs { x, weight, bias, lora: None, rounded: false })
+        }
         TensorPrimitive::QFloat(weight) => B::quantized_linear(x, weight, bias),
     })
+}
+
+/// As [`lora_linear`], with x rounded to the half type of W for their product, and the gradient of the output likewise:
+/// for backends of which [`NeoBackend::rounds_factors`] says that it is fast.
+///
+/// # Panics
+///
+/// As [`lora_linear`].
+pub fn rounded_linear<B: NeoBackend>(
+    x: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    bias: Option<Tensor<B, 1>>,
+    update: Option<LoraUpdate<B>>,
+) -> Tensor<B, 2> {
+    assert_weight_type(x.dtype(), weight.dtype());
+    assert_types_of_rest(x.dtype(), bias.as_ref(), update.as_ref());
+    let lora = update.map(|update| update.inputs(&x));
+    let (x, weight, bias) = (unwrap(x), unwrap(weight), bias.map(unwrap));
+    wrap(B::lora_linear(LinearInputs { x, weight, bias, lora, rounded: true }))
 }
 
 /// `x W^T + b + scale * (dropout(x) A^T) B^T`, shapes as [`linear`] and [`LoraUpdate`] say.
@@ -109,21 +132,27 @@ pub fn lora_linear<B: NeoBackend>(
     update: LoraUpdate<B>,
 ) -> Tensor<B, 2> {
     assert_weight_type(x.dtype(), weight.dtype());
-    let bias_type = bias.as_ref().map(|bias| ("bias", bias.dtype()));
-    for (what, dtype) in bias_type.into_iter().chain([("A", update.a.dtype()), ("B", update.b.dtype())]) {
-        assert_type(what, x.dtype(), dtype);
-    }
-    let drops = update.dropout > 0.0 && B::ad_enabled(&x.device());
+    assert_types_of_rest(x.dtype(), bias.as_ref(), Some(&update));
+    let lora = update.inputs(&x);
     let (x, bias) = (unwrap(x), bias.map(unwrap));
-    let dropout = drops.then(|| B::draw_dropout(&x, update.dropout));
-    let lora = LoraInputs { a: unwrap(update.a), b: unwrap(update.b), scale: update.scale, dropout };
     wrap(match weight.into_primitive() {
-        TensorPrimitive::Float(weight) => B::lora_linear(LinearInputs { x, weight, bias, lora: Some(lora) }),
+        TensorPrimitive::Float(weight) => {
+            B::lora_linear(LinearInputs { x, weight, bias, lora: Some(lora), rounded: false })
+        }
         TensorPrimitive::QFloat(weight) => {
             let y = wrap::<B, 2>(B::quantized_linear(x.clone(), weight, bias));
             unwrap(y + low_rank(wrap::<B, 2>(x), lora))
         }
     })
+}
+
+impl<B: NeoBackend> LoraUpdate<B> {
+    /// With the elements of `x` that are dropped this time.
+    fn inputs(self, x: &Tensor<B, 2>) -> LoraInputs<FloatTensor<B>> {
+        let drops = self.dropout > 0.0 && B::ad_enabled(&x.device());
+        let dropout = drops.then(|| B::draw_dropout(&unwrap(x.clone()), self.dropout));
+        LoraInputs { a: unwrap(self.a), b: unwrap(self.b), scale: self.scale, dropout }
+    }
 }
 
 /// Refuses a weight whose type cannot be brought to that of the input without a loss.
@@ -136,11 +165,19 @@ pub(super) fn assert_weight_type(input: DType, weight: DType) {
     );
 }
 
-fn assert_type(what: &str, input: DType, found: DType) {
-    assert!(
-        input == found,
-        "a linear layer got an input of {input:?} and a {what} of {found:?}: expected the same type"
-    );
+/// Refuses a bias or an adapter of another type than the input's.
+fn assert_types_of_rest<B: Backend>(
+    input: DType,
+    bias: Option<&Tensor<B, 1>>,
+    update: Option<&LoraUpdate<B>>,
+) {
+    let of_update = update.into_iter().flat_map(|update| [("A", update.a.dtype()), ("B", update.b.dtype())]);
+    for (what, found) in bias.map(|bias| ("bias", bias.dtype())).into_iter().chain(of_update) {
+        assert!(
+            input == found,
+            "a linear layer got an input of {input:?} and a {what} of {found:?}: expected the same type"
+        );
+    }
 }
 
 fn wrap<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Tensor<B, D> {
@@ -153,9 +190,8 @@ fn unwrap<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
 
 /// The default of [`NeoBackend::lora_linear`].
 pub(super) fn plain<B: Backend>(inputs: LinearInputs<FloatTensor<B>>) -> FloatTensor<B> {
-    let x = wrap::<B, 2>(inputs.x);
-    let weight = wrap::<B, 2>(inputs.weight).cast(x.dtype());
-    let mut y = x.clone().matmul(weight.transpose());
+    let (x, weight) = (wrap::<B, 2>(inputs.x), wrap::<B, 2>(inputs.weight));
+    let mut y = product(x.clone(), weight.transpose(), inputs.rounded);
     if let Some(bias) = inputs.bias {
         y = y + wrap::<B, 1>(bias).unsqueeze();
     }
@@ -163,6 +199,15 @@ pub(super) fn plain<B: Backend>(inputs: LinearInputs<FloatTensor<B>>) -> FloatTe
         y = y + low_rank(x, lora);
     }
     unwrap(y)
+}
+
+/// A product with a weight, in the type of x; with `rounded` its factors are of the weight's type.
+fn product<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, rounded: bool) -> Tensor<B, 2> {
+    let dtype = x.dtype();
+    match rounded {
+        true => x.cast(weight.dtype()).matmul(weight).cast(dtype),
+        false => x.matmul(weight.cast(dtype)),
+    }
 }
 
 /// `scale * (dropout(x) A^T) B^T`.
@@ -184,7 +229,7 @@ pub(super) fn plain_quantized<B: NeoBackend>(
     let dtype = wrap::<B, 2>(x.clone()).dtype();
     let weight =
         unwrap(Tensor::<B, 2>::from_primitive(TensorPrimitive::QFloat(weight)).dequantize().cast(dtype));
-    B::lora_linear(LinearInputs { x, weight, bias, lora: None })
+    B::lora_linear(LinearInputs { x, weight, bias, lora: None, rounded: false })
 }
 
 /// The default of [`NeoBackend::lora_linear_backward`].
@@ -195,8 +240,9 @@ pub(super) fn plain_backward<B: Backend>(
 ) -> LinearGradients<Option<FloatTensor<B>>> {
     let x = wrap::<B, 2>(inputs.x);
     let gradient = wrap::<B, 2>(gradient);
+    let (weight, rounded) = (inputs.weight, inputs.rounded);
     let mut of_x =
-        wanted.x.then(|| wrap::<B, 2>(plain_input_gradient::<B>(inputs.weight, unwrap(gradient.clone()))));
+        wanted.x.then(|| wrap::<B, 2>(plain_input_gradient::<B>(weight, unwrap(gradient.clone()), rounded)));
     let of_weight = wanted.weight.then(|| gradient.clone().transpose().matmul(x.clone()));
     let of_bias = wanted.bias.then(|| gradient.clone().sum_dim(0).squeeze_dim::<1>(0));
     let (mut of_a, mut of_b) = (None, None);
@@ -229,10 +275,9 @@ pub(super) fn plain_backward<B: Backend>(
 pub(super) fn plain_input_gradient<B: Backend>(
     weight: FloatTensor<B>,
     gradient: FloatTensor<B>,
+    rounded: bool,
 ) -> FloatTensor<B> {
-    let gradient = wrap::<B, 2>(gradient);
-    let weight = wrap::<B, 2>(weight).cast(gradient.dtype());
-    unwrap(gradient.matmul(weight))
+    unwrap(product(wrap::<B, 2>(gradient), wrap::<B, 2>(weight), rounded))
 }
 
 /// The operation under autodiff.
@@ -266,6 +311,7 @@ fn tracked_by<B: NeoBackend, C: CheckpointStrategy, const N: usize>(
             scale: lora.scale,
             dropout: lora.dropout.map(|dropout| dropout.map(|mask| mask.primitive)),
         }),
+        rounded: inputs.rounded,
     };
     let nodes = parents.map(|parent| parent.node);
     match Linear.prepare::<C>(nodes).compute_bound().stateful() {
@@ -284,10 +330,12 @@ fn tracked_frozen<B: NeoBackend, C: CheckpointStrategy>(
         weight: inputs.weight.primitive,
         bias: inputs.bias.map(|bias| bias.primitive),
         lora: None,
+        rounded: inputs.rounded,
     };
+    let kept = (inputs.weight.clone(), inputs.rounded);
     match FrozenLinear.prepare::<C>([node]).compute_bound().stateful() {
         OpsKind::UnTracked(prep) => prep.finish(B::lora_linear(inputs)),
-        OpsKind::Tracked(prep) => prep.finish(inputs.weight.clone(), B::lora_linear(inputs)),
+        OpsKind::Tracked(prep) => prep.finish(kept, B::lora_linear(inputs)),
     }
 }
 
@@ -296,11 +344,12 @@ fn tracked_frozen<B: NeoBackend, C: CheckpointStrategy>(
 struct FrozenLinear;
 
 impl<B: NeoBackend> Backward<B, 1> for FrozenLinear {
-    /// The weight.
-    type State = FloatTensor<B>;
+    /// The weight, and whether the gradient is rounded to its type.
+    type State = (FloatTensor<B>, bool);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        unary::<B, _>(ops.parents, ops.node, grads, |dy| B::linear_input_gradient(ops.state, dy));
+        let (weight, rounded) = ops.state;
+        unary::<B, _>(ops.parents, ops.node, grads, |dy| B::linear_input_gradient(weight, dy, rounded));
     }
 }
 

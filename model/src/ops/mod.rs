@@ -18,7 +18,7 @@ mod testing;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
-use burn::tensor::{Tensor, TensorMetadata, TensorPrimitive, s};
+use burn::tensor::{DType, Tensor, TensorMetadata, TensorPrimitive, s};
 
 pub use attention::{AttentionRule, causal_attention};
 pub(crate) use cross_entropy::CHUNK as HEAD_ROWS;
@@ -26,7 +26,9 @@ pub use cross_entropy::{cross_entropy_sum, token_nll};
 pub use dropout::Dropout;
 pub use gelu::gelu_new;
 pub use layer_norm::layer_norm;
-pub use linear::{LinearGradients, LinearInputs, LoraInputs, LoraUpdate, linear, lora_linear};
+pub use linear::{
+    LinearGradients, LinearInputs, LoraInputs, LoraUpdate, linear, lora_linear, rounded_linear,
+};
 
 /// What GPT-Neo asks of a backend beyond Burn's own operations.
 ///
@@ -89,9 +91,19 @@ pub trait NeoBackend: Backend {
     }
 
     /// The gradient of a linear layer's input, `[rows, in]`, from its `weight` `[out, in]` and the gradient of its output,
-    /// `[rows, out]`: all that a frozen layer's backward pass asks for.
-    fn linear_input_gradient(weight: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        linear::plain_input_gradient::<Self>(weight, gradient)
+    /// `[rows, out]`: all that a frozen layer's backward pass asks for. For `rounded` see [`LinearInputs::rounded`].
+    fn linear_input_gradient(
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        rounded: bool,
+    ) -> FloatTensor<Self> {
+        linear::plain_input_gradient::<Self>(weight, gradient, rounded)
+    }
+
+    /// Whether products in this half type are made with factors of f32 that are rounded on their way in. Elsewhere they
+    /// are cast to it before.
+    fn rounds_factors(_half: DType) -> bool {
+        false
     }
 
     /// Draws from the backend's generator which elements of `x` `[rows, in]` are dropped with this probability.
@@ -137,24 +149,27 @@ pub trait NeoBackend: Backend {
 
     /// The negative log-likelihood of each row's target under a linear head, `[rows]`; see [`token_nll`].
     ///
-    /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocabulary, hidden]`, `targets` `[rows]`.
+    /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocabulary, hidden]`, `targets` `[rows]`; for `rounded` see
+    /// [`LinearInputs::rounded`].
     fn token_nll(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
+        rounded: bool,
     ) -> FloatTensor<Self> {
-        cross_entropy::rows::<Self>(hidden, weight, targets)
+        cross_entropy::rows::<Self>(hidden, weight, targets, rounded)
     }
 
     /// The summed cross-entropy of a linear head, `[1]`; see [`cross_entropy_sum`].
     ///
-    /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocabulary, hidden]`, `targets` `[rows]`.
+    /// Shapes and `rounded` as in [`NeoBackend::token_nll`].
     fn cross_entropy_sum(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
+        rounded: bool,
     ) -> FloatTensor<Self> {
-        Self::float_sum(Self::token_nll(hidden, weight, targets))
+        Self::float_sum(Self::token_nll(hidden, weight, targets, rounded))
     }
 
     /// [`NeoBackend::cross_entropy_sum`] with its gradients with respect to `hidden`, `[rows, hidden]`, and, if
@@ -163,9 +178,10 @@ pub trait NeoBackend: Backend {
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
+        rounded: bool,
         of_weight: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>) {
-        cross_entropy::gradients::<Self>(hidden, weight, targets, of_weight)
+        cross_entropy::gradients::<Self>(hidden, weight, targets, rounded, of_weight)
     }
 }
 

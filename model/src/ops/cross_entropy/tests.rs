@@ -29,7 +29,7 @@ fn outcome<B: Backend>(
 }
 
 fn ours<B: NeoBackend>(sizes: Sizes) -> [TensorData; 3] {
-    outcome::<B>(sizes, |[hidden, weight], targets| cross_entropy_sum(hidden, weight, targets))
+    outcome::<B>(sizes, |[hidden, weight], targets| cross_entropy_sum(hidden, weight, targets, false))
 }
 
 /// Also across a chunk's edge.
@@ -83,7 +83,7 @@ fn a_frozen_head_gets_no_gradient() {
     let sizes = [5, 3, 9];
     let hidden = random::<Autodiff<Flex>, 2>([5, 3], 1).require_grad();
     let weight = random::<Autodiff<Flex>, 2>([9, 3], 2);
-    let grads = (cross_entropy_sum(hidden.clone(), weight.clone(), targets(sizes)) * 0.5).backward();
+    let grads = (cross_entropy_sum(hidden.clone(), weight.clone(), targets(sizes), false) * 0.5).backward();
     assert!(weight.grad(&grads).is_none());
     assert_eq!(hidden.grad(&grads).unwrap().to_data(), ours::<Flex>(sizes)[1]);
 }
@@ -98,10 +98,10 @@ fn large_vocabulary<B: NeoBackend>() {
     let logits: Vec<f64> = values(&weight.to_data()).iter().map(|w| f64::from((20.0 * w) as f32)).collect();
     let total = logits.iter().map(|z| z.exp()).sum::<f64>().ln();
     let expected = [0, 50_256].map(|id: usize| total - logits[id]);
-    let rows = token_nll(hidden.clone(), weight.clone(), ids.clone());
+    let rows = token_nll(hidden.clone(), weight.clone(), ids.clone(), false);
     assert_eq!(rows.dims(), [2]);
     assert_close(&rows.to_data(), &expected, 1e-6, "rows");
-    let sum = cross_entropy_sum(hidden, weight, ids);
+    let sum = cross_entropy_sum(hidden, weight, ids, false);
     assert_eq!(sum.dims(), [1]);
     assert_close(&sum.to_data(), &[expected[0] + expected[1]], 1e-6, "sum");
 }
@@ -118,7 +118,8 @@ fn far_logits_stay_finite() {
     let hidden =
         Tensor::<Autodiff<Flex>, 2>::from_data([[1e4f32], [1e4]], &Default::default()).require_grad();
     let weight = Tensor::from_data([[1f32], [-1.0]], &Default::default());
-    let sum = cross_entropy_sum(hidden.clone(), weight, Tensor::from_data([0, 1], &Default::default()));
+    let sum =
+        cross_entropy_sum(hidden.clone(), weight, Tensor::from_data([0, 1], &Default::default()), false);
     assert_close(&sum.to_data(), &[2e4], 0.0, "sum");
     assert_close(&hidden.grad(&sum.backward()).unwrap().to_data(), &[0.0, 2.0], 0.0, "gradient");
 }
@@ -134,7 +135,7 @@ fn unlikely_words_are_not_rounded_away_in_f16() {
     let weight = Tensor::<Autodiff<Flex>, 2>::from_data(TensorData::new(weight, [50_001, 1]), &device)
         .cast(DType::F16);
     let hidden = Tensor::<Autodiff<Flex>, 2>::from_data([[1f32]], &device).cast(DType::F16).require_grad();
-    let sum = cross_entropy_sum(hidden.clone(), weight, Tensor::from_data([0], &device));
+    let sum = cross_entropy_sum(hidden.clone(), weight, Tensor::from_data([0], &device), false);
     let gradient = hidden.grad(&sum.backward()).unwrap().to_data();
     assert_eq!(gradient.dtype, DType::F16);
     // Eleven bits of significand, and a sum in blocks; without the lift half of the gradient is wrong.
@@ -149,7 +150,7 @@ fn half_products_equal_those_of_the_rounded_factors() {
         outcome::<Flex>(sizes, |factors, targets| {
             let [hidden, weight] = factors.map(|factor| factor.cast(dtype));
             let back = |factor: Tensor<_, 2>| if full { factor.cast(DType::F32) } else { factor };
-            cross_entropy_sum(back(hidden), back(weight), targets)
+            cross_entropy_sum(back(hidden), back(weight), targets, false)
         })
     };
     // Units of rounding of a value of the type. Logits of some 5 are rounded, and so are the gradients of theirs;
@@ -163,4 +164,25 @@ fn half_products_equal_those_of_the_rounded_factors() {
         }
         assert_ne!(half[0], full[0], "{dtype:?} is not computed in half");
     }
+}
+
+/// Hidden states in f32 and a head in bf16 give the products of the rounded factors, with gradients in f32.
+#[test]
+fn hidden_states_can_be_rounded_on_the_way_in() {
+    let sizes = [CHUNK + 3, 6, 37];
+    let found = outcome::<Flex>(sizes, |[hidden, weight], targets| {
+        cross_entropy_sum(hidden, weight.cast(DType::BF16), targets, true)
+    });
+    let expected = outcome::<Flex>(sizes, |factors, targets| {
+        let [hidden, weight] = factors.map(|factor| factor.cast(DType::BF16).cast(DType::F32));
+        cross_entropy_sum(hidden, weight, targets, false)
+    });
+    for (index, what) in ["sum", "hidden", "weight"].into_iter().enumerate() {
+        // As above.
+        assert_close(&found[index], &values(&expected[index]), 12.0 * 2f64.powi(-8), what);
+    }
+    assert_ne!(found[1], expected[1], "the gradient of the logits is not rounded");
+    let [hidden, weight] = [random::<Flex, 2>([sizes[0], 6], 1), random::<Flex, 2>([37, 6], 2)];
+    let rows = token_nll(hidden, weight.cast(DType::BF16), targets(sizes), true);
+    assert_close(&rows.sum().to_data(), &values(&found[0]), 1e-5, "rows");
 }

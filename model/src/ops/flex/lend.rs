@@ -5,6 +5,7 @@ use burn_flex::FlexTensor;
 
 use super::super::dropout::SeededDropout;
 use super::super::{AttentionRule, Dropout, LinearInputs, LoraInputs};
+use super::bf16;
 use super::few_rows::Weight;
 use super::tensors::{contiguous, floats, is_f32, tensor, with_dense_rows};
 use super::{attention, linear};
@@ -43,11 +44,13 @@ pub(super) struct LinearTensors {
     weight: FlexTensor,
     bias: Option<FlexTensor>,
     pub(super) lora: Option<LoraInputs<FlexTensor>>,
+    /// What the products of a rounded layer are made with.
+    unit: Option<bf16::Native>,
 }
 
 impl LinearTensors {
-    /// None where the kernels do not fit: for types other than f32, but for a weight in bf16, and for a mask, which no
-    /// kernel reads.
+    /// None where the kernels do not fit: for types other than f32, but for a weight in bf16; for a mask, which no
+    /// kernel reads; for a rounded layer on a processor that does not multiply bf16.
     pub(super) fn new(inputs: &LinearInputs<FlexTensor>) -> Option<Self> {
         let lora = inputs.lora.as_ref();
         let optional = [inputs.bias.as_ref(), lora.map(|lora| &lora.a), lora.map(|lora| &lora.b)];
@@ -56,22 +59,18 @@ impl LinearTensors {
         if !fits || lora.is_some_and(|lora| matches!(lora.dropout, Some(Dropout::Mask(_)))) {
             return None;
         }
-        let LinearInputs { x, weight, bias, lora } = inputs.clone();
-        let lora = lora.map(|lora| LoraInputs { a: contiguous(lora.a), b: contiguous(lora.b), ..lora });
-        Some(Self { x: contiguous(x), weight: contiguous(weight), bias: bias.map(contiguous), lora })
-    }
-
-    fn weight(&self) -> Weight<'_> {
-        let values = self.weight.layout().start_offset()..;
-        match self.weight.dtype() {
-            DType::BF16 => Weight::Bf16(&self.weight.storage()[values]),
-            _ => Weight::F32(floats(&self.weight)),
+        let unit = inputs.rounded.then(bf16::Native::new).flatten();
+        if inputs.rounded && (unit.is_none() || inputs.weight.dtype() != DType::BF16) {
+            return None;
         }
+        let LinearInputs { x, weight, bias, lora, .. } = inputs.clone();
+        let lora = lora.map(|lora| LoraInputs { a: contiguous(lora.a), b: contiguous(lora.b), ..lora });
+        Some(Self { x: contiguous(x), weight: contiguous(weight), bias: bias.map(contiguous), lora, unit })
     }
 
-    /// The weight where it is f32.
-    pub(super) fn floats(&self) -> Option<&[f32]> {
-        is_f32(&self.weight).then(|| floats(&self.weight))
+    /// Whether the kernels make the backward pass as well: that of a weight in bf16 only with the processor's own unit.
+    pub(super) fn go_backward(&self) -> bool {
+        is_f32(&self.weight) || self.unit.is_some()
     }
 
     pub(super) fn slices(&self) -> linear::Inputs<'_> {
@@ -87,13 +86,23 @@ impl LinearTensors {
         });
         linear::Inputs {
             x: floats(&self.x),
-            weight: self.weight(),
+            weight: stored(&self.weight),
             bias: self.bias.as_ref().map(floats),
             lora,
+            unit: self.unit,
             rows,
             input,
             output,
         }
+    }
+}
+
+/// A contiguous weight in f32 or bf16.
+pub(super) fn stored(weight: &FlexTensor) -> Weight<'_> {
+    let values = weight.layout().start_offset()..;
+    match weight.dtype() {
+        DType::BF16 => Weight::Bf16(&weight.storage()[values]),
+        _ => Weight::F32(floats(weight)),
     }
 }
 

@@ -7,6 +7,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::super::dropout::SeededDropout;
+use super::bf16;
 use super::few_rows::{self, FEW, Weight};
 use super::gemm::{Matrix, Threads, gemm};
 
@@ -22,6 +23,8 @@ pub(super) struct Inputs<'a> {
     pub(super) weight: Weight<'a>,
     pub(super) bias: Option<&'a [f32]>,
     pub(super) lora: Option<Lora<'a>>,
+    /// Multiplies with a weight in bf16, to which x is rounded then.
+    pub(super) unit: Option<bf16::Native>,
     pub(super) rows: usize,
     pub(super) input: usize,
     pub(super) output: usize,
@@ -44,9 +47,13 @@ fn dense(data: &[f32], rows: usize, columns: usize) -> Matrix<'_> {
 
 /// The output `[rows, output]`, into zeros.
 pub(super) fn forward(inputs: &Inputs<'_>, out: &mut [f32]) {
-    let Inputs { x, weight, bias, rows, input, output, .. } = *inputs;
+    let Inputs { x, weight, bias, unit, rows, input, output, .. } = *inputs;
     match weight {
         _ if rows == 0 || input == 0 => fill(out, bias, output),
+        Weight::Bf16(weight) if let Some(unit) = unit => {
+            fill(out, bias, output);
+            bf16::add_product(unit, x, bf16::Factor::transposed(weight, [output, input]), out);
+        }
         weight if rows <= FEW => few_rows::multiply(x, weight, bias, input, out, output),
         Weight::F32(weight) => {
             fill(out, bias, output);
@@ -136,23 +143,33 @@ pub(super) struct Outs<'a> {
     pub(super) b: Option<&'a mut [f32]>,
 }
 
-/// The gradient of x, `[rows, input]`, through the weight alone.
+/// The gradient of x, `[rows, input]`, through the weight alone, into zeros.
 pub(super) fn input_gradient(
-    weight: &[f32],
+    weight: Weight<'_>,
+    unit: Option<bf16::Native>,
     gradient: &[f32],
     [rows, output, input]: [usize; 3],
     of_x: &mut [f32],
 ) {
-    let factors = [dense(gradient, rows, output), dense(weight, output, input)];
-    gemm(of_x, input, false, 1.0, factors, Threads::All);
+    let mut scratch = Vec::new();
+    match (weight, unit) {
+        (Weight::Bf16(weight), Some(unit)) => {
+            bf16::add_product(unit, gradient, bf16::Factor::plain(weight, [output, input]), of_x);
+        }
+        (weight, _) => {
+            let weight = weight.floats(0..output * input, &mut scratch);
+            let factors = [dense(gradient, rows, output), dense(weight, output, input)];
+            gemm(of_x, input, false, 1.0, factors, Threads::All);
+        }
+    }
 }
 
-/// From the gradient `[rows, output]` of the output and the weight.
-pub(super) fn backward(inputs: &Inputs<'_>, weight: &[f32], gradient: &[f32], outs: Outs<'_>) {
-    let Inputs { rows, input, output, .. } = *inputs;
+/// From the gradient `[rows, output]` of the output.
+pub(super) fn backward(inputs: &Inputs<'_>, gradient: &[f32], outs: Outs<'_>) {
+    let Inputs { weight, unit, rows, input, output, .. } = *inputs;
     let Outs { x: mut of_x, a: mut of_a, b: mut of_b } = outs;
     if let Some(of_x) = &mut of_x {
-        input_gradient(weight, gradient, [rows, output, input], of_x);
+        input_gradient(weight, unit, gradient, [rows, output, input], of_x);
     }
     let Some(lora) = inputs.lora else { return };
     let blocks = rows.div_ceil(BLOCK);

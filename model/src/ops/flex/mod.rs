@@ -5,6 +5,7 @@
 //! type takes the plain default. No result depends on the number of threads.
 
 mod attention;
+mod bf16;
 mod cross_entropy;
 mod exp;
 mod few_rows;
@@ -22,11 +23,11 @@ mod tests;
 
 use burn::tensor::ops::{BoolTensor, FloatTensorOps, IntTensor};
 use burn::tensor::quantization::{QTensorPrimitive, QuantLevel};
-use burn::tensor::{Distribution, FloatDType, Int, Shape, Tensor, TensorMetadata, TensorPrimitive};
+use burn::tensor::{DType, Distribution, FloatDType, Int, Shape, Tensor, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexQTensor, FlexTensor};
 
 use self::few_rows::Weight;
-use self::lend::{AttentionTensors, LinearTensors, Place, tokens};
+use self::lend::{AttentionTensors, LinearTensors, Place, stored, tokens};
 use self::tensors::{all_f32, contiguous, floats, indices, is_f32, owned, tensor, with_dense_rows};
 use super::{AttentionRule, Dropout, LinearGradients, LinearInputs, NeoBackend};
 
@@ -98,8 +99,7 @@ impl NeoBackend for Flex {
         gradient: FlexTensor,
     ) -> LinearGradients<Option<FlexTensor>> {
         let tensors = LinearTensors::new(&inputs).filter(|_| all_f32(&[&gradient]));
-        let Some((tensors, weight)) = tensors.as_ref().and_then(|tensors| Some((tensors, tensors.floats()?)))
-        else {
+        let Some(tensors) = tensors.filter(LinearTensors::go_backward) else {
             return super::linear::plain_backward::<Self>(inputs, wanted, gradient);
         };
         // Seldom wanted: the base is frozen when an adapter is trained.
@@ -113,19 +113,26 @@ impl NeoBackend for Flex {
         let mut a = Place::new(lora.filter(|_| wanted.a).map(|lora| &lora.a));
         let mut b = Place::new(lora.filter(|_| wanted.b).map(|lora| &lora.b));
         let outs = linear::Outs { x: x.slice(), a: a.slice(), b: b.slice() };
-        linear::backward(&tensors.slices(), weight, floats(&gradient), outs);
+        linear::backward(&tensors.slices(), floats(&gradient), outs);
         LinearGradients { x: x.tensor(), a: a.tensor(), b: b.tensor(), ..of_base }
     }
 
-    fn linear_input_gradient(weight: FlexTensor, gradient: FlexTensor) -> FlexTensor {
-        if !all_f32(&[&weight, &gradient]) {
-            return super::linear::plain_input_gradient::<Self>(weight, gradient);
+    fn linear_input_gradient(weight: FlexTensor, gradient: FlexTensor, rounded: bool) -> FlexTensor {
+        let unit = rounded.then(bf16::Native::new).flatten();
+        let weight_fits = if unit.is_some() { weight.dtype() == DType::BF16 } else { is_f32(&weight) };
+        if !is_f32(&gradient) || !weight_fits {
+            return super::linear::plain_input_gradient::<Self>(weight, gradient, rounded);
         }
         let ([rows, output], [_, input]) = (gradient.shape().dims(), weight.shape().dims());
         let (weight, gradient) = (contiguous(weight), contiguous(gradient));
         let mut of_x = vec![0.0; rows * input];
-        linear::input_gradient(floats(&weight), floats(&gradient), [rows, output, input], &mut of_x);
+        let sizes = [rows, output, input];
+        linear::input_gradient(stored(&weight), unit, floats(&gradient), sizes, &mut of_x);
         tensor(of_x, Shape::new([rows, input]))
+    }
+
+    fn rounds_factors(half: DType) -> bool {
+        half == DType::BF16 && bf16::Native::new().is_some()
     }
 
     fn quantized_linear(x: FlexTensor, weight: FlexQTensor, bias: Option<FlexTensor>) -> FlexTensor {
@@ -140,7 +147,8 @@ impl NeoBackend for Flex {
         let values = &weight.tensor().storage()[weight.tensor().layout().start_offset()..];
         let weight = Weight::Int8 { values, scales: weight.scales(), block: block.num_elements() };
         let bias = bias.as_ref().map(floats);
-        let inputs = linear::Inputs { x: floats(&x), weight, bias, lora: None, rows, input, output };
+        let inputs =
+            linear::Inputs { x: floats(&x), weight, bias, lora: None, unit: None, rows, input, output };
         let mut out = vec![0.0; rows * output];
         linear::forward(&inputs, &mut out);
         tensor(out, Shape::new([rows, output]))
@@ -205,30 +213,42 @@ impl NeoBackend for Flex {
         (dy, of_parameters)
     }
 
-    fn token_nll(hidden: FlexTensor, weight: FlexTensor, targets: IntTensor<Self>) -> FlexTensor {
-        if !all_f32(&[&hidden, &weight]) {
-            return super::cross_entropy::rows::<Self>(hidden, weight, targets);
+    fn token_nll(
+        hidden: FlexTensor,
+        weight: FlexTensor,
+        targets: IntTensor<Self>,
+        rounded: bool,
+    ) -> FlexTensor {
+        if !has_f32_logits(&hidden, &weight, rounded) {
+            return super::cross_entropy::rows::<Self>(hidden, weight, targets, rounded);
         }
-        let nll: Vec<f32> = row_losses(hidden, weight, targets).into_iter().map(|nll| nll as f32).collect();
+        let nll: Vec<f32> =
+            row_losses(hidden, weight, targets, rounded).into_iter().map(|nll| nll as f32).collect();
         let shape = Shape::new([nll.len()]);
         tensor(nll, shape)
     }
 
-    fn cross_entropy_sum(hidden: FlexTensor, weight: FlexTensor, targets: IntTensor<Self>) -> FlexTensor {
-        if !all_f32(&[&hidden, &weight]) {
-            return Self::float_sum(super::cross_entropy::rows::<Self>(hidden, weight, targets));
+    fn cross_entropy_sum(
+        hidden: FlexTensor,
+        weight: FlexTensor,
+        targets: IntTensor<Self>,
+        rounded: bool,
+    ) -> FlexTensor {
+        if !has_f32_logits(&hidden, &weight, rounded) {
+            return Self::float_sum(super::cross_entropy::rows::<Self>(hidden, weight, targets, rounded));
         }
-        total(row_losses(hidden, weight, targets))
+        total(row_losses(hidden, weight, targets, rounded))
     }
 
     fn cross_entropy_gradients(
         hidden: FlexTensor,
         weight: FlexTensor,
         targets: IntTensor<Self>,
+        rounded: bool,
         of_weight: bool,
     ) -> (FlexTensor, FlexTensor, Option<FlexTensor>) {
-        if !all_f32(&[&hidden, &weight]) {
-            return super::cross_entropy::gradients::<Self>(hidden, weight, targets, of_weight);
+        if !has_f32_logits(&hidden, &weight, rounded) {
+            return super::cross_entropy::gradients::<Self>(hidden, weight, targets, rounded, of_weight);
         }
         let of_chunk = |logits: Tensor<Self, 2>, targets| {
             let mut logits = owned(logits.into_primitive().tensor());
@@ -240,20 +260,29 @@ impl NeoBackend for Flex {
             Tensor::from_primitive(TensorPrimitive::Float(hidden)),
             Tensor::from_primitive(TensorPrimitive::Float(weight)),
             Tensor::from_primitive(targets),
+            rounded,
             of_weight,
             of_chunk,
         )
     }
 }
 
+/// Whether hidden states and head give logits that the kernels take.
+fn has_f32_logits(hidden: &FlexTensor, weight: &FlexTensor, rounded: bool) -> bool {
+    is_f32(hidden) && (rounded || is_f32(weight))
+}
+
 /// The loss of each row, a chunk of rows at a time.
-fn row_losses(hidden: FlexTensor, weight: FlexTensor, targets: IntTensor<Flex>) -> Vec<f64> {
+fn row_losses(hidden: FlexTensor, weight: FlexTensor, targets: IntTensor<Flex>, rounded: bool) -> Vec<f64> {
     let hidden = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(hidden));
-    let head = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(weight)).transpose();
+    let head = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(weight));
     let targets = Tensor::<Flex, 1, Int>::from_primitive(targets);
     let mut losses = Vec::new();
     for (hidden, targets) in super::cross_entropy::chunks(&hidden, &targets) {
-        let logits = hidden.matmul(head.clone()).into_primitive().tensor().to_contiguous();
+        let logits = super::cross_entropy::logits(hidden, head.clone(), rounded)
+            .into_primitive()
+            .tensor()
+            .to_contiguous();
         losses.extend(cross_entropy::losses(logits.storage(), &indices(targets)));
     }
     losses

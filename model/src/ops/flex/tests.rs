@@ -26,7 +26,7 @@ fn all_results() -> Vec<TensorData> {
         Tensor::<Flex, 1, Int>::from_data(ids.as_slice(), &Default::default()).into_primitive()
     };
     let (dx, parameters) = Flex::layer_norm_rows_backward(x(), weight(), dy(), 1e-5, true);
-    let (sum, of_hidden, of_head) = Flex::cross_entropy_gradients(x(), head(), targets(), true);
+    let (sum, of_hidden, of_head) = Flex::cross_entropy_gradients(x(), head(), targets(), false, true);
     let text = |seed| primitive([2, 300, 96], seed);
     let rule = AttentionRule { heads: 3, window: Some(70) };
     let attention = Flex::causal_attention_backward(text(5), text(6), text(7), rule, None, text(8));
@@ -40,19 +40,23 @@ fn all_results() -> Vec<TensorData> {
             scale: 2.0,
             dropout: Some(Dropout::Seed { seed: 11, probability: 0.1 }),
         }),
+        rounded: false,
     };
+    let small = || Flex::float_cast(head(), FloatDType::BF16);
     let wanted = LinearGradients { x: true, a: true, b: true, ..Default::default() };
     let linear = Flex::lora_linear_backward(layer(), wanted, primitive([600, 300], 12));
     let mut results = vec![
         Flex::causal_attention(text(5), text(6), text(7), rule, None),
         Flex::lora_linear(layer()),
-        Flex::linear_input_gradient(head(), primitive([600, 300], 12)),
+        Flex::lora_linear(LinearInputs { weight: small(), rounded: true, ..layer() }),
+        Flex::linear_input_gradient(small(), primitive([600, 300], 12), true),
+        Flex::linear_input_gradient(head(), primitive([600, 300], 12), false),
         Flex::gelu_new(x()),
         Flex::gelu_new_backward(x(), dy()),
         Flex::layer_norm_rows(x(), weight(), weight(), 1e-5),
         dx,
-        Flex::token_nll(x(), head(), targets()),
-        Flex::cross_entropy_sum(x(), head(), targets()),
+        Flex::token_nll(x(), head(), targets(), false),
+        Flex::cross_entropy_sum(x(), head(), targets(), false),
         sum,
         of_hidden,
     ];
@@ -69,7 +73,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let on =
         |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(all_results);
     let one = on(1);
-    assert_eq!(one.len(), 20);
+    assert_eq!(one.len(), 22);
     for threads in [2, 3] {
         for (index, (found, expected)) in on(threads).iter().zip(&one).enumerate() {
             assert!(found == expected, "result {index} on {threads} threads");
@@ -116,7 +120,7 @@ fn half_precision_takes_the_default() {
         let head = random::<Autodiff<Flex>, 2>([5, 8], 4).cast(dtype);
         let normal = super::super::layer_norm(super::super::gelu_new(x.clone()), weight, bias, 1e-5);
         let targets = Tensor::from_data([0, 4, 2], &Default::default());
-        let sum = super::super::cross_entropy_sum(normal, head, targets);
+        let sum = super::super::cross_entropy_sum(normal, head, targets, false);
         let grads = sum.backward();
         (sum.to_data(), x.grad(&grads).unwrap().to_data())
     };
@@ -132,5 +136,5 @@ fn half_precision_takes_the_default() {
 #[should_panic(expected = "index out of bounds")]
 fn a_target_outside_the_vocabulary_is_refused() {
     let targets = Tensor::<Flex, 1, Int>::from_data([-1], &Default::default()).into_primitive();
-    Flex::token_nll(primitive([1, 4], 1), primitive([9, 4], 2), targets);
+    Flex::token_nll(primitive([1, 4], 1), primitive([9, 4], 2), targets, false);
 }

@@ -121,6 +121,7 @@ fn run<B: Backend>(
         weight: unwrap(weight),
         bias: case.bias.then(|| unwrap(bias.squeeze_dim::<1>(0))),
         lora: case.lora.then_some(LoraInputs { a, b, scale: SCALE, dropout }),
+        rounded: false,
     }));
     let gradients = (out.clone() * tensor(&values[5], [SIZES[0], SIZES[2]])).sum().backward();
     let gradients = tensors
@@ -184,6 +185,32 @@ fn a_frozen_layer_passes_the_same_gradient_on() {
         let trained = run::<NdArray>(case, case.has(), <Autodiff<NdArray> as NeoBackend>::lora_linear);
         let frozen = run::<NdArray>(case, alone, <Autodiff<NdArray> as NeoBackend>::lora_linear);
         assert_eq!(frozen.1, [trained.1[0].clone(), None, None, None, None]);
+    }
+}
+
+/// A rounded layer gives what the exact one does but for the rounding: of factors between -1 and 1, whose products are
+/// added up to a dozen times, and, without a unit for bf16, of the sums.
+#[test]
+fn a_rounded_layer_is_near_the_exact_one() {
+    let rounded: Operation<Autodiff<Flex>> = |inputs| {
+        let weight = unwrap(wrap::<Autodiff<Flex>, 2>(inputs.weight).cast(DType::BF16));
+        <Autodiff<Flex> as NeoBackend>::lora_linear(LinearInputs { weight, rounded: true, ..inputs })
+    };
+    for case in Case::all() {
+        for tracked in [case.has(), [true, false, false, case.lora, case.lora]] {
+            let exact = run::<Flex>(case, tracked, <Autodiff<Flex> as NeoBackend>::lora_linear);
+            let found = run::<Flex>(case, tracked, rounded);
+            assert_near(&found.0, &exact.0, 1e-2, &format!("{case:?}"));
+            assert_ne!(found.0, exact.0);
+            for (part, (found, exact)) in found.1.iter().zip(&exact.1).enumerate() {
+                let what = format!("{case:?} {tracked:?}: {}", NAMES[part]);
+                match (found, exact) {
+                    (Some(found), Some(exact)) => assert_near(found, exact, 1e-2, &what),
+                    _ => assert_eq!(found, exact, "{what}"),
+                }
+            }
+            assert_ne!(found.1[0], exact.1[0], "the gradient of the output is not rounded");
+        }
     }
 }
 
