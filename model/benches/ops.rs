@@ -6,8 +6,10 @@ use burn::tensor::{Distribution, Int, Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 use divan::Bencher;
+use divan::counter::ItemsCount;
 use gptneo_model::ops::{self, AttentionRule, LoraUpdate};
 use gptneo_model::{LayerNorm, WeightFormat};
+use pulp::{Arch, Simd, WithSimd};
 
 /// The program's own allocator: page faults would be a good part of these times.
 #[global_allocator]
@@ -32,6 +34,52 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
 
 fn tracked<const D: usize>(tensor: Tensor<Flex, D>) -> Tensor<Diff, D> {
     Tensor::from_inner(tensor).require_grad()
+}
+
+/// What no product of f32 can pass: fused multiply-adds of registers on all threads; the items are operations.
+#[divan::bench]
+fn peak(bencher: Bencher) {
+    const TIMES: usize = 1 << 20;
+    let operations = 2 * SUMS * Arch::new().dispatch(Lanes) * TIMES * rayon::current_num_threads();
+    bencher
+        .counter(ItemsCount::new(operations))
+        .bench_local(|| rayon::broadcast(|_| Arch::new().dispatch(MultiplyAdd { times: TIMES })));
+}
+
+/// As many sums as keep the units of a processor busy.
+const SUMS: usize = 12;
+
+struct MultiplyAdd {
+    times: usize,
+}
+
+impl WithSimd for MultiplyAdd {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f32 {
+        let (factor, term) = (simd.splat_f32s(divan::black_box(0.5)), simd.splat_f32s(divan::black_box(1.0)));
+        let mut sums = [simd.splat_f32s(0.0); SUMS];
+        for _ in 0..self.times {
+            #[allow(clippy::needless_range_loop)] // this one is unrolled
+            for i in 0..SUMS {
+                sums[i] = simd.mul_add_f32s(factor, sums[i], term);
+            }
+        }
+        sums.into_iter().map(|sum| simd.reduce_sum_f32s(sum)).sum()
+    }
+}
+
+/// The f32 elements of a register.
+struct Lanes;
+
+impl WithSimd for Lanes {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        S::F32_LANES
+    }
 }
 
 #[divan::bench]
