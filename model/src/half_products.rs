@@ -2,8 +2,8 @@
 //! PyTorch's autocast does with a model whose base is frozen.
 //!
 //! A product rounds its f32 input to the half type, multiplies there and brings the result back to f32. (A backend that
-//! rounds inside the product, [`crate::NeoBackend::rounds_factors`], does that for frozen and trained weights alone and
-//! makes the low-rank update in f32.) All else stays
+//! rounds inside the product, see [`crate::NeoBackend::rounds_factors`], does so for the layer's own weight and makes the
+//! low-rank update in f32.) All else stays
 //! f32: embeddings, biases, residual stream, layer norms, attention's scores, the loss, and what is trained, which is
 //! rounded anew for each product. [`crate::WeightFormat`] is for inference: bf16 and int8 only store weights small and
 //! sum in f32; f16 is this, with the token embedding in f16 as well.

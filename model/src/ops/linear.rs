@@ -8,15 +8,13 @@
 //!
 //! A rounded layer makes `x W^T` and `dy W` in the half type of its W, and all else in that of x.
 
+mod tracked;
+
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, QuantizedTensor};
 use burn::tensor::{DType, Tensor, TensorPrimitive};
-use burn_autodiff::Autodiff;
-use burn_autodiff::checkpoint::base::Checkpointer;
-use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, OpsKind, unary};
 
+pub(super) use self::tracked::tracked;
 use super::{Dropout, NeoBackend, dropout};
 
 /// What a linear layer computes with.
@@ -278,111 +276,6 @@ pub(super) fn plain_input_gradient<B: Backend>(
     rounded: bool,
 ) -> FloatTensor<B> {
     unwrap(product(wrap::<B, 2>(gradient), wrap::<B, 2>(weight), rounded))
-}
-
-/// The operation under autodiff.
-pub(super) fn tracked<B: NeoBackend, C: CheckpointStrategy>(
-    inputs: LinearInputs<FloatTensor<Autodiff<B, C>>>,
-) -> FloatTensor<Autodiff<B, C>> {
-    let (x, weight) = (inputs.x.clone(), inputs.weight.clone());
-    let base = [Some(&weight), inputs.bias.as_ref()];
-    let frozen = base.into_iter().flatten().all(|tensor| tensor.node.requirement.is_none());
-    match (inputs.bias.clone(), inputs.lora.clone()) {
-        (_, None) if frozen => tracked_frozen::<B, C>(inputs),
-        (None, None) => tracked_by::<B, C, 2>([x, weight], inputs),
-        (Some(bias), None) => tracked_by::<B, C, 3>([x, weight, bias], inputs),
-        (None, Some(lora)) => tracked_by::<B, C, 4>([x, weight, lora.a, lora.b], inputs),
-        (Some(bias), Some(lora)) => tracked_by::<B, C, 5>([x, weight, bias, lora.a, lora.b], inputs),
-    }
-}
-
-/// With the tensors that may have gradients: x, W and, where there are such, b, A and B.
-fn tracked_by<B: NeoBackend, C: CheckpointStrategy, const N: usize>(
-    parents: [FloatTensor<Autodiff<B, C>>; N],
-    inputs: LinearInputs<FloatTensor<Autodiff<B, C>>>,
-) -> FloatTensor<Autodiff<B, C>> {
-    let inputs = LinearInputs {
-        x: inputs.x.primitive,
-        weight: inputs.weight.primitive,
-        bias: inputs.bias.map(|bias| bias.primitive),
-        lora: inputs.lora.map(|lora| LoraInputs {
-            a: lora.a.primitive,
-            b: lora.b.primitive,
-            scale: lora.scale,
-            dropout: lora.dropout.map(|dropout| dropout.map(|mask| mask.primitive)),
-        }),
-        rounded: inputs.rounded,
-    };
-    let nodes = parents.map(|parent| parent.node);
-    match Linear.prepare::<C>(nodes).compute_bound().stateful() {
-        OpsKind::UnTracked(prep) => prep.finish(B::lora_linear(inputs)),
-        OpsKind::Tracked(prep) => prep.finish(inputs.clone(), B::lora_linear(inputs)),
-    }
-}
-
-/// Of a layer without anything to train: its input is not kept.
-fn tracked_frozen<B: NeoBackend, C: CheckpointStrategy>(
-    inputs: LinearInputs<FloatTensor<Autodiff<B, C>>>,
-) -> FloatTensor<Autodiff<B, C>> {
-    let node = inputs.x.node;
-    let inputs = LinearInputs {
-        x: inputs.x.primitive,
-        weight: inputs.weight.primitive,
-        bias: inputs.bias.map(|bias| bias.primitive),
-        lora: None,
-        rounded: inputs.rounded,
-    };
-    let kept = (inputs.weight.clone(), inputs.rounded);
-    match FrozenLinear.prepare::<C>([node]).compute_bound().stateful() {
-        OpsKind::UnTracked(prep) => prep.finish(B::lora_linear(inputs)),
-        OpsKind::Tracked(prep) => prep.finish(kept, B::lora_linear(inputs)),
-    }
-}
-
-/// The backward pass of a frozen layer.
-#[derive(Debug)]
-struct FrozenLinear;
-
-impl<B: NeoBackend> Backward<B, 1> for FrozenLinear {
-    /// The weight, and whether the gradient is rounded to its type.
-    type State = (FloatTensor<B>, bool);
-
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let (weight, rounded) = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |dy| B::linear_input_gradient(weight, dy, rounded));
-    }
-}
-
-/// The backward pass.
-#[derive(Debug)]
-struct Linear;
-
-impl<B: NeoBackend, const N: usize> Backward<B, N> for Linear {
-    type State = LinearInputs<FloatTensor<B>>;
-
-    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let gradient = grads.consume::<B>(&ops.node);
-        let inputs = ops.state;
-        let mut parents = ops.parents.into_iter();
-        let mut next = |is_input| if is_input { parents.next().flatten() } else { None };
-        let (has_bias, has_lora) = (inputs.bias.is_some(), inputs.lora.is_some());
-        // In the order of the parents.
-        let [x, weight, bias, a, b] = [true, true, has_bias, has_lora, has_lora].map(&mut next);
-        let wanted = LinearGradients {
-            x: x.is_some(),
-            weight: weight.is_some(),
-            bias: bias.is_some(),
-            a: a.is_some(),
-            b: b.is_some(),
-        };
-        let found = B::lora_linear_backward(inputs, wanted, gradient);
-        let gradients = [found.x, found.weight, found.bias, found.a, found.b];
-        for (node, gradient) in [x, weight, bias, a, b].into_iter().zip(gradients) {
-            if let (Some(node), Some(gradient)) = (node, gradient) {
-                grads.register::<B>(node.id, gradient);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use burn::tensor::TensorData;
+use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
 
