@@ -22,7 +22,7 @@ const HIDDEN: usize = 768;
 const INNER: usize = 3072;
 const VOCABULARY: usize = 50257;
 /// Rows of one chunk of the head.
-const HEAD_ROWS: usize = 256;
+const HEAD_ROWS: usize = 512;
 
 fn main() {
     divan::main();
@@ -176,4 +176,12 @@ fn few_rows<const FORMAT: usize>(bencher: Bencher, rows: usize) {
     let weight = FORMATS[FORMAT].of(random([VOCABULARY, HIDDEN]));
     let x = random([rows, HIDDEN]);
     bencher.bench_local(|| ops::linear(x.clone(), weight.clone(), None));
+}
+
+/// A product of f32 alone: rows, terms, columns.
+#[divan::bench(args = [(2048, 768, 768), (2048, 768, 3072), (2048, 3072, 768), (512, 768, 50257)])]
+fn product(bencher: Bencher, (rows, input, output): (usize, usize, usize)) {
+    let (x, weight) = (random([rows, input]), random([output, input]));
+    let operations = 2 * rows * input * output;
+    bencher.counter(ItemsCount::new(operations)).bench_local(|| ops::linear(x.clone(), weight.clone(), None));
 }

@@ -74,26 +74,34 @@ fn short(output: &Path, more: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn half_precision_that_the_processor_lacks_becomes_f32_and_says_so() {
+fn half_precision_is_used_where_the_processor_has_it_and_is_f32_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     let exact = folder.path().join("f32");
     good(&borrowed(&short(&exact, &[])));
     let devices: Value = serde_json::from_str(&good(&["devices", "--json"])).unwrap();
     for precision in ["f16", "bf16"] {
-        if devices["backends"][0]["devices"][0][precision] == true {
-            continue; // this processor has it
-        }
+        let has_it = devices["backends"][0]["devices"][0][precision] == true;
         let output = folder.path().join(precision);
         let result = run(&borrowed(&short(&output, &["--precision", precision, "--quiet"])));
         let said = text(&result.stderr);
         assert!(result.status.success(), "{said}");
-        assert!(
-            said.lines().count() == 1 && said.contains(precision) && said.contains("f32 is used"),
-            "{said}"
-        );
-        assert_eq!((timeless(&output), adapter_bytes(&output)), (timeless(&exact), adapter_bytes(&exact)));
         let settings = std::fs::read_to_string(output.join("settings.toml")).unwrap();
-        assert!(settings.contains("precision = \"f32\""), "{settings}");
+        let used = if has_it { precision } else { "f32" };
+        assert!(settings.contains(&format!("precision = \"{used}\"")), "{settings}");
+        if has_it {
+            assert_eq!(said, "");
+            for (row, exact) in rows(&output).iter().zip(rows(&exact)) {
+                let [loss, expected] = [row, &exact].map(|row| row["loss"].as_f64().unwrap());
+                assert!(loss != expected && (loss - expected).abs() < 2e-2, "{row} {exact}");
+            }
+        } else {
+            assert!(said.lines().count() == 1 && said.contains(precision), "{said}");
+            assert!(said.contains("f32 is used"), "{said}");
+            assert_eq!(
+                (timeless(&output), adapter_bytes(&output)),
+                (timeless(&exact), adapter_bytes(&exact))
+            );
+        }
     }
 }
 

@@ -18,10 +18,10 @@ use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 
 use super::NeoBackend;
-use super::linear::{assert_weight_type, rounded_linear};
+use super::linear::{assert_weight_type, linear, rounded_linear};
 
 /// Rows whose logits exist at a time.
-pub(crate) const CHUNK: usize = 256;
+pub(crate) const CHUNK: usize = 512;
 
 /// What the gradient of logits in half precision is multiplied with for the product with the head. It is made before
 /// the scale of the loss is known, and most words are so unlikely that f16 would round their part to nothing. The
@@ -87,7 +87,7 @@ pub(super) fn logits<B: NeoBackend>(
 ) -> Tensor<B, 2> {
     match rounded {
         true => rounded_linear(hidden, weight, None, None),
-        false => hidden.matmul(weight.transpose()),
+        false => linear(hidden, weight, None),
     }
 }
 
@@ -190,13 +190,11 @@ pub(super) fn gradients_by_chunk<B: NeoBackend>(
                 None => part,
             });
         }
-        hidden_gradients.push(if rounded {
+        hidden_gradients.push(if half == full {
             let [weight, gradient] =
                 [weight.clone(), logits_gradient].map(|tensor| tensor.into_primitive().tensor());
-            let gradient = B::linear_input_gradient(weight, gradient, true);
+            let gradient = B::linear_input_gradient(weight, gradient, rounded);
             Tensor::from_primitive(TensorPrimitive::Float(gradient))
-        } else if half == full {
-            logits_gradient.matmul(weight.clone())
         } else {
             (logits_gradient * LIFT).cast(half).matmul(weight.clone()).cast(full) / LIFT
         });

@@ -3,6 +3,7 @@
 use super::super::gelu::{CUBIC, SATURATED, TWICE_ROOT};
 use super::exp::{exp, sigmoid};
 use super::tasks::{self, Kernel};
+use super::tensors::zeros;
 
 /// The twice-root and the cubic coefficient.
 const ROOT: f32 = TWICE_ROOT as f32;
@@ -11,7 +12,7 @@ const BOUND: f32 = SATURATED as f32;
 
 /// `gelu(x)`.
 pub(super) fn forward(x: &[f32]) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
+    let mut y = zeros(x.len());
     let size = tasks::task_size(1);
     tasks::run(&Forward, x.chunks(size).zip(y.chunks_mut(size)));
     y

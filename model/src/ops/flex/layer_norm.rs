@@ -2,10 +2,11 @@
 
 use super::reduce::{dot, sum};
 use super::tasks::{self, Kernel};
+use super::tensors::zeros;
 
 /// `x` as rows of the weight's length, normalised, scaled and shifted.
 pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
+    let mut y = zeros(x.len());
     let size = tasks::task_size(weight.len());
     tasks::run(&Forward { weight, bias, epsilon }, x.chunks(size).zip(y.chunks_mut(size)));
     y

@@ -5,10 +5,9 @@ use burn_flex::FlexTensor;
 
 use super::super::dropout::SeededDropout;
 use super::super::{AttentionRule, Dropout, LinearInputs, LoraInputs};
-use super::bf16;
 use super::few_rows::Weight;
-use super::tensors::{contiguous, floats, is_f32, tensor, with_dense_rows};
-use super::{attention, linear};
+use super::tensors::{contiguous, floats, is_f32, tensor, with_dense_rows, zeros};
+use super::{attention, linear, tiles};
 
 /// The inputs of an attention, such that [`AttentionTensors::slices`] can lend them.
 pub(super) struct AttentionTensors {
@@ -45,7 +44,7 @@ pub(super) struct LinearTensors {
     bias: Option<FlexTensor>,
     pub(super) lora: Option<LoraInputs<FlexTensor>>,
     /// What the products of a rounded layer are made with.
-    unit: Option<bf16::Native>,
+    unit: Option<tiles::Native>,
 }
 
 impl LinearTensors {
@@ -59,7 +58,7 @@ impl LinearTensors {
         if !fits || lora.is_some_and(|lora| matches!(lora.dropout, Some(Dropout::Mask(_)))) {
             return None;
         }
-        let unit = inputs.rounded.then(bf16::Native::new).flatten();
+        let unit = inputs.rounded.then(tiles::Native::for_bf16).flatten();
         if inputs.rounded && (unit.is_none() || inputs.weight.dtype() != DType::BF16) {
             return None;
         }
@@ -111,7 +110,7 @@ pub(super) struct Place(Option<(Vec<f32>, Shape)>);
 
 impl Place {
     pub(super) fn new(like: Option<&FlexTensor>) -> Self {
-        Self(like.map(|like| (vec![0.0; like.shape().num_elements()], like.shape())))
+        Self(like.map(|like| (zeros(like.shape().num_elements()), like.shape())))
     }
 
     pub(super) fn slice(&mut self) -> Option<&mut [f32]> {

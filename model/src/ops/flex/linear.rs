@@ -7,14 +7,19 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::super::dropout::SeededDropout;
-use super::bf16;
 use super::few_rows::{self, FEW, Weight};
 use super::gemm::{Matrix, Threads, gemm};
+use super::tiles::{Factor, Native, Values};
 
 /// Rows of a block.
 const BLOCK: usize = 128;
 /// Rows of a weight that are brought to f32 at a time.
 const UNPACKED: usize = 1024;
+
+/// The fewest rows of x, and the least other size, of a product of f32 that tiles of bf16 make faster: the weight is
+/// brought into tiles for every product.
+const TILED_ROWS: usize = 64;
+const TILED_SIDE: usize = 64;
 
 /// A linear layer's inputs: x `[rows, input]`, weight `[output, input]`, bias `[output]`.
 #[derive(Clone, Copy)]
@@ -24,7 +29,7 @@ pub(super) struct Inputs<'a> {
     pub(super) bias: Option<&'a [f32]>,
     pub(super) lora: Option<Lora<'a>>,
     /// Multiplies with a weight in bf16, to which x is rounded then.
-    pub(super) unit: Option<bf16::Native>,
+    pub(super) unit: Option<Native>,
     pub(super) rows: usize,
     pub(super) input: usize,
     pub(super) output: usize,
@@ -52,9 +57,14 @@ pub(super) fn forward(inputs: &Inputs<'_>, out: &mut [f32]) {
         _ if rows == 0 || input == 0 => fill(out, bias, output),
         Weight::Bf16(weight) if let Some(unit) = unit => {
             fill(out, bias, output);
-            bf16::add_product(unit, x, bf16::Factor::transposed(weight, [output, input]), out);
+            let factor = Factor::transposed(Values::Bf16(weight), [output, input]);
+            unit.add_rounded_product(x, factor, out);
         }
         weight if rows <= FEW => few_rows::multiply(x, weight, bias, input, out, output),
+        Weight::F32(weight) if let Some(unit) = for_f32([rows, input, output]) => {
+            fill(out, bias, output);
+            unit.add_product(x, Factor::transposed(Values::F32(weight), [output, input]), out);
+        }
         Weight::F32(weight) => {
             fill(out, bias, output);
             let factors = [dense(x, rows, input), dense(weight, output, input).t()];
@@ -72,6 +82,12 @@ pub(super) fn forward(inputs: &Inputs<'_>, out: &mut [f32]) {
         let b = dense(lora.b, output, lora.rank);
         gemm(out, output, true, lora.scale, [reduced, b.t()], Threads::One);
     });
+}
+
+/// The unit for a product of f32 that is large enough for it.
+fn for_f32([rows, depth, columns]: [usize; 3]) -> Option<Native> {
+    let pays = rows >= TILED_ROWS && depth.min(columns) >= TILED_SIDE;
+    pays.then(Native::for_f32).flatten()
 }
 
 /// The bias in every row; without one, `out` stays as it is.
@@ -146,7 +162,7 @@ pub(super) struct Outs<'a> {
 /// The gradient of x, `[rows, input]`, through the weight alone, into zeros.
 pub(super) fn input_gradient(
     weight: Weight<'_>,
-    unit: Option<bf16::Native>,
+    unit: Option<Native>,
     gradient: &[f32],
     [rows, output, input]: [usize; 3],
     of_x: &mut [f32],
@@ -154,7 +170,11 @@ pub(super) fn input_gradient(
     let mut scratch = Vec::new();
     match (weight, unit) {
         (Weight::Bf16(weight), Some(unit)) => {
-            bf16::add_product(unit, gradient, bf16::Factor::plain(weight, [output, input]), of_x);
+            let factor = Factor::plain(Values::Bf16(weight), [output, input]);
+            unit.add_rounded_product(gradient, factor, of_x);
+        }
+        (Weight::F32(weight), _) if let Some(unit) = for_f32([rows, output, input]) => {
+            unit.add_product(gradient, Factor::plain(Values::F32(weight), [output, input]), of_x);
         }
         (weight, _) => {
             let weight = weight.floats(0..output * input, &mut scratch);

@@ -5,7 +5,6 @@
 //! type takes the plain default. No result depends on the number of threads.
 
 mod attention;
-mod bf16;
 mod cross_entropy;
 mod exp;
 mod few_rows;
@@ -20,6 +19,7 @@ mod tasks;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod tiles;
 
 use burn::tensor::ops::{BoolTensor, FloatTensorOps, IntTensor};
 use burn::tensor::quantization::{QTensorPrimitive, QuantLevel};
@@ -28,7 +28,7 @@ use burn_flex::{Flex, FlexQTensor, FlexTensor};
 
 use self::few_rows::Weight;
 use self::lend::{AttentionTensors, LinearTensors, Place, stored, tokens};
-use self::tensors::{all_f32, contiguous, floats, indices, is_f32, owned, tensor, with_dense_rows};
+use self::tensors::{all_f32, contiguous, floats, indices, is_f32, owned, tensor, with_dense_rows, zeros};
 use super::{AttentionRule, Dropout, LinearGradients, LinearInputs, NeoBackend};
 
 impl NeoBackend for Flex {
@@ -44,7 +44,7 @@ impl NeoBackend for Flex {
         }
         let shape = query.shape();
         let inputs = AttentionTensors::new([query, key, value], padding);
-        let mut out = vec![0.0; shape.num_elements()];
+        let mut out = zeros(shape.num_elements());
         attention::forward(&inputs.slices(rule), &mut out);
         tensor(out, shape)
     }
@@ -63,7 +63,7 @@ impl NeoBackend for Flex {
         let shapes = [&query, &key, &value].map(TensorMetadata::shape);
         let gradient = with_dense_rows(gradient);
         let inputs = AttentionTensors::new([query, key, value], padding);
-        let mut outs = shapes.clone().map(|shape| vec![0.0; shape.num_elements()]);
+        let mut outs = shapes.clone().map(|shape| zeros(shape.num_elements()));
         let [of_query, of_key, of_value] = &mut outs;
         attention::backward(&inputs.slices(rule), tokens(&gradient), [of_query, of_key, of_value]);
         let [of_query, of_key, of_value] = outs;
@@ -88,7 +88,7 @@ impl NeoBackend for Flex {
     fn lora_linear(inputs: LinearInputs<FlexTensor>) -> FlexTensor {
         let Some(inputs) = LinearTensors::new(&inputs) else { return super::linear::plain::<Self>(inputs) };
         let slices = inputs.slices();
-        let mut out = vec![0.0; slices.rows * slices.output];
+        let mut out = zeros(slices.rows * slices.output);
         linear::forward(&slices, &mut out);
         tensor(out, Shape::new([slices.rows, slices.output]))
     }
@@ -118,21 +118,21 @@ impl NeoBackend for Flex {
     }
 
     fn linear_input_gradient(weight: FlexTensor, gradient: FlexTensor, rounded: bool) -> FlexTensor {
-        let unit = rounded.then(bf16::Native::new).flatten();
+        let unit = rounded.then(tiles::Native::for_bf16).flatten();
         let weight_fits = if unit.is_some() { weight.dtype() == DType::BF16 } else { is_f32(&weight) };
         if !is_f32(&gradient) || !weight_fits {
             return super::linear::plain_input_gradient::<Self>(weight, gradient, rounded);
         }
         let ([rows, output], [_, input]) = (gradient.shape().dims(), weight.shape().dims());
         let (weight, gradient) = (contiguous(weight), contiguous(gradient));
-        let mut of_x = vec![0.0; rows * input];
+        let mut of_x = zeros(rows * input);
         let sizes = [rows, output, input];
         linear::input_gradient(stored(&weight), unit, floats(&gradient), sizes, &mut of_x);
         tensor(of_x, Shape::new([rows, input]))
     }
 
     fn rounds_factors(half: DType) -> bool {
-        half == DType::BF16 && bf16::Native::new().is_some()
+        half == DType::BF16 && tiles::Native::for_bf16().is_some()
     }
 
     fn quantized_linear(x: FlexTensor, weight: FlexQTensor, bias: Option<FlexTensor>) -> FlexTensor {
@@ -149,7 +149,7 @@ impl NeoBackend for Flex {
         let bias = bias.as_ref().map(floats);
         let inputs =
             linear::Inputs { x: floats(&x), weight, bias, lora: None, unit: None, rows, input, output };
-        let mut out = vec![0.0; rows * output];
+        let mut out = zeros(rows * output);
         linear::forward(&inputs, &mut out);
         tensor(out, Shape::new([rows, output]))
     }

@@ -2,6 +2,7 @@
 
 use burn::tensor::{DType, Int, Shape, Tensor, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
+use rayon::prelude::*;
 
 pub(super) fn is_f32(tensor: &FlexTensor) -> bool {
     tensor.dtype() == DType::F32
@@ -42,6 +43,21 @@ pub(super) fn floats(tensor: &FlexTensor) -> &[f32] {
 /// Values in row-major order as a tensor.
 pub(super) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+/// As many zeros, written by all threads: a single one takes longer to clear a large buffer than some kernels to fill it.
+pub(super) fn zeros(count: usize) -> Vec<f32> {
+    /// Floats of a page, and pages from which on more threads are worth waking.
+    const PAGE: usize = 1024;
+    const WORTH_SHARING: usize = 256;
+    let pages = count.div_ceil(PAGE);
+    if pages < WORTH_SHARING {
+        return vec![0.0; count];
+    }
+    let pages: Vec<[f32; PAGE]> = rayon::iter::repeat_n([0.0; PAGE], pages).collect();
+    let mut zeros = pages.into_flattened();
+    zeros.truncate(count);
+    zeros
 }
 
 /// The indices; a negative one becomes one past every end.

@@ -1,0 +1,139 @@
+//! Matrix products in tiles of bf16 with sums in f32, for processors whose units for that are many times faster than
+//! those for f32.
+//!
+//! A factor enters a product in one or in three parts. One is the number rounded to bf16. Three, each the rounded rest
+//! of those before, hold the 24 bits of an f32; of their nine products the six that matter are summed. What is left out
+//! is at most 2^-23 of a product, so that the result is as good as one of f32 (Henry, Tang and Heinecke 2019,
+//! "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations"), but at the ends of the
+//! range: the units take numbers below 1.2e-38 for zero, and three parts of a factor above 3.39e38 give NaN.
+//!
+//! The order of the work is that of Goto and van de Geijn (2008): x is brought into tiles first; then each task brings
+//! a block of the other factor into tiles and meets all of its rows of x with it. An element of the result is summed in
+//! the same order however the work is cut, so that results do not depend on the number of threads.
+
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx512_bf16;
+mod native;
+mod pack;
+mod unit;
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+pub(super) use self::native::Native;
+pub(super) use self::pack::{Factor, Values};
+use self::pack::{pack_columns, pack_rows};
+use self::unit::{SIDE, Sums, Tiles, Unit};
+use super::few_rows::prefetch;
+
+/// The most columns of a task.
+const COLUMNS: usize = 128;
+/// Terms of the sums that are added at a time. A task's block of the other factor then takes 0.6 MB in three parts, and
+/// stays in the cache of a core.
+const DEPTH: usize = 768;
+/// `out += x F`: x `[rows, depth]`, F the factor, out `[rows, columns]`, both factors in `PARTS` parts.
+fn add_product<U: Unit, const PARTS: usize>(unit: U, x: &[f32], factor: Factor<'_>, out: &mut [f32]) {
+    let (depth, columns) = factor.shape();
+    if depth == 0 || columns == 0 {
+        return;
+    }
+    let shape = task_shape(x.len() / depth, columns);
+    for first in (0..depth).step_by(DEPTH) {
+        let terms = first..depth.min(first + DEPTH);
+        let of_rows = |x| {
+            unit.run(
+                #[inline(always)]
+                || pack_rows::<PARTS>(x, depth, terms.clone()),
+            )
+        };
+        let x: Vec<[Tiles; 2]> = x.par_chunks(SIDE * depth).map(of_rows).collect();
+        blocks(out, columns, shape).into_par_iter().for_each(|block| {
+            unit.run(
+                #[inline(always)]
+                || multiply_block::<U, PARTS>(unit, &x, factor, terms.clone(), block),
+            );
+        });
+    }
+}
+
+/// Rows and columns of a task: all rows, if each thread then has a task.
+fn task_shape(rows: usize, columns: usize) -> [usize; 2] {
+    let threads = rayon::current_num_threads();
+    let tasks = columns.div_ceil(COLUMNS).next_multiple_of(threads);
+    let wide = columns.div_ceil(tasks).next_multiple_of(SIDE);
+    let cuts = threads.div_ceil(columns.div_ceil(wide));
+    [rows.div_ceil(cuts).next_multiple_of(SIDE), wide]
+}
+
+/// A part of the output: the same columns of some rows.
+struct Block<'a> {
+    first_row: usize,
+    first_column: usize,
+    rows: Vec<&'a mut [f32]>,
+}
+
+/// The output in blocks that tasks can write side by side.
+fn blocks(out: &mut [f32], columns: usize, [tall, wide]: [usize; 2]) -> Vec<Block<'_>> {
+    let mut blocks: Vec<Block<'_>> = Vec::new();
+    for (index, rows) in out.chunks_mut(tall * columns).enumerate() {
+        let new = (0..columns).step_by(wide).map(|first_column| Block {
+            first_row: index * tall,
+            first_column,
+            rows: Vec::with_capacity(tall),
+        });
+        let start = blocks.len();
+        blocks.extend(new);
+        for row in rows.chunks_exact_mut(columns) {
+            blocks[start..]
+                .iter_mut()
+                .zip(row.chunks_mut(wide))
+                .for_each(|(block, part)| block.rows.push(part));
+        }
+    }
+    blocks
+}
+
+/// Adds the sums over `terms` to a block of the output; x holds the tiles of all rows.
+#[inline(always)]
+fn multiply_block<U: Unit, const PARTS: usize>(
+    unit: U,
+    x: &[[Tiles; 2]],
+    factor: Factor<'_>,
+    terms: Range<usize>,
+    block: Block<'_>,
+) {
+    let Block { first_row, first_column, mut rows } = block;
+    let columns = rows.first().map_or(0, |row| row.len());
+    // A loop: what `map` is given would be compiled by itself, for the oldest processor.
+    let mut panels: Vec<[Tiles; 2]> = Vec::with_capacity(columns.div_ceil(SIDE));
+    for column in (first_column..first_column + columns).step_by(SIDE) {
+        panels.push(pack_columns::<U, PARTS>(unit, factor, terms.clone(), column));
+    }
+    let mut sums = Sums::default();
+    let x = &x[first_row / SIDE..];
+    for (number, (tiles, rows)) in x.iter().zip(rows.chunks_mut(SIDE)).enumerate() {
+        let following = x.get(number + 1).unwrap_or(tiles);
+        for (index, panel) in panels.iter().enumerate() {
+            for row in &*rows {
+                let row = &row[index * SIDE..];
+                prefetch(&row[0]);
+                prefetch(&row[row.len().min(SIDE) - 1]);
+            }
+            let next = &following[index / 2 % 2];
+            let next = &next[index % 2 * next.len() / 2..];
+            unit.multiply::<PARTS>(tiles, panel, next, &mut sums);
+            for (row, sums) in rows.iter_mut().zip(&sums.0) {
+                let row = row[index * SIDE..].iter_mut().zip(sums);
+                row.for_each(|(out, sum)| *out += sum);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

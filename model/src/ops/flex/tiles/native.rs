@@ -1,0 +1,51 @@
+//! What this processor multiplies tiles with.
+
+use super::Factor;
+#[cfg(target_arch = "x86_64")]
+use super::{add_product, amx::Amx, avx512_bf16::Avx512Bf16};
+
+/// The fastest unit of this processor; other than Intel's and AMD's have none here.
+#[derive(Clone, Copy)]
+pub(in super::super) enum Native {
+    #[cfg(target_arch = "x86_64")]
+    Amx(Amx),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16(Avx512Bf16),
+}
+
+impl Native {
+    /// One that multiplies factors of bf16 faster than those of f32.
+    pub(in super::super) fn for_bf16() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        return Amx::new().map(Self::Amx).or_else(|| Avx512Bf16::new().map(Self::Avx512Bf16));
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+
+    /// One that multiplies even factors of f32, in three parts each, faster than other units do as they are.
+    pub(in super::super) fn for_f32() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        return Amx::new().map(Self::Amx);
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+
+    /// `out += x F` with both factors rounded to bf16: x `[rows, depth]`, F the factor, out `[rows, columns]`.
+    pub(in super::super) fn add_rounded_product(self, x: &[f32], factor: Factor<'_>, out: &mut [f32]) {
+        self.add::<1>(x, factor, out);
+    }
+
+    /// `out += x F`, as good as in f32.
+    pub(in super::super) fn add_product(self, x: &[f32], factor: Factor<'_>, out: &mut [f32]) {
+        self.add::<3>(x, factor, out);
+    }
+
+    fn add<const PARTS: usize>(self, x: &[f32], factor: Factor<'_>, out: &mut [f32]) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx(unit) => add_product::<_, PARTS>(unit, x, factor, out),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16(unit) => add_product::<_, PARTS>(unit, x, factor, out),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What multiplies tiles, and plain arithmetic in its place for tests.
+
+/// Rows of a tile, and numbers of a register.
+pub(super) const LANES: usize = 16;
+/// Rows and columns of the sums that are made at a time: two tiles each way.
+pub(super) const SIDE: usize = 2 * LANES;
+/// Terms of a sum that a tile holds.
+pub(super) const TERMS: usize = 2 * LANES;
+
+/// Pairs of bf16, the first in the lower half. Of x: for each of 16 rows the pairs of 32 terms. Of the other factor: for
+/// each of 16 pairs of terms those of 16 columns.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Tile(pub(super) [[u32; LANES]; LANES]);
+
+impl Tile {
+    pub(super) const ZERO: Self = Self([[0; LANES]; LANES]);
+}
+
+/// The tiles of 16 rows or columns: for each 32 terms one of each part.
+pub(super) type Tiles = Vec<Tile>;
+
+/// Sums of 32 rows and 32 columns.
+#[repr(C, align(64))]
+pub(super) struct Sums(pub(super) [[f32; SIDE]; SIDE]);
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self([[0.0; SIDE]; SIDE])
+    }
+}
+
+/// Which parts of x and of the other factor meet: all whose product is not lost in the rounding of the largest. From one
+/// pair to the next one of the two stays, and does not have to be loaded again.
+pub(super) const fn products(parts: usize) -> &'static [[usize; 2]] {
+    match parts {
+        1 => &[[0, 0]],
+        3 => &[[0, 2], [0, 1], [1, 1], [1, 0], [2, 0], [0, 0]],
+        _ => panic!("a factor enters in one or three parts"),
+    }
+}
+
+/// A processor's way to multiply tiles.
+pub(super) trait Unit: Copy + Send + Sync {
+    /// The sums of 32 rows of x with 32 columns of the other factor, in place of what is in `sums`. Of the tiles `next`,
+    /// half as many as those of 16 rows will be needed soon.
+    fn multiply<const PARTS: usize>(
+        self,
+        x: &[Tiles; 2],
+        factor: &[Tiles; 2],
+        next: &[Tile],
+        sums: &mut Sums,
+    );
+
+    /// Rows become columns.
+    fn transpose(self, tile: &mut Tile);
+
+    /// Runs a task that is compiled for processors that have the unit, if all of it is inlined.
+    fn run<T>(self, task: impl FnOnce() -> T) -> T;
+}
+
+/// The same sums one by one.
+#[cfg(test)]
+#[derive(Clone, Copy)]
+pub(super) struct Emulated;
+
+#[cfg(test)]
+impl Unit for Emulated {
+    fn multiply<const PARTS: usize>(
+        self,
+        x: &[Tiles; 2],
+        factor: &[Tiles; 2],
+        _next: &[Tile],
+        sums: &mut Sums,
+    ) {
+        for (i, sums) in sums.0.iter_mut().enumerate() {
+            for (j, sum) in sums.iter_mut().enumerate() {
+                let (x, factor) = (&x[i / LANES], &factor[j / LANES]);
+                let mut total = 0.0;
+                for (x, factor) in x.chunks_exact(PARTS).zip(factor.chunks_exact(PARTS)) {
+                    for [of_x, of_factor] in products(PARTS) {
+                        let pairs = factor[*of_factor].0.iter().map(|row| row[j % LANES]);
+                        for (x, factor) in x[*of_x].0[i % LANES].into_iter().zip(pairs) {
+                            let ([a, b], [c, d]) = (floats(x), floats(factor));
+                            total += a * c;
+                            total += b * d;
+                        }
+                    }
+                }
+                *sum = total;
+            }
+        }
+    }
+
+    fn transpose(self, tile: &mut Tile) {
+        let rows = tile.0;
+        tile.0 = std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]));
+    }
+
+    fn run<T>(self, task: impl FnOnce() -> T) -> T {
+        task()
+    }
+}
+
+/// A bf16 is the upper half of an f32.
+#[cfg(test)]
+fn floats(pair: u32) -> [f32; 2] {
+    [f32::from_bits(pair << 16), f32::from_bits(pair & 0xFFFF_0000)]
+}
