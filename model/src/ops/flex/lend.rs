@@ -1,12 +1,12 @@
 //! What the kernels of several tensors borrow: the tensors made fit once, then lent as slices.
 
-use burn::tensor::{DType, Shape, TensorMetadata};
+use burn::tensor::{DType, TensorMetadata};
 use burn_flex::FlexTensor;
 
 use super::super::dropout::SeededDropout;
 use super::super::{AttentionRule, Dropout, LinearInputs, LoraInputs};
 use super::few_rows::Weight;
-use super::tensors::{contiguous, floats, is_f32, tensor, with_dense_rows, zeros};
+use super::tensors::{contiguous, floats, is_f32, with_dense_rows};
 use super::{attention, linear, tiles};
 
 /// The inputs of an attention, such that [`AttentionTensors::slices`] can lend them.
@@ -102,23 +102,6 @@ pub(super) fn stored(weight: &FlexTensor) -> Weight<'_> {
     match weight.dtype() {
         DType::BF16 => Weight::Bf16(&weight.storage()[values]),
         _ => Weight::F32(floats(weight)),
-    }
-}
-
-/// Where a gradient is written that may not be wanted.
-pub(super) struct Place(Option<(Vec<f32>, Shape)>);
-
-impl Place {
-    pub(super) fn new(like: Option<&FlexTensor>) -> Self {
-        Self(like.map(|like| (zeros(like.shape().num_elements()), like.shape())))
-    }
-
-    pub(super) fn slice(&mut self) -> Option<&mut [f32]> {
-        self.0.as_mut().map(|(values, _)| values.as_mut_slice())
-    }
-
-    pub(super) fn tensor(self) -> Option<FlexTensor> {
-        self.0.map(|(values, shape)| tensor(values, shape))
     }
 }
 

@@ -6,9 +6,11 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
+use super::super::LinearGradients;
 use super::super::dropout::SeededDropout;
 use super::few_rows::{self, FEW, Weight};
 use super::gemm::{Matrix, Threads, gemm};
+use super::tensors::zeros;
 use super::tiles::{Factor, Native, Values};
 
 /// Rows of a block.
@@ -50,38 +52,49 @@ fn dense(data: &[f32], rows: usize, columns: usize) -> Matrix<'_> {
     Matrix::new(data, rows, columns, columns)
 }
 
-/// The output `[rows, output]`, into zeros.
-pub(super) fn forward(inputs: &Inputs<'_>, out: &mut [f32]) {
-    let Inputs { x, weight, bias, unit, rows, input, output, .. } = *inputs;
-    match weight {
-        _ if rows == 0 || input == 0 => fill(out, bias, output),
-        Weight::Bf16(weight) if let Some(unit) = unit => {
-            fill(out, bias, output);
-            let factor = Factor::transposed(Values::Bf16(weight), [output, input]);
-            unit.add_rounded_product(x, factor, out);
-        }
-        weight if rows <= FEW => few_rows::multiply(x, weight, bias, input, out, output),
-        Weight::F32(weight) if let Some(unit) = for_f32([rows, input, output]) => {
-            fill(out, bias, output);
-            unit.add_product(x, Factor::transposed(Values::F32(weight), [output, input]), out);
-        }
-        Weight::F32(weight) => {
-            fill(out, bias, output);
-            let factors = [dense(x, rows, input), dense(weight, output, input).t()];
-            gemm(out, output, bias.is_some(), 1.0, factors, Threads::All);
-        }
-        weight => {
-            fill(out, bias, output);
-            by_blocks(x, weight, [rows, input, output], out);
-        }
-    }
-    let Some(lora) = inputs.lora else { return };
+/// The output, `[rows, output]`.
+pub(super) fn forward(inputs: &Inputs<'_>) -> Vec<f32> {
+    let mut out = through_weight(inputs);
+    let Some(lora) = inputs.lora else { return out };
+    let output = inputs.output;
     out.par_chunks_mut(BLOCK * output).enumerate().for_each(|(index, out)| {
         let block = Block::new(inputs, &lora, index);
         let reduced = dense(&block.reduced, block.rows, lora.rank);
         let b = dense(lora.b, output, lora.rank);
         gemm(out, output, true, lora.scale, [reduced, b.t()], Threads::One);
     });
+    out
+}
+
+/// `x W^T + b`.
+fn through_weight(inputs: &Inputs<'_>) -> Vec<f32> {
+    let Inputs { x, weight, bias, unit, rows, input, output, .. } = *inputs;
+    let shape = [output, input];
+    match weight {
+        _ if rows == 0 || input == 0 => in_each_row(bias, rows, output),
+        Weight::Bf16(weight) if let Some(unit) = unit => {
+            unit.rounded_product(x, Factor::transposed(Values::Bf16(weight), shape), bias)
+        }
+        weight if rows <= FEW => {
+            let mut out = zeros(rows * output);
+            few_rows::multiply(x, weight, bias, input, &mut out, output);
+            out
+        }
+        Weight::F32(weight) if let Some(unit) = for_f32([rows, input, output]) => {
+            unit.product(x, Factor::transposed(Values::F32(weight), shape), bias)
+        }
+        Weight::F32(weight) => {
+            let mut out = in_each_row(bias, rows, output);
+            let factors = [dense(x, rows, input), dense(weight, output, input).t()];
+            gemm(&mut out, output, bias.is_some(), 1.0, factors, Threads::All);
+            out
+        }
+        weight => {
+            let mut out = in_each_row(bias, rows, output);
+            by_blocks(x, weight, [rows, input, output], &mut out);
+            out
+        }
+    }
 }
 
 /// The unit for a product of f32 that is large enough for it.
@@ -90,12 +103,14 @@ fn for_f32([rows, depth, columns]: [usize; 3]) -> Option<Native> {
     pays.then(Native::for_f32).flatten()
 }
 
-/// The bias in every row; without one, `out` stays as it is.
-fn fill(out: &mut [f32], bias: Option<&[f32]>, output: usize) {
+/// The bias in every row; without one, zeros.
+fn in_each_row(bias: Option<&[f32]>, rows: usize, output: usize) -> Vec<f32> {
+    let mut out = zeros(rows * output);
     if let Some(bias) = bias {
         out.par_chunks_mut(BLOCK * output)
             .for_each(|block| block.chunks_exact_mut(output).for_each(|row| row.copy_from_slice(bias)));
     }
+    out
 }
 
 /// `out += x W^T` for a weight that is not f32: a block of its rows at a time becomes f32.
@@ -152,61 +167,59 @@ fn drop_elements(x: &mut [f32], first_row: usize, columns: usize, dropout: Seede
     );
 }
 
-/// The gradients of x, A and B are added to the slices that are given, each of its tensor's shape.
-pub(super) struct Outs<'a> {
-    pub(super) x: Option<&'a mut [f32]>,
-    pub(super) a: Option<&'a mut [f32]>,
-    pub(super) b: Option<&'a mut [f32]>,
-}
-
-/// The gradient of x, `[rows, input]`, through the weight alone, into zeros.
+/// The gradient of x, `[rows, input]`, through the weight alone.
 pub(super) fn input_gradient(
     weight: Weight<'_>,
     unit: Option<Native>,
     gradient: &[f32],
     [rows, output, input]: [usize; 3],
-    of_x: &mut [f32],
-) {
-    let mut scratch = Vec::new();
+) -> Vec<f32> {
+    let shape = [output, input];
     match (weight, unit) {
+        _ if rows == 0 || output == 0 => zeros(rows * input),
         (Weight::Bf16(weight), Some(unit)) => {
-            let factor = Factor::plain(Values::Bf16(weight), [output, input]);
-            unit.add_rounded_product(gradient, factor, of_x);
+            unit.rounded_product(gradient, Factor::plain(Values::Bf16(weight), shape), None)
         }
         (Weight::F32(weight), _) if let Some(unit) = for_f32([rows, output, input]) => {
-            unit.add_product(gradient, Factor::plain(Values::F32(weight), [output, input]), of_x);
+            unit.product(gradient, Factor::plain(Values::F32(weight), shape), None)
         }
         (weight, _) => {
+            let mut scratch = Vec::new();
             let weight = weight.floats(0..output * input, &mut scratch);
             let factors = [dense(gradient, rows, output), dense(weight, output, input)];
-            gemm(of_x, input, false, 1.0, factors, Threads::All);
+            let mut of_x = zeros(rows * input);
+            gemm(&mut of_x, input, false, 1.0, factors, Threads::All);
+            of_x
         }
     }
 }
 
-/// From the gradient `[rows, output]` of the output.
-pub(super) fn backward(inputs: &Inputs<'_>, gradient: &[f32], outs: Outs<'_>) {
+/// The gradients of x, A and B that are wanted, each of its tensor's shape, from that of the output, `[rows, output]`.
+pub(super) fn backward(
+    inputs: &Inputs<'_>,
+    gradient: &[f32],
+    wanted: LinearGradients<bool>,
+) -> LinearGradients<Option<Vec<f32>>> {
     let Inputs { weight, unit, rows, input, output, .. } = *inputs;
-    let Outs { x: mut of_x, a: mut of_a, b: mut of_b } = outs;
-    if let Some(of_x) = &mut of_x {
-        input_gradient(weight, unit, gradient, [rows, output, input], of_x);
-    }
-    let Some(lora) = inputs.lora else { return };
+    let mut of_x = wanted.x.then(|| input_gradient(weight, unit, gradient, [rows, output, input]));
+    let Some(lora) = inputs.lora else { return LinearGradients { x: of_x, ..Default::default() } };
     let blocks = rows.div_ceil(BLOCK);
-    let of_x: Vec<Option<&mut [f32]>> = match of_x {
+    let blocks_of_x: Vec<Option<&mut [f32]>> = match &mut of_x {
         Some(of_x) => of_x.chunks_mut(BLOCK * input).map(Some).collect(),
         None => (0..blocks).map(|_| None).collect(),
     };
-    let wanted = [of_a.is_some(), of_b.is_some()];
-    let parts: Vec<[Vec<f32>; 2]> = of_x
+    let parts: Vec<[Vec<f32>; 2]> = blocks_of_x
         .into_par_iter()
         .enumerate()
-        .map(|(index, of_x)| block_gradients(inputs, &lora, index, gradient, of_x, wanted))
+        .map(|(index, of_x)| block_gradients(inputs, &lora, index, gradient, of_x, [wanted.a, wanted.b]))
         .collect();
+    let mut of_a = wanted.a.then(|| zeros(lora.rank * input));
+    let mut of_b = wanted.b.then(|| zeros(output * lora.rank));
     for [part_a, part_b] in &parts {
         add(of_a.as_deref_mut(), part_a);
         add(of_b.as_deref_mut(), part_b);
     }
+    LinearGradients { x: of_x, a: of_a, b: of_b, ..Default::default() }
 }
 
 /// Adds a block's low-rank part to the gradient of x; returns its share in those of A and B where `wanted`.

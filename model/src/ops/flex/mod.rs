@@ -27,7 +27,7 @@ use burn::tensor::{DType, Distribution, FloatDType, Int, Shape, Tensor, TensorMe
 use burn_flex::{Flex, FlexQTensor, FlexTensor};
 
 use self::few_rows::Weight;
-use self::lend::{AttentionTensors, LinearTensors, Place, stored, tokens};
+use self::lend::{AttentionTensors, LinearTensors, stored, tokens};
 use self::tensors::{all_f32, contiguous, floats, indices, is_f32, owned, tensor, with_dense_rows, zeros};
 use super::{AttentionRule, Dropout, LinearGradients, LinearInputs, NeoBackend};
 
@@ -88,9 +88,7 @@ impl NeoBackend for Flex {
     fn lora_linear(inputs: LinearInputs<FlexTensor>) -> FlexTensor {
         let Some(inputs) = LinearTensors::new(&inputs) else { return super::linear::plain::<Self>(inputs) };
         let slices = inputs.slices();
-        let mut out = zeros(slices.rows * slices.output);
-        linear::forward(&slices, &mut out);
-        tensor(out, Shape::new([slices.rows, slices.output]))
+        tensor(linear::forward(&slices), Shape::new([slices.rows, slices.output]))
     }
 
     fn lora_linear_backward(
@@ -108,13 +106,19 @@ impl NeoBackend for Flex {
         let of_base = super::linear::plain_backward::<Self>(base, of_base, gradient.clone());
 
         let gradient = contiguous(gradient);
-        let lora = tensors.lora.as_ref();
-        let mut x = Place::new(wanted.x.then_some(&tensors.x));
-        let mut a = Place::new(lora.filter(|_| wanted.a).map(|lora| &lora.a));
-        let mut b = Place::new(lora.filter(|_| wanted.b).map(|lora| &lora.b));
-        let outs = linear::Outs { x: x.slice(), a: a.slice(), b: b.slice() };
-        linear::backward(&tensors.slices(), floats(&gradient), outs);
-        LinearGradients { x: x.tensor(), a: a.tensor(), b: b.tensor(), ..of_base }
+        let slices = tensors.slices();
+        let (rows, input, output) = (slices.rows, slices.input, slices.output);
+        let rank = slices.lora.map_or(0, |lora| lora.rank);
+        let LinearGradients { x, a, b, .. } = linear::backward(&slices, floats(&gradient), wanted);
+        let of = |values: Option<Vec<f32>>, shape: [usize; 2]| {
+            values.map(|values| tensor(values, Shape::new(shape)))
+        };
+        LinearGradients {
+            x: of(x, [rows, input]),
+            a: of(a, [rank, input]),
+            b: of(b, [output, rank]),
+            ..of_base
+        }
     }
 
     fn linear_input_gradient(weight: FlexTensor, gradient: FlexTensor, rounded: bool) -> FlexTensor {
@@ -125,9 +129,7 @@ impl NeoBackend for Flex {
         }
         let ([rows, output], [_, input]) = (gradient.shape().dims(), weight.shape().dims());
         let (weight, gradient) = (contiguous(weight), contiguous(gradient));
-        let mut of_x = zeros(rows * input);
-        let sizes = [rows, output, input];
-        linear::input_gradient(stored(&weight), unit, floats(&gradient), sizes, &mut of_x);
+        let of_x = linear::input_gradient(stored(&weight), unit, floats(&gradient), [rows, output, input]);
         tensor(of_x, Shape::new([rows, input]))
     }
 
@@ -149,9 +151,7 @@ impl NeoBackend for Flex {
         let bias = bias.as_ref().map(floats);
         let inputs =
             linear::Inputs { x: floats(&x), weight, bias, lora: None, unit: None, rows, input, output };
-        let mut out = zeros(rows * output);
-        linear::forward(&inputs, &mut out);
-        tensor(out, Shape::new([rows, output]))
+        tensor(linear::forward(&inputs), Shape::new([rows, output]))
     }
 
     fn draw_dropout(x: &FlexTensor, probability: f64) -> Dropout<FlexTensor> {

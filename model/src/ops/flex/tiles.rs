@@ -21,6 +21,7 @@ mod native;
 mod pack;
 mod unit;
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -32,33 +33,77 @@ use self::unit::{SIDE, Sums, Tiles, Unit};
 use super::few_rows::prefetch;
 
 /// The most columns of a task.
-const COLUMNS: usize = 128;
+const COLUMNS: usize = 192;
 /// Terms of the sums that are added at a time. A task's block of the other factor then takes 0.6 MB in three parts, and
 /// stays in the cache of a core.
 const DEPTH: usize = 768;
-/// `out += x F`: x `[rows, depth]`, F the factor, out `[rows, columns]`, both factors in `PARTS` parts.
-fn add_product<U: Unit, const PARTS: usize>(unit: U, x: &[f32], factor: Factor<'_>, out: &mut [f32]) {
+/// `x F`, with the bias added to each row: x `[rows, depth]`, F the factor, both in `PARTS` parts; bias `[columns]`.
+/// There is at least one term.
+fn product<U: Unit, const PARTS: usize>(
+    unit: U,
+    x: &[f32],
+    factor: Factor<'_>,
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
     let (depth, columns) = factor.shape();
-    if depth == 0 || columns == 0 {
-        return;
+    let count = x.len() / depth * columns;
+    let mut out: Vec<f32> = Vec::with_capacity(count);
+    let new = &mut out.spare_capacity_mut()[..count];
+    add_terms::<U, _, PARTS>(unit, x, factor, 0..depth.min(DEPTH), bias, new);
+    // SAFETY: each of them has just been written.
+    #[allow(unsafe_code)]
+    unsafe {
+        out.set_len(count);
     }
+    for first in (DEPTH..depth).step_by(DEPTH) {
+        add_terms::<U, _, PARTS>(unit, x, factor, first..depth.min(first + DEPTH), None, &mut out);
+    }
+    out
+}
+
+/// An element of the result: one that is there already, or the place of one.
+trait Element: Send {
+    fn add(&mut self, sum: f32);
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn add(&mut self, sum: f32) {
+        *self += sum;
+    }
+}
+
+impl Element for MaybeUninit<f32> {
+    #[inline(always)]
+    fn add(&mut self, sum: f32) {
+        self.write(sum);
+    }
+}
+
+/// Adds the sums over `terms`, and the bias, to each element of the result.
+fn add_terms<U: Unit, E: Element, const PARTS: usize>(
+    unit: U,
+    x: &[f32],
+    factor: Factor<'_>,
+    terms: Range<usize>,
+    bias: Option<&[f32]>,
+    out: &mut [E],
+) {
+    let (depth, columns) = factor.shape();
+    let of_rows = |x| {
+        unit.run(
+            #[inline(always)]
+            || pack_rows::<PARTS>(x, depth, terms.clone()),
+        )
+    };
     let shape = task_shape(x.len() / depth, columns);
-    for first in (0..depth).step_by(DEPTH) {
-        let terms = first..depth.min(first + DEPTH);
-        let of_rows = |x| {
-            unit.run(
-                #[inline(always)]
-                || pack_rows::<PARTS>(x, depth, terms.clone()),
-            )
-        };
-        let x: Vec<[Tiles; 2]> = x.par_chunks(SIDE * depth).map(of_rows).collect();
-        blocks(out, columns, shape).into_par_iter().for_each(|block| {
-            unit.run(
-                #[inline(always)]
-                || multiply_block::<U, PARTS>(unit, &x, factor, terms.clone(), block),
-            );
-        });
-    }
+    let x: Vec<[Tiles; 2]> = x.par_chunks(SIDE * depth).map(of_rows).collect();
+    blocks(out, columns, shape).into_par_iter().for_each(|block| {
+        unit.run(
+            #[inline(always)]
+            || multiply_block::<U, E, PARTS>(unit, &x, factor, terms.clone(), bias, block),
+        );
+    });
 }
 
 /// Rows and columns of a task: all rows, if each thread then has a task.
@@ -71,15 +116,15 @@ fn task_shape(rows: usize, columns: usize) -> [usize; 2] {
 }
 
 /// A part of the output: the same columns of some rows.
-struct Block<'a> {
+struct Block<'a, E> {
     first_row: usize,
     first_column: usize,
-    rows: Vec<&'a mut [f32]>,
+    rows: Vec<&'a mut [E]>,
 }
 
 /// The output in blocks that tasks can write side by side.
-fn blocks(out: &mut [f32], columns: usize, [tall, wide]: [usize; 2]) -> Vec<Block<'_>> {
-    let mut blocks: Vec<Block<'_>> = Vec::new();
+fn blocks<E>(out: &mut [E], columns: usize, [tall, wide]: [usize; 2]) -> Vec<Block<'_, E>> {
+    let mut blocks: Vec<Block<'_, E>> = Vec::new();
     for (index, rows) in out.chunks_mut(tall * columns).enumerate() {
         let new = (0..columns).step_by(wide).map(|first_column| Block {
             first_row: index * tall,
@@ -98,17 +143,19 @@ fn blocks(out: &mut [f32], columns: usize, [tall, wide]: [usize; 2]) -> Vec<Bloc
     blocks
 }
 
-/// Adds the sums over `terms` to a block of the output; x holds the tiles of all rows.
+/// Adds the sums over `terms`, and the bias, to a block of the output; x holds the tiles of all rows.
 #[inline(always)]
-fn multiply_block<U: Unit, const PARTS: usize>(
+fn multiply_block<U: Unit, E: Element, const PARTS: usize>(
     unit: U,
     x: &[[Tiles; 2]],
     factor: Factor<'_>,
     terms: Range<usize>,
-    block: Block<'_>,
+    bias: Option<&[f32]>,
+    block: Block<'_, E>,
 ) {
     let Block { first_row, first_column, mut rows } = block;
     let columns = rows.first().map_or(0, |row| row.len());
+    let bias = bias.map(|bias| &bias[first_column..first_column + columns]);
     // A loop: what `map` is given would be compiled by itself, for the oldest processor.
     let mut panels: Vec<[Tiles; 2]> = Vec::with_capacity(columns.div_ceil(SIDE));
     for column in (first_column..first_column + columns).step_by(SIDE) {
@@ -127,9 +174,12 @@ fn multiply_block<U: Unit, const PARTS: usize>(
             let next = &following[index / 2 % 2];
             let next = &next[index % 2 * next.len() / 2..];
             unit.multiply::<PARTS>(tiles, panel, next, &mut sums);
-            for (row, sums) in rows.iter_mut().zip(&sums.0) {
-                let row = row[index * SIDE..].iter_mut().zip(sums);
-                row.for_each(|(out, sum)| *out += sum);
+            let bias = bias.map(|bias| &bias[index * SIDE..]);
+            for (row, sums) in rows.iter_mut().zip(&mut sums.0) {
+                if let Some(bias) = bias {
+                    sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+                }
+                row[index * SIDE..].iter_mut().zip(&*sums).for_each(|(out, sum)| out.add(*sum));
             }
         }
     }

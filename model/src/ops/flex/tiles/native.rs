@@ -2,7 +2,7 @@
 
 use super::Factor;
 #[cfg(target_arch = "x86_64")]
-use super::{add_product, amx::Amx, avx512_bf16::Avx512Bf16};
+use super::{amx::Amx, avx512_bf16::Avx512Bf16, product};
 
 /// The fastest unit of this processor; other than Intel's and AMD's have none here.
 #[derive(Clone, Copy)]
@@ -30,22 +30,28 @@ impl Native {
         None
     }
 
-    /// `out += x F` with both factors rounded to bf16: x `[rows, depth]`, F the factor, out `[rows, columns]`.
-    pub(in super::super) fn add_rounded_product(self, x: &[f32], factor: Factor<'_>, out: &mut [f32]) {
-        self.add::<1>(x, factor, out);
+    /// `x F` with both factors rounded to bf16, and the bias added to each row: x `[rows, depth]`, F the factor, bias
+    /// `[columns]`, to `[rows, columns]`; the depth is not 0.
+    pub(in super::super) fn rounded_product(
+        self,
+        x: &[f32],
+        factor: Factor<'_>,
+        bias: Option<&[f32]>,
+    ) -> Vec<f32> {
+        self.of_parts::<1>(x, factor, bias)
     }
 
-    /// `out += x F`, as good as in f32.
-    pub(in super::super) fn add_product(self, x: &[f32], factor: Factor<'_>, out: &mut [f32]) {
-        self.add::<3>(x, factor, out);
+    /// As [`Native::rounded_product`], but as good as in f32.
+    pub(in super::super) fn product(self, x: &[f32], factor: Factor<'_>, bias: Option<&[f32]>) -> Vec<f32> {
+        self.of_parts::<3>(x, factor, bias)
     }
 
-    fn add<const PARTS: usize>(self, x: &[f32], factor: Factor<'_>, out: &mut [f32]) {
+    fn of_parts<const PARTS: usize>(self, x: &[f32], factor: Factor<'_>, bias: Option<&[f32]>) -> Vec<f32> {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Amx(unit) => add_product::<_, PARTS>(unit, x, factor, out),
+            Self::Amx(unit) => product::<_, PARTS>(unit, x, factor, bias),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16(unit) => add_product::<_, PARTS>(unit, x, factor, out),
+            Self::Avx512Bf16(unit) => product::<_, PARTS>(unit, x, factor, bias),
         }
     }
 }

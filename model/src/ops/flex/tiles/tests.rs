@@ -18,10 +18,10 @@ const SIZES: [[usize; 3]; 7] = [
     [9, 2 * DEPTH, 16],
 ];
 
-/// Sums in f64 against the product, added to ones: the distance in shares of the sum of absolute terms.
+/// Sums in f64 against the product, with a bias or without: the distance in shares of the sum of absolute terms.
 fn check<U: Unit, const PARTS: usize>(unit: U, [rows, depth, columns]: [usize; 3], halves: bool) {
     let x = numbers(1, rows * depth);
-    let weight = numbers(2, depth * columns);
+    let (weight, bias) = (numbers(2, depth * columns), numbers(3, columns));
     let stored: Vec<bf16> = weight.iter().map(|value| bf16::from_f32(*value)).collect();
     let values = if halves { Values::Bf16(&stored) } else { Values::F32(&weight) };
     let entering = |value: f32, half: bool| match half {
@@ -33,11 +33,13 @@ fn check<U: Unit, const PARTS: usize>(unit: U, [rows, depth, columns]: [usize; 3
             true => Factor::transposed(values, [columns, depth]),
             false => Factor::plain(values, [depth, columns]),
         };
-        let mut out = vec![1.0; rows * columns];
-        add_product::<U, PARTS>(unit, &x, factor, &mut out);
+        let bias = transposed.then_some(&*bias);
+        let out = product::<U, PARTS>(unit, &x, factor, bias);
+        assert_eq!(out.len(), rows * columns);
         for (place, found) in out.iter().enumerate() {
             let (row, column) = (place / columns, place % columns);
-            let (mut sum, mut size) = (1.0, 1.0);
+            let mut sum = bias.map_or(0.0, |bias| f64::from(bias[column]));
+            let mut size = sum.abs();
             for term in 0..depth {
                 let place = if transposed { column * depth + term } else { term * columns + column };
                 let product = entering(x[row * depth + term], PARTS == 1)
@@ -96,16 +98,15 @@ fn rows_become_columns() {
 /// What is no number stays none, whatever its bits; what is infinite stays so in one part and becomes none in three.
 fn check_ends<U: Unit, const PARTS: usize>(unit: U) {
     let weight = [1.0, 2.0];
-    let mut out = [0.0; 4];
     let x = [f32::from_bits(0x7FFF_FFFF), f32::from_bits(0x7F80_0001), f32::INFINITY, f32::NEG_INFINITY];
-    add_product::<U, PARTS>(unit, &x, Factor::transposed(Values::F32(&weight[..1]), [1, 1]), &mut out);
+    let factor = |depth| Factor::transposed(Values::F32(&weight[..depth]), [1, depth]);
+    let out = product::<U, PARTS>(unit, &x, factor(1), None);
     assert!(out[0].is_nan() && out[1].is_nan(), "{out:?}");
     match PARTS {
         1 => assert_eq!(out[2..], [f32::INFINITY, f32::NEG_INFINITY]),
         _ => assert!(out[2].is_nan() && out[3].is_nan(), "{out:?}"),
     }
-    let mut out = [0.0];
-    add_product::<U, PARTS>(unit, &[1e38, 1e38], Factor::transposed(Values::F32(&weight), [1, 2]), &mut out);
+    let out = product::<U, PARTS>(unit, &[1e38, 1e38], factor(2), None);
     assert!((out[0] / 3e38 - 1.0).abs() < 0.01, "{out:?}");
 }
 
@@ -128,12 +129,10 @@ fn what_is_no_number_stays_none() {
 fn a_result_does_not_depend_on_how_the_work_is_cut() {
     let (rows, depth, columns) = (150, 40, 300);
     let (x, weight) = (numbers(3, rows * depth), numbers(4, depth * columns));
-    let product = |threads| {
+    let on = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let mut out = vec![0.0; rows * columns];
         let factor = Factor::plain(Values::F32(&weight), [depth, columns]);
-        pool.install(|| add_product::<_, 3>(Emulated, &x, factor, &mut out));
-        out
+        pool.install(|| product::<_, 3>(Emulated, &x, factor, None))
     };
-    assert_eq!(product(1), product(7));
+    assert_eq!(on(1), on(7));
 }
