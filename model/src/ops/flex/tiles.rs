@@ -30,7 +30,6 @@ pub(super) use self::native::Native;
 pub(super) use self::pack::{Factor, Values};
 use self::pack::{pack_columns, pack_rows};
 use self::unit::{SIDE, Sums, Tiles, Unit};
-use super::few_rows::prefetch;
 
 /// The most columns of a task.
 const COLUMNS: usize = 192;
@@ -97,7 +96,7 @@ fn add_terms<U: Unit, E: Element, const PARTS: usize>(
         )
     };
     let shape = task_shape(x.len() / depth, columns);
-    let x: Vec<[Tiles; 2]> = x.par_chunks(SIDE * depth).map(of_rows).collect();
+    let x: Vec<Tiles> = x.par_chunks(SIDE * depth).map(of_rows).collect();
     blocks(out, columns, shape).into_par_iter().for_each(|block| {
         unit.run(
             #[inline(always)]
@@ -147,7 +146,7 @@ fn blocks<E>(out: &mut [E], columns: usize, [tall, wide]: [usize; 2]) -> Vec<Blo
 #[inline(always)]
 fn multiply_block<U: Unit, E: Element, const PARTS: usize>(
     unit: U,
-    x: &[[Tiles; 2]],
+    x: &[Tiles],
     factor: Factor<'_>,
     terms: Range<usize>,
     bias: Option<&[f32]>,
@@ -157,23 +156,14 @@ fn multiply_block<U: Unit, E: Element, const PARTS: usize>(
     let columns = rows.first().map_or(0, |row| row.len());
     let bias = bias.map(|bias| &bias[first_column..first_column + columns]);
     // A loop: what `map` is given would be compiled by itself, for the oldest processor.
-    let mut panels: Vec<[Tiles; 2]> = Vec::with_capacity(columns.div_ceil(SIDE));
+    let mut panels: Vec<Tiles> = Vec::with_capacity(columns.div_ceil(SIDE));
     for column in (first_column..first_column + columns).step_by(SIDE) {
         panels.push(pack_columns::<U, PARTS>(unit, factor, terms.clone(), column));
     }
     let mut sums = Sums::default();
-    let x = &x[first_row / SIDE..];
-    for (number, (tiles, rows)) in x.iter().zip(rows.chunks_mut(SIDE)).enumerate() {
-        let following = x.get(number + 1).unwrap_or(tiles);
+    for (x, rows) in x[first_row / SIDE..].iter().zip(rows.chunks_mut(SIDE)) {
         for (index, panel) in panels.iter().enumerate() {
-            for row in &*rows {
-                let row = &row[index * SIDE..];
-                prefetch(&row[0]);
-                prefetch(&row[row.len().min(SIDE) - 1]);
-            }
-            let next = &following[index / 2 % 2];
-            let next = &next[index % 2 * next.len() / 2..];
-            unit.multiply::<PARTS>(tiles, panel, next, &mut sums);
+            unit.multiply::<PARTS>(x, panel, &mut sums);
             let bias = bias.map(|bias| &bias[index * SIDE..]);
             for (row, sums) in rows.iter_mut().zip(&mut sums.0) {
                 if let Some(bias) = bias {

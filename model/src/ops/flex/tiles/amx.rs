@@ -8,7 +8,7 @@ use std::arch::x86_64::{__cpuid_count, __get_cpuid_max, _xgetbv};
 use std::sync::OnceLock;
 
 use super::avx512_bf16::Avx512Bf16;
-use super::unit::{SIDE, Sums, Tile, Tiles, Unit};
+use super::unit::{SIDE, Sums, Tile, Unit};
 
 /// A processor that multiplies tiles. Whoever holds one has asked the processor, and the system for leave to use them.
 #[derive(Clone, Copy)]
@@ -99,29 +99,16 @@ macro_rules! factor {
     };
 }
 
-/// Adds the four products of what is loaded; asks for the cache lines at four offsets on the way.
+/// Adds the four products of what is loaded.
 macro_rules! add {
-    ($a:literal, $b:literal, $c:literal, $d:literal) => {
-        concat!(
-            "tdpbf16ps tmm0, tmm4, tmm6\nprefetcht1 [{next} + ",
-            $a,
-            "]\n",
-            "tdpbf16ps tmm1, tmm4, tmm7\nprefetcht1 [{next} + ",
-            $b,
-            "]\n",
-            "tdpbf16ps tmm2, tmm5, tmm6\nprefetcht1 [{next} + ",
-            $c,
-            "]\n",
-            "tdpbf16ps tmm3, tmm5, tmm7\nprefetcht1 [{next} + ",
-            $d,
-            "]"
-        )
+    () => {
+        "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\ntdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7"
     };
 }
 
 /// Sums into tiles 0 to 3 by the given steps for each 32 terms, whose tiles take `$size` bytes.
 macro_rules! sum {
-    ($x:ident, $factor:ident, $next:ident, $steps:ident, $sums:ident, $size:literal, $($step:expr),+) => {
+    ($x:ident, $factor:ident, $steps:ident, $sums:ident, $size:literal, $($step:expr),+) => {
         asm!(
             "ldtilecfg [{shapes}]",
             "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
@@ -129,7 +116,6 @@ macro_rules! sum {
             $($step,)+
             concat!("add {x0}, ", $size), concat!("add {x1}, ", $size),
             concat!("add {f0}, ", $size), concat!("add {f1}, ", $size),
-            concat!("add {next}, ", $size, " / 2"),
             "dec {steps}",
             "jnz 2b",
             "tilestored [{sums} + {row}], tmm0",
@@ -138,11 +124,10 @@ macro_rules! sum {
             "tilestored [{sums} + {row} + 2112], tmm3",
             "tilerelease",
             shapes = in(reg) &raw const SHAPES,
-            x0 = inout(reg) $x[0].as_ptr() => _,
-            x1 = inout(reg) $x[1].as_ptr() => _,
-            f0 = inout(reg) $factor[0].as_ptr() => _,
-            f1 = inout(reg) $factor[1].as_ptr() => _,
-            next = inout(reg) $next.as_ptr() => _,
+            x0 = inout(reg) $x.0.as_ptr() => _,
+            x1 = inout(reg) $x.1.as_ptr() => _,
+            f0 = inout(reg) $factor.0.as_ptr() => _,
+            f1 = inout(reg) $factor.1.as_ptr() => _,
             steps = inout(reg) $steps => _,
             sums = in(reg) $sums,
             line = in(reg) 64usize,
@@ -154,15 +139,10 @@ macro_rules! sum {
 
 impl Unit for Amx {
     #[inline(always)]
-    fn multiply<const PARTS: usize>(
-        self,
-        x: &[Tiles; 2],
-        factor: &[Tiles; 2],
-        next: &[Tile],
-        sums: &mut Sums,
-    ) {
-        let steps = x[0].len() / PARTS;
-        let all: [&[Tile]; 4] = [&x[0], &x[1], &factor[0], &factor[1]];
+    fn multiply<const PARTS: usize>(self, x: &[Tile], factor: &[Tile], sums: &mut Sums) {
+        let steps = x.len() / 2 / PARTS;
+        let (x, factor) = (x.split_at(x.len() / 2), factor.split_at(factor.len() / 2));
+        let all = [x.0, x.1, factor.0, factor.1];
         assert!(
             steps > 0 && all.into_iter().all(|tiles| tiles.len() == steps * PARTS),
             "tiles of other terms"
@@ -173,42 +153,27 @@ impl Unit for Amx {
         // to `sums`, which has as many. The registers of tiles are used nowhere else and are given back.
         unsafe {
             match PARTS {
-                1 => sum!(
-                    x,
-                    factor,
-                    next,
-                    steps,
-                    sums,
-                    1024,
-                    x!(0),
-                    factor!(0),
-                    add!(0, 64, 128, 192),
-                    "prefetcht1 [{next} + 256]",
-                    "prefetcht1 [{next} + 320]",
-                    "prefetcht1 [{next} + 384]",
-                    "prefetcht1 [{next} + 448]"
-                ),
+                1 => sum!(x, factor, steps, sums, 1024, x!(0), factor!(0), add!()),
                 // As `products` lists them.
                 3 => sum!(
                     x,
                     factor,
-                    next,
                     steps,
                     sums,
                     3072,
                     x!(0),
                     factor!(2048),
-                    add!(0, 64, 128, 192),
+                    add!(),
                     factor!(1024),
-                    add!(256, 320, 384, 448),
+                    add!(),
                     x!(1024),
-                    add!(512, 576, 640, 704),
+                    add!(),
                     factor!(0),
-                    add!(768, 832, 896, 960),
+                    add!(),
                     x!(2048),
-                    add!(1024, 1088, 1152, 1216),
+                    add!(),
                     x!(0),
-                    add!(1280, 1344, 1408, 1472)
+                    add!()
                 ),
                 _ => panic!("a factor enters in one or three parts"),
             }

@@ -9,7 +9,7 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::unit::{LANES, Sums, Tile, Tiles, Unit, products};
+use super::unit::{LANES, Sums, Tile, Unit, products};
 
 /// Rows whose sums are made at a time: with two registers of columns, half of the processor's registers.
 const TALL: usize = 8;
@@ -32,13 +32,7 @@ impl Avx512Bf16 {
 
 impl Unit for Avx512Bf16 {
     #[inline(always)]
-    fn multiply<const PARTS: usize>(
-        self,
-        x: &[Tiles; 2],
-        factor: &[Tiles; 2],
-        _next: &[Tile],
-        sums: &mut Sums,
-    ) {
+    fn multiply<const PARTS: usize>(self, x: &[Tile], factor: &[Tile], sums: &mut Sums) {
         // SAFETY: `self` exists on processors with these features alone.
         unsafe { multiply::<PARTS>(x, factor, sums) }
     }
@@ -62,12 +56,12 @@ fn compiled<T>(task: impl FnOnce() -> T) -> T {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-fn multiply<const PARTS: usize>(x: &[Tiles; 2], factor: &[Tiles; 2], sums: &mut Sums) {
-    let [left, right] = factor;
+fn multiply<const PARTS: usize>(x: &[Tile], factor: &[Tile], sums: &mut Sums) {
+    let (x, (left, right)) = (x.split_at(x.len() / 2), factor.split_at(factor.len() / 2));
     for (index, sums) in sums.0.chunks_exact_mut(TALL).enumerate() {
         let first = index * TALL % LANES;
         let mut totals = [[_mm512_setzero_ps(); 2]; TALL];
-        let steps = x[index * TALL / LANES].chunks_exact(PARTS);
+        let steps = if index * TALL < LANES { x.0 } else { x.1 }.chunks_exact(PARTS);
         for ((x, left), right) in steps.zip(left.chunks_exact(PARTS)).zip(right.chunks_exact(PARTS)) {
             for [of_x, of_factor] in products(PARTS) {
                 let rows = &x[*of_x].0[first..][..TALL];

@@ -90,12 +90,13 @@ fn filled<T: Copy + Default, const N: usize>(values: &[T]) -> [T; N] {
 
 /// Rows of x `[rows, depth]`, 32 at most, over `terms`.
 #[inline(always)]
-pub(super) fn pack_rows<const PARTS: usize>(x: &[f32], depth: usize, terms: Range<usize>) -> [Tiles; 2] {
-    let (first, second) = x.split_at(x.len().min(LANES * depth));
-    [
-        rows_as_tiles::<f32, PARTS>(first, depth, terms.clone()),
-        rows_as_tiles::<f32, PARTS>(second, depth, terms),
-    ]
+pub(super) fn pack_rows<const PARTS: usize>(x: &[f32], depth: usize, terms: Range<usize>) -> Tiles {
+    let mut tiles = no_tiles::<PARTS>(&terms);
+    let half = tiles.len() / 2;
+    for (x, tiles) in x.chunks(LANES * depth).zip(tiles.chunks_exact_mut(half)) {
+        rows_as_tiles::<f32, PARTS>(x, depth, terms.clone(), tiles);
+    }
+    tiles
 }
 
 /// Columns of the other factor from `column` on, 32 at most, over `terms`.
@@ -105,7 +106,7 @@ pub(super) fn pack_columns<U: Unit, const PARTS: usize>(
     factor: Factor<'_>,
     terms: Range<usize>,
     column: usize,
-) -> [Tiles; 2] {
+) -> Tiles {
     match factor.values {
         Values::F32(values) => columns_as_tiles::<U, f32, PARTS>(unit, values, factor, terms, column),
         Values::Bf16(values) => columns_as_tiles::<U, bf16, PARTS>(unit, values, factor, terms, column),
@@ -119,41 +120,39 @@ fn columns_as_tiles<U: Unit, T: Element, const PARTS: usize>(
     factor: Factor<'_>,
     terms: Range<usize>,
     column: usize,
-) -> [Tiles; 2] {
-    let first = half_of_columns::<U, T, PARTS>(unit, values, factor, terms.clone(), column);
-    [first, half_of_columns::<U, T, PARTS>(unit, values, factor, terms, column + LANES)]
-}
-
-#[inline(always)]
-fn half_of_columns<U: Unit, T: Element, const PARTS: usize>(
-    unit: U,
-    values: &[T],
-    factor: Factor<'_>,
-    terms: Range<usize>,
-    first: usize,
 ) -> Tiles {
     let Factor { depth, columns, columns_together, .. } = factor;
-    let range = first.min(columns)..columns.min(first + LANES);
-    if !columns_together {
-        return plain_as_tiles::<T, PARTS>(values, columns, range, terms);
-    }
-    let mut tiles = rows_as_tiles::<T, PARTS>(&values[range.start * depth..range.end * depth], depth, terms);
-    for tile in &mut tiles {
-        unit.transpose(tile);
+    let mut tiles = no_tiles::<PARTS>(&terms);
+    let half = tiles.len() / 2;
+    for (first, tiles) in (column..columns).step_by(LANES).zip(tiles.chunks_exact_mut(half)) {
+        let range = first..columns.min(first + LANES);
+        if columns_together {
+            let values = &values[range.start * depth..range.end * depth];
+            rows_as_tiles::<T, PARTS>(values, depth, terms.clone(), tiles);
+            for tile in tiles {
+                unit.transpose(tile);
+            }
+        } else {
+            plain_as_tiles::<T, PARTS>(values, columns, range, terms.clone(), tiles);
+        }
     }
     tiles
 }
 
-/// A tile of each part for each 32 terms, of zeros.
+/// Tiles of zeros for 32 rows or columns.
 #[inline(always)]
 fn no_tiles<const PARTS: usize>(terms: &Range<usize>) -> Tiles {
-    vec![Tile::ZERO; terms.len().div_ceil(TERMS) * PARTS]
+    vec![Tile::ZERO; 2 * terms.len().div_ceil(TERMS) * PARTS]
 }
 
 /// Rows `[rows, depth]`, 16 at most, over `terms`: a line of a tile for each.
 #[inline(always)]
-fn rows_as_tiles<T: Element, const PARTS: usize>(values: &[T], depth: usize, terms: Range<usize>) -> Tiles {
-    let mut tiles = no_tiles::<PARTS>(&terms);
+fn rows_as_tiles<T: Element, const PARTS: usize>(
+    values: &[T],
+    depth: usize,
+    terms: Range<usize>,
+    tiles: &mut [Tile],
+) {
     let (steps, _) = tiles.as_chunks_mut::<PARTS>();
     for (start, step) in terms.clone().step_by(TERMS).zip(steps) {
         for (row, values) in values.chunks_exact(depth).enumerate() {
@@ -166,9 +165,9 @@ fn rows_as_tiles<T: Element, const PARTS: usize>(values: &[T], depth: usize, ter
             }
         }
     }
-    tiles
 }
 
+/// Asks for the cache lines of two times 16 numbers that will be needed in a while, as far as they are there.
 #[inline(always)]
 fn ask_for<T>(values: &[T], ahead: usize) {
     if let Some(value) = values.get(ahead) {
@@ -198,8 +197,8 @@ fn plain_as_tiles<T: Element, const PARTS: usize>(
     columns: usize,
     range: Range<usize>,
     terms: Range<usize>,
-) -> Tiles {
-    let mut tiles = no_tiles::<PARTS>(&terms);
+    tiles: &mut [Tile],
+) {
     let (steps, _) = tiles.as_chunks_mut::<PARTS>();
     for (start, step) in terms.clone().step_by(TERMS).zip(steps) {
         for (line, term) in (start..terms.end.min(start + TERMS)).step_by(2).enumerate() {
@@ -217,5 +216,4 @@ fn plain_as_tiles<T: Element, const PARTS: usize>(
             }
         }
     }
-    tiles
 }

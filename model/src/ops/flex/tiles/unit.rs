@@ -17,7 +17,7 @@ impl Tile {
     pub(super) const ZERO: Self = Self([[0; LANES]; LANES]);
 }
 
-/// The tiles of 16 rows or columns: for each 32 terms one of each part.
+/// The tiles of 32 rows or columns, first of 16, then of the other 16: for each 32 terms one of each part.
 pub(super) type Tiles = Vec<Tile>;
 
 /// Sums of 32 rows and 32 columns.
@@ -42,15 +42,8 @@ pub(super) const fn products(parts: usize) -> &'static [[usize; 2]] {
 
 /// A processor's way to multiply tiles.
 pub(super) trait Unit: Copy + Send + Sync {
-    /// The sums of 32 rows of x with 32 columns of the other factor, in place of what is in `sums`. Of the tiles `next`,
-    /// half as many as those of 16 rows will be needed soon.
-    fn multiply<const PARTS: usize>(
-        self,
-        x: &[Tiles; 2],
-        factor: &[Tiles; 2],
-        next: &[Tile],
-        sums: &mut Sums,
-    );
+    /// The sums of 32 rows of x with 32 columns of the other factor, in place of what is in `sums`.
+    fn multiply<const PARTS: usize>(self, x: &[Tile], factor: &[Tile], sums: &mut Sums);
 
     /// Rows become columns.
     fn transpose(self, tile: &mut Tile);
@@ -66,16 +59,13 @@ pub(super) struct Emulated;
 
 #[cfg(test)]
 impl Unit for Emulated {
-    fn multiply<const PARTS: usize>(
-        self,
-        x: &[Tiles; 2],
-        factor: &[Tiles; 2],
-        _next: &[Tile],
-        sums: &mut Sums,
-    ) {
+    fn multiply<const PARTS: usize>(self, x: &[Tile], factor: &[Tile], sums: &mut Sums) {
         for (i, sums) in sums.0.iter_mut().enumerate() {
             for (j, sum) in sums.iter_mut().enumerate() {
-                let (x, factor) = (&x[i / LANES], &factor[j / LANES]);
+                fn half(tiles: &[Tile], number: usize) -> &[Tile] {
+                    tiles.chunks_exact(tiles.len() / 2).nth(number / LANES).unwrap_or_default()
+                }
+                let (x, factor) = (half(x, i), half(factor, j));
                 let mut total = 0.0;
                 for (x, factor) in x.chunks_exact(PARTS).zip(factor.chunks_exact(PARTS)) {
                     for [of_x, of_factor] in products(PARTS) {
