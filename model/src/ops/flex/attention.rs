@@ -12,6 +12,7 @@ use super::super::AttentionRule;
 use super::exp::exp;
 use super::gemm::{Matrix, Threads, gemm};
 use super::reduce::{dot, largest, sum};
+use super::tasks::{self, Kernel};
 
 /// Queries of a block: enough for the matrix products, few enough to skip most of the future.
 const BLOCK: usize = 64;
@@ -129,32 +130,55 @@ fn blocks(inputs: &Inputs<'_>, out: &mut [f32]) {
     });
 }
 
-/// One new token a text, as in decoding: matrix products would only cost their preparation.
+/// One new token a text, as in decoding: matrix products would only cost their preparation. A task is a text, or a part
+/// of its heads where there are fewer texts than threads: so keys and values are read as they lie in memory.
 fn one_query(inputs: &Inputs<'_>, out: &mut [f32]) {
-    let size = inputs.head_size();
-    let seen = inputs.seen(0);
-    out.par_chunks_mut(size).enumerate().for_each(|(index, out)| {
-        let (batch, head) = (index / inputs.rule.heads, index % inputs.rule.heads);
-        let query = inputs.query.vector(batch, 0, head, size);
-        let mut weights = vec![0.0; seen.len()];
-        // Loops and no closures inside: those would be compiled by themselves, for the oldest processor.
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (weight, key) in weights.iter_mut().zip(seen.clone()) {
-                    *weight = dot(query, inputs.key.vector(batch, key, head, size));
-                }
-                softmax(&mut weights, inputs.padding(batch, seen.clone()));
-                out.fill(0.0);
-                for (key, weight) in seen.clone().zip(&weights) {
-                    let value = inputs.value.vector(batch, key, head, size);
-                    for (out, value) in out.iter_mut().zip(value) {
-                        *out += weight * value;
-                    }
-                }
-            },
-        );
+    let parts = rayon::current_num_threads().div_ceil(inputs.batch);
+    let heads = inputs.rule.heads.div_ceil(parts);
+    let texts = out.chunks_mut(inputs.hidden).enumerate();
+    let tasks = texts.flat_map(|(batch, out)| {
+        let parts = out.chunks_mut(heads * inputs.head_size()).enumerate();
+        parts.map(move |(part, out)| (batch, part * heads, out))
     });
+    tasks::run(&OneQuery { inputs }, tasks);
+}
+
+/// A kernel and no closure: that would be compiled by itself, for the oldest processor.
+struct OneQuery<'a> {
+    inputs: &'a Inputs<'a>,
+}
+
+/// The text, the first head, and the place of this and the following heads.
+impl Kernel<(usize, usize, &mut [f32])> for OneQuery<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(&self, (batch, first, out): (usize, usize, &mut [f32])) {
+        let Self { inputs } = self;
+        let (size, seen) = (inputs.head_size(), inputs.seen(0));
+        let width = seen.len();
+        // [heads, keys]
+        let mut weights = vec![0.0; out.len() / size * width];
+        for (place, key) in seen.clone().enumerate() {
+            for (index, weights) in weights.chunks_exact_mut(width).enumerate() {
+                let query = inputs.query.vector(batch, 0, first + index, size);
+                weights[place] = dot(query, inputs.key.vector(batch, key, first + index, size));
+            }
+        }
+        for weights in weights.chunks_exact_mut(width) {
+            softmax(weights, inputs.padding(batch, seen.clone()));
+        }
+        out.fill(0.0);
+        for (place, key) in seen.enumerate() {
+            for (index, out) in out.chunks_exact_mut(size).enumerate() {
+                let weight = weights[index * width + place];
+                let value = inputs.value.vector(batch, key, first + index, size);
+                for (out, value) in out.iter_mut().zip(value) {
+                    *out += weight * value;
+                }
+            }
+        }
+    }
 }
 
 /// The gradients of query, key and value, each contiguous and of its input's shape, from that of the output.

@@ -160,7 +160,6 @@ impl WithSimd for Task<'_> {
         for out in &mut tall {
             let next = first + TALL;
             let ahead = weight.stored_floats(next * input..(next + TALL) * input);
-            weight.prefetch_packed(next * input..(next + TALL) * input);
             let weight = weight.floats(first * input..next * input, &mut scratch);
             against_all::<S, TALL>(simd, [weight, ahead], x, input, rows, out);
             first = next;
