@@ -61,24 +61,6 @@ impl Weight<'_> {
         scratch
     }
 
-    /// Asks for the elements of a range, as far as they are there, unless they are f32: see [`against_all`] for those.
-    #[inline(always)]
-    fn prefetch_packed(&self, range: Range<usize>) {
-        match self {
-            Self::F32(_) => {}
-            Self::Bf16(values) => {
-                for line in values.get(range).unwrap_or_default().iter().step_by(2 * LINE) {
-                    prefetch(line);
-                }
-            }
-            Self::Int8 { values, .. } => {
-                for line in values.get(range).unwrap_or_default().iter().step_by(4 * LINE) {
-                    prefetch(line);
-                }
-            }
-        }
-    }
-
     /// The elements of a range, as far as they are there and f32 already.
     #[inline(always)]
     fn stored_floats(&self, range: Range<usize>) -> &[f32] {

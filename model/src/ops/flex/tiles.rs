@@ -30,6 +30,7 @@ pub(super) use self::native::Native;
 pub(super) use self::pack::{Factor, Values};
 use self::pack::{pack_columns, pack_rows};
 use self::unit::{SIDE, Sums, Tiles, Unit};
+use super::few_rows::prefetch;
 
 /// The most columns of a task.
 const COLUMNS: usize = 192;
@@ -161,9 +162,18 @@ fn multiply_block<U: Unit, E: Element, const PARTS: usize>(
         panels.push(pack_columns::<U, PARTS>(unit, factor, terms.clone(), column));
     }
     let mut sums = Sums::default();
-    for (x, rows) in x[first_row / SIDE..].iter().zip(rows.chunks_mut(SIDE)) {
+    let x = &x[first_row / SIDE..];
+    for (number, (tiles, rows)) in x.iter().zip(rows.chunks_mut(SIDE)).enumerate() {
+        // Each panel asks for its share of the following rows' tiles.
+        let following = x.get(number + 1).unwrap_or(tiles);
         for (index, panel) in panels.iter().enumerate() {
-            unit.multiply::<PARTS>(x, panel, &mut sums);
+            for row in &*rows {
+                let row = &row[index * SIDE..];
+                prefetch(&row[0]);
+                prefetch(&row[row.len().min(SIDE) - 1]);
+            }
+            let next = &following[following.len() * index / panels.len()..];
+            unit.multiply::<PARTS>(tiles, panel, next, &mut sums);
             let bias = bias.map(|bias| &bias[index * SIDE..]);
             for (row, sums) in rows.iter_mut().zip(&mut sums.0) {
                 if let Some(bias) = bias {

@@ -99,16 +99,33 @@ macro_rules! factor {
     };
 }
 
-/// Adds the four products of what is loaded.
+/// Adds the four products of what is loaded, and asks on the way for the cache lines at four offsets, if any.
 macro_rules! add {
     () => {
         "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\ntdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7"
     };
+    ($a:literal, $b:literal, $c:literal, $d:literal) => {
+        concat!(
+            "tdpbf16ps tmm0, tmm4, tmm6\nprefetcht1 [{next} + ",
+            $a,
+            "]\ntdpbf16ps tmm1, tmm4, tmm7\nprefetcht1 [{next} + ",
+            $b,
+            "]\ntdpbf16ps tmm2, tmm5, tmm6\nprefetcht1 [{next} + ",
+            $c,
+            "]\ntdpbf16ps tmm3, tmm5, tmm7\nprefetcht1 [{next} + ",
+            $d,
+            "]"
+        )
+    };
 }
 
-/// Sums into tiles 0 to 3 by the given steps for each 32 terms, whose tiles take `$size` bytes.
+/// Sums into tiles 0 to 3 by the given steps for each 32 terms, whose tiles take `$size` bytes; `$asked` bytes are asked
+/// for on the way.
 macro_rules! sum {
-    ($x:ident, $factor:ident, $steps:ident, $sums:ident, $size:literal, $($step:expr),+) => {
+    (
+        $x:ident, $factor:ident, $next:ident, $steps:ident, $sums:ident,
+        $size:literal, $asked:literal, $($step:expr),+
+    ) => {
         asm!(
             "ldtilecfg [{shapes}]",
             "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
@@ -116,6 +133,7 @@ macro_rules! sum {
             $($step,)+
             concat!("add {x0}, ", $size), concat!("add {x1}, ", $size),
             concat!("add {f0}, ", $size), concat!("add {f1}, ", $size),
+            concat!("add {next}, ", $asked),
             "dec {steps}",
             "jnz 2b",
             "tilestored [{sums} + {row}], tmm0",
@@ -128,6 +146,7 @@ macro_rules! sum {
             x1 = inout(reg) $x.1.as_ptr() => _,
             f0 = inout(reg) $factor.0.as_ptr() => _,
             f1 = inout(reg) $factor.1.as_ptr() => _,
+            next = inout(reg) $next.as_ptr() => _,
             steps = inout(reg) $steps => _,
             sums = in(reg) $sums,
             line = in(reg) 64usize,
@@ -139,7 +158,7 @@ macro_rules! sum {
 
 impl Unit for Amx {
     #[inline(always)]
-    fn multiply<const PARTS: usize>(self, x: &[Tile], factor: &[Tile], sums: &mut Sums) {
+    fn multiply<const PARTS: usize>(self, x: &[Tile], factor: &[Tile], next: &[Tile], sums: &mut Sums) {
         let steps = x.len() / 2 / PARTS;
         let (x, factor) = (x.split_at(x.len() / 2), factor.split_at(factor.len() / 2));
         let all = [x.0, x.1, factor.0, factor.1];
@@ -150,26 +169,28 @@ impl Unit for Amx {
         let sums = sums.0.as_mut_ptr();
         // SAFETY: `self` exists where the processor has tiles and the system lends them. The loop reads `steps` times
         // `PARTS` tiles of 1024 bytes from each of four places, which have as many, and 32 rows of 128 bytes are written
-        // to `sums`, which has as many. The registers of tiles are used nowhere else and are given back.
+        // to `sums`, which has as many. Asking for a cache line reads nothing. The registers of tiles are used nowhere else and are given back.
         unsafe {
             match PARTS {
-                1 => sum!(x, factor, steps, sums, 1024, x!(0), factor!(0), add!()),
+                1 => sum!(x, factor, next, steps, sums, 1024, 256, x!(0), factor!(0), add!(0, 64, 128, 192)),
                 // As `products` lists them.
                 3 => sum!(
                     x,
                     factor,
+                    next,
                     steps,
                     sums,
                     3072,
+                    1024,
                     x!(0),
                     factor!(2048),
-                    add!(),
+                    add!(0, 64, 128, 192),
                     factor!(1024),
-                    add!(),
+                    add!(256, 320, 384, 448),
                     x!(1024),
-                    add!(),
+                    add!(512, 576, 640, 704),
                     factor!(0),
-                    add!(),
+                    add!(768, 832, 896, 960),
                     x!(2048),
                     add!(),
                     x!(0),

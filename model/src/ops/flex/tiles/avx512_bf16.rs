@@ -32,7 +32,7 @@ impl Avx512Bf16 {
 
 impl Unit for Avx512Bf16 {
     #[inline(always)]
-    fn multiply<const PARTS: usize>(self, x: &[Tile], factor: &[Tile], sums: &mut Sums) {
+    fn multiply<const PARTS: usize>(self, x: &[Tile], factor: &[Tile], _next: &[Tile], sums: &mut Sums) {
         // SAFETY: `self` exists on processors with these features alone.
         unsafe { multiply::<PARTS>(x, factor, sums) }
     }

@@ -42,8 +42,9 @@ pub(super) const fn products(parts: usize) -> &'static [[usize; 2]] {
 
 /// A processor's way to multiply tiles.
 pub(super) trait Unit: Copy + Send + Sync {
-    /// The sums of 32 rows of x with 32 columns of the other factor, in place of what is in `sums`.
-    fn multiply<const PARTS: usize>(self, x: &[Tile], factor: &[Tile], sums: &mut Sums);
+    /// The sums of 32 rows of x with 32 columns of the other factor, in place of what is in `sums`. The tiles
+    /// `next` will be needed soon.
+    fn multiply<const PARTS: usize>(self, x: &[Tile], factor: &[Tile], next: &[Tile], sums: &mut Sums);
 
     /// Rows become columns.
     fn transpose(self, tile: &mut Tile);
@@ -59,7 +60,7 @@ pub(super) struct Emulated;
 
 #[cfg(test)]
 impl Unit for Emulated {
-    fn multiply<const PARTS: usize>(self, x: &[Tile], factor: &[Tile], sums: &mut Sums) {
+    fn multiply<const PARTS: usize>(self, x: &[Tile], factor: &[Tile], _next: &[Tile], sums: &mut Sums) {
         for (i, sums) in sums.0.iter_mut().enumerate() {
             for (j, sum) in sums.iter_mut().enumerate() {
                 fn half(tiles: &[Tile], number: usize) -> &[Tile] {
