@@ -34,9 +34,10 @@ use super::few_rows::prefetch;
 
 /// The most columns of a task.
 const COLUMNS: usize = 192;
-/// Terms of the sums that are added at a time. A task's block of the other factor then takes 0.6 MB in three parts, and
+/// Terms of the sums that are added at a time. A task's block of the other factor then takes 0.9 MB in three parts, and
 /// stays in the cache of a core.
 const DEPTH: usize = 768;
+
 /// `x F`, with the bias added to each row: x `[rows, depth]`, F the factor, both in `PARTS` parts; bias `[columns]`.
 /// There is at least one term.
 fn product<U: Unit, const PARTS: usize>(

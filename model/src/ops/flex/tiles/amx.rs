@@ -169,7 +169,8 @@ impl Unit for Amx {
         let sums = sums.0.as_mut_ptr();
         // SAFETY: `self` exists where the processor has tiles and the system lends them. The loop reads `steps` times
         // `PARTS` tiles of 1024 bytes from each of four places, which have as many, and 32 rows of 128 bytes are written
-        // to `sums`, which has as many. Asking for a cache line reads nothing. The registers of tiles are used nowhere else and are given back.
+        // to `sums`, which has as many. Asking for a cache line reads nothing. The registers of tiles are used nowhere
+        // else and are given back.
         unsafe {
             match PARTS {
                 1 => sum!(x, factor, next, steps, sums, 1024, 256, x!(0), factor!(0), add!(0, 64, 128, 192)),
