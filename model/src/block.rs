@@ -51,9 +51,10 @@ impl<B: NeoBackend> Block<B> {
         cache: Option<&mut LayerCache<B>>,
     ) -> Tensor<B, 3> {
         let [batch, tokens, hidden] = x.dims();
-        let x = x.clone() + self.attn.attention.forward(self.ln_1.forward(x), padding, cache);
+        // The new tensor stands first: sums are made in its memory, as no one else needs it.
+        let x = self.attn.attention.forward(self.ln_1.forward(x.clone()), padding, cache) + x;
         // [batch, tokens, hidden] -> [batch * tokens, hidden]: one matrix product for all rows.
         let rows = self.ln_2.forward(x.clone()).reshape([batch * tokens, hidden]);
-        x + self.mlp.forward(rows).reshape([batch, tokens, hidden])
+        self.mlp.forward(rows).reshape([batch, tokens, hidden]) + x
     }
 }

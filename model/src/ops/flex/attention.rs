@@ -3,19 +3,22 @@
 //!
 //! A task's work does not depend on how many threads there are, so results do not either.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::super::AttentionRule;
 use super::exp::exp;
-use super::gemm::{Matrix, Threads, gemm};
+use super::gemm::Matrix;
 use super::reduce::{dot, largest, sum};
+use super::small_product::small_product;
 use super::tasks::{self, Kernel};
+use super::tensors::{written, zeros};
 
 /// Queries of a block: enough for the matrix products, few enough to skip most of the future.
-const BLOCK: usize = 64;
+const BLOCK: usize = 32;
 
 /// A tensor `[batch, tokens, hidden]` whose last dimension is contiguous.
 #[derive(Clone, Copy)]
@@ -74,60 +77,139 @@ impl Inputs<'_> {
         self.padding.map(|padding| &padding[batch * self.keys..][keys])
     }
 
-    /// P of a block of queries over the keys `span`, row by row into `weights`.
-    fn weights(
-        &self,
-        batch: usize,
-        head: usize,
-        block: Range<usize>,
-        span: Range<usize>,
-        weights: &mut [f32],
-    ) {
-        let (size, width) = (self.head_size(), span.len());
-        let query = self.query.head(batch, block.clone(), head, size);
-        let key = self.key.head(batch, span.clone(), head, size);
-        gemm(weights, width, false, 1.0, [query, key.t()], Threads::One);
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (query, row) in block.zip(weights.chunks_exact_mut(width)) {
-                    let seen = self.seen(query);
-                    row[..seen.start - span.start].fill(0.0);
-                    row[seen.end - span.start..].fill(0.0);
-                    let padding = self.padding(batch, seen.clone());
-                    softmax(&mut row[seen.start - span.start..seen.end - span.start], padding);
-                }
-            },
-        );
+    /// The blocks of queries, and the keys that each of them sees.
+    fn blocks(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        (0..self.queries).step_by(BLOCK).map(|start| {
+            let block = start..(start + BLOCK).min(self.queries);
+            (block.clone(), self.seen_by(&block))
+        })
     }
+}
+
+/// One head of one text, and what several of its blocks need.
+struct Head<'a> {
+    inputs: &'a Inputs<'a>,
+    batch: usize,
+    head: usize,
+    size: usize,
+    /// The keys that any query sees.
+    seen: Range<usize>,
+    /// These keys, `[size, keys]`.
+    keys: Vec<f32>,
+}
+
+impl<'a> Head<'a> {
+    #[inline(always)]
+    fn new(inputs: &'a Inputs<'a>, index: usize) -> Self {
+        let (batch, head) = (index / inputs.rule.heads, index % inputs.rule.heads);
+        let (size, seen) = (inputs.head_size(), inputs.seen_by(&(0..inputs.queries)));
+        let keys = transposed(inputs.key.head(batch, seen.clone(), head, size));
+        Self { inputs, batch, head, size, seen, keys }
+    }
+
+    /// The part of this head for a range of tokens, `[tokens, size]`.
+    #[inline(always)]
+    fn of(&self, tensor: &Tokens<'a>, tokens: Range<usize>) -> Matrix<'a> {
+        tensor.head(self.batch, tokens, self.head, self.size)
+    }
+
+    /// Products of a block's rows with the keys, or the values, of a span, which `columns` holds as `[size, seen]`;
+    /// `[block, span]`.
+    #[inline(always)]
+    fn scores<S: Simd>(
+        &self,
+        simd: S,
+        rows: Matrix<'_>,
+        columns: &[f32],
+        span: &Range<usize>,
+        out: &mut Vec<f32>,
+    ) {
+        let width = span.len();
+        out.resize(rows.rows * width, 0.0);
+        let columns = &columns[span.start - self.seen.start..];
+        let columns = Matrix::new(columns, self.size, width, self.seen.len());
+        small_product(simd, out, width, false, [rows, columns]);
+    }
+
+    /// P of a block of queries over the keys of a span, `[block, span]`.
+    #[inline(always)]
+    fn weights<S: Simd>(&self, simd: S, block: Range<usize>, span: &Range<usize>, out: &mut Vec<f32>) {
+        let inputs = self.inputs;
+        self.scores(simd, self.of(&inputs.query, block.clone()), &self.keys, span, out);
+        for (query, row) in block.zip(out.chunks_exact_mut(span.len())) {
+            let seen = inputs.seen(query);
+            row[..seen.start - span.start].fill(0.0);
+            row[seen.end - span.start..].fill(0.0);
+            let padding = inputs.padding(self.batch, seen.clone());
+            softmax(&mut row[seen.start - span.start..seen.end - span.start], padding);
+        }
+    }
+}
+
+/// `[columns, rows]`, row by row.
+#[inline(always)]
+fn transposed(matrix: Matrix<'_>) -> Vec<f32> {
+    /// Rows at a time, whose cache lines stay.
+    const ROWS: usize = 16;
+    let Matrix { data, rows, columns, row_stride, .. } = matrix;
+    let mut out = vec![0.0; rows * columns];
+    for first in (0..rows).step_by(ROWS) {
+        let count = ROWS.min(rows - first);
+        for (column, out) in out.chunks_exact_mut(rows).enumerate() {
+            for (row, out) in out[first..first + count].iter_mut().enumerate() {
+                *out = data[(first + row) * row_stride + column];
+            }
+        }
+    }
+    out
 }
 
 /// The output, `[batch, queries, hidden]`.
-pub(super) fn forward(inputs: &Inputs<'_>, out: &mut [f32]) {
-    match inputs.queries {
-        1 => one_query(inputs, out),
-        _ => blocks(inputs, out),
+pub(super) fn forward(inputs: &Inputs<'_>) -> Vec<f32> {
+    let Inputs { batch, queries, hidden, rule, .. } = *inputs;
+    let count = batch * queries * hidden;
+    if queries == 1 {
+        let mut out = zeros(count);
+        one_query(inputs, &mut out);
+        return out;
     }
+    // SAFETY: every row of every head is written.
+    #[allow(unsafe_code)]
+    let [out] = unsafe {
+        written([count], |[out]| {
+            let arch = Arch::new();
+            let heads = by_head(out, [batch, queries, rule.heads], inputs.head_size());
+            heads.into_par_iter().enumerate().for_each(|(index, out)| {
+                arch.dispatch(HeadForward { inputs, index, out });
+            });
+        })
+    };
+    out
 }
 
-/// A task is a block of queries of one text, all its heads.
-fn blocks(inputs: &Inputs<'_>, out: &mut [f32]) {
-    let Inputs { queries, hidden, rule, .. } = *inputs;
-    let size = inputs.head_size();
-    let texts = out.par_chunks_mut(queries * hidden).enumerate();
-    texts.for_each(|(batch, out)| {
-        out.par_chunks_mut(BLOCK * hidden).enumerate().for_each(|(index, out)| {
-            let block = index * BLOCK..(index * BLOCK + BLOCK).min(queries);
-            let span = inputs.seen_by(&block);
-            let mut weights = vec![0.0; block.len() * span.len()];
-            for head in 0..rule.heads {
-                inputs.weights(batch, head, block.clone(), span.clone(), &mut weights);
-                let weights = Matrix::new(&weights, block.len(), span.len(), span.len());
-                let value = inputs.value.head(batch, span.clone(), head, size);
-                gemm(&mut out[head * size..], hidden, false, 1.0, [weights, value], Threads::One);
-            }
-        });
-    });
+/// Forward pass of a head of a text, the `index`th of all; `out` has a row for each query.
+struct HeadForward<'a> {
+    inputs: &'a Inputs<'a>,
+    index: usize,
+    out: Vec<&'a mut [MaybeUninit<f32>]>,
+}
+
+impl WithSimd for HeadForward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { inputs, index, mut out } = self;
+        let head = Head::new(inputs, index);
+        let (mut weights, mut mixed) = (Vec::new(), vec![0.0; BLOCK * head.size]);
+        for (block, span) in inputs.blocks() {
+            head.weights(simd, block.clone(), &span, &mut weights);
+            let weights = Matrix::new(&weights, block.len(), span.len(), span.len());
+            let value = head.of(&inputs.value, span);
+            small_product(simd, &mut mixed, head.size, false, [weights, value]);
+            copy_rows(&mut out[block], &mixed, head.size);
+        }
+    }
 }
 
 /// One new token a text, as in decoding: matrix products would only cost their preparation. A task is a text, or a part
@@ -182,82 +264,76 @@ impl Kernel<(usize, usize, &mut [f32])> for OneQuery<'_> {
 }
 
 /// The gradients of query, key and value, each contiguous and of its input's shape, from that of the output.
-/// A task is one head of one text.
-pub(super) fn backward(inputs: &Inputs<'_>, gradient: Tokens<'_>, outs: [&mut [f32]; 3]) {
-    let Inputs { batch, queries, keys, rule, .. } = *inputs;
-    let size = inputs.head_size();
-    let [of_query, of_key, of_value] = outs;
-    let tasks: Vec<_> = by_head(of_query, [batch, queries, rule.heads], size)
-        .into_iter()
-        .zip(by_head(of_key, [batch, keys, rule.heads], size))
-        .zip(by_head(of_value, [batch, keys, rule.heads], size))
-        .collect();
-    tasks.into_par_iter().enumerate().for_each(|(index, ((mut of_query, of_key), of_value))| {
-        let (batch, head) = (index / rule.heads, index % rule.heads);
-        let mut key_sum = vec![0.0; keys * size];
-        let mut value_sum = vec![0.0; keys * size];
-        for start in (0..queries).step_by(BLOCK) {
-            let block = start..(start + BLOCK).min(queries);
-            let part = head_gradients(
-                inputs,
-                gradient,
-                [batch, head],
-                block.clone(),
-                [&mut key_sum, &mut value_sum],
-            );
-            copy_rows(&mut of_query[block], &part, size);
-        }
-        let (mut of_key, mut of_value) = (of_key, of_value);
-        copy_rows(&mut of_key, &key_sum, size);
-        copy_rows(&mut of_value, &value_sum, size);
-    });
+pub(super) fn backward(inputs: &Inputs<'_>, gradient: Tokens<'_>) -> [Vec<f32>; 3] {
+    let Inputs { batch, queries, keys, hidden, rule, .. } = *inputs;
+    let tokens = [queries, keys, keys];
+    // SAFETY: every row of every head is written.
+    #[allow(unsafe_code)]
+    unsafe {
+        written(tokens.map(|tokens| batch * tokens * hidden), |outs| {
+            let arch = Arch::new();
+            let mut tokens = tokens.into_iter();
+            let [of_query, of_key, of_value] = outs.map(|out| {
+                by_head(out, [batch, tokens.next().unwrap_or_default(), rule.heads], inputs.head_size())
+            });
+            let heads = of_query.into_par_iter().zip(of_key).zip(of_value).enumerate();
+            heads.for_each(|(index, ((of_query, of_key), of_value))| {
+                arch.dispatch(HeadBackward { inputs, gradient, index, of_query, of_key, of_value });
+            });
+        })
+    }
 }
 
-/// The gradient of a block of queries, `[block, size]`; those of keys and values, `[keys, size]`, are added to.
-fn head_gradients(
-    inputs: &Inputs<'_>,
-    gradient: Tokens<'_>,
-    [batch, head]: [usize; 2],
-    block: Range<usize>,
-    [of_key, of_value]: [&mut [f32]; 2],
-) -> Vec<f32> {
-    let size = inputs.head_size();
-    let span = inputs.seen_by(&block);
-    let (rows, width) = (block.len(), span.len());
-    let matrix = |data| Matrix::new(data, rows, width, width);
-    let query = inputs.query.head(batch, block.clone(), head, size);
-    let key = inputs.key.head(batch, span.clone(), head, size);
-    let value = inputs.value.head(batch, span.clone(), head, size);
-    let gradient = gradient.head(batch, block.clone(), head, size);
+/// Backward pass of a head of a text, the `index`th of all; the gradients have a row for each token.
+struct HeadBackward<'a> {
+    inputs: &'a Inputs<'a>,
+    gradient: Tokens<'a>,
+    index: usize,
+    of_query: Vec<&'a mut [MaybeUninit<f32>]>,
+    of_key: Vec<&'a mut [MaybeUninit<f32>]>,
+    of_value: Vec<&'a mut [MaybeUninit<f32>]>,
+}
 
-    let mut weights = vec![0.0; rows * width];
-    inputs.weights(batch, head, block, span.clone(), &mut weights);
-    let of_value = &mut of_value[span.start * size..];
-    gemm(of_value, size, true, 1.0, [matrix(&weights).t(), gradient], Threads::One);
+impl WithSimd for HeadBackward<'_> {
+    type Output = ();
 
-    let mut of_scores = vec![0.0; rows * width];
-    gemm(&mut of_scores, width, false, 1.0, [gradient, value.t()], Threads::One);
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { inputs, gradient, index, mut of_query, mut of_key, mut of_value } = self;
+        let head = Head::new(inputs, index);
+        let size = head.size;
+        let values = transposed(head.of(&inputs.value, head.seen.clone()));
+        let [mut key_sum, mut value_sum] = [(); 2].map(|()| vec![0.0; inputs.keys * size]);
+        let (mut weights, mut of_scores, mut part) = (Vec::new(), Vec::new(), vec![0.0; BLOCK * size]);
+        for (block, span) in inputs.blocks() {
+            let (rows, width) = (block.len(), span.len());
+            let gradient = head.of(&gradient, block.clone());
+            head.weights(simd, block.clone(), &span, &mut weights);
+            let place = &mut value_sum[span.start * size..];
+            let of_block = Matrix::new(&weights, rows, width, width);
+            small_product(simd, place, size, true, [of_block.t(), gradient]);
+
+            head.scores(simd, gradient, &values, &span, &mut of_scores);
             for (of_scores, weights) in of_scores.chunks_exact_mut(width).zip(weights.chunks_exact(width)) {
                 let mean = dot(of_scores, weights);
-                of_scores
-                    .iter_mut()
-                    .zip(weights)
-                    .for_each(|(slope, weight)| *slope = weight * (*slope - mean));
+                for (slope, weight) in of_scores.iter_mut().zip(weights) {
+                    *slope = weight * (*slope - mean);
+                }
             }
-        },
-    );
-    let of_key = &mut of_key[span.start * size..];
-    gemm(of_key, size, true, 1.0, [matrix(&of_scores).t(), query], Threads::One);
-    let mut of_query = vec![0.0; rows * size];
-    gemm(&mut of_query, size, false, 1.0, [matrix(&of_scores), key], Threads::One);
-    of_query
+            let of_scores = Matrix::new(&of_scores, rows, width, width);
+            let query = head.of(&inputs.query, block.clone());
+            small_product(simd, &mut key_sum[span.start * size..], size, true, [of_scores.t(), query]);
+            let key = head.of(&inputs.key, span);
+            small_product(simd, &mut part, size, false, [of_scores, key]);
+            copy_rows(&mut of_query[block], &part, size);
+        }
+        copy_rows(&mut of_key, &key_sum, size);
+        copy_rows(&mut of_value, &value_sum, size);
+    }
 }
 
 /// Rows `[batch, tokens, heads, size]` handed out by text and head, so that tasks can write side by side.
-fn by_head(out: &mut [f32], [batch, tokens, heads]: [usize; 3], size: usize) -> Vec<Vec<&mut [f32]>> {
+fn by_head<T>(out: &mut [T], [batch, tokens, heads]: [usize; 3], size: usize) -> Vec<Vec<&mut [T]>> {
     let mut parts: Vec<Vec<_>> = (0..batch * heads).map(|_| Vec::with_capacity(tokens)).collect();
     for (index, row) in out.chunks_exact_mut(size).enumerate() {
         let (text, head) = (index / (tokens * heads), index % heads);
@@ -266,8 +342,11 @@ fn by_head(out: &mut [f32], [batch, tokens, heads]: [usize; 3], size: usize) -> 
     parts
 }
 
-fn copy_rows(rows: &mut [&mut [f32]], values: &[f32], size: usize) {
-    rows.iter_mut().zip(values.chunks_exact(size)).for_each(|(row, values)| row.copy_from_slice(values));
+#[inline(always)]
+fn copy_rows(rows: &mut [&mut [MaybeUninit<f32>]], values: &[f32], size: usize) {
+    for (row, values) in rows.iter_mut().zip(values.chunks_exact(size)) {
+        row.write_copy_of_slice(values);
+    }
 }
 
 /// Softmax in place over the keys that are not padding; zeros where all are.

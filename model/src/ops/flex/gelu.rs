@@ -1,9 +1,11 @@
 //! GELU and its derivative; the formulas are in `ops/gelu.rs`.
 
+use std::mem::MaybeUninit;
+
 use super::super::gelu::{CUBIC, SATURATED, TWICE_ROOT};
 use super::exp::{exp, sigmoid};
 use super::tasks::{self, Kernel};
-use super::tensors::zeros;
+use super::tensors::written;
 
 /// The twice-root and the cubic coefficient.
 const ROOT: f32 = TWICE_ROOT as f32;
@@ -12,10 +14,15 @@ const BOUND: f32 = SATURATED as f32;
 
 /// `gelu(x)`.
 pub(super) fn forward(x: &[f32]) -> Vec<f32> {
-    let mut y = zeros(x.len());
     let size = tasks::task_size(1);
-    tasks::run(&Forward, x.chunks(size).zip(y.chunks_mut(size)));
-    y
+    // SAFETY: as many values of y are written as there are of x.
+    #[allow(unsafe_code)]
+    unsafe {
+        let [y] = written([x.len()], |[y]| {
+            tasks::run(&Forward, x.chunks(size).zip(y.chunks_mut(size)));
+        });
+        y
+    }
 }
 
 /// Multiplies the output's gradient `dy` by the derivative at `x`, in place.
@@ -26,13 +33,13 @@ pub(super) fn backward(x: &[f32], dy: &mut [f32]) {
 
 struct Forward;
 
-impl Kernel<(&[f32], &mut [f32])> for Forward {
+impl Kernel<(&[f32], &mut [MaybeUninit<f32>])> for Forward {
     type Output = ();
 
     #[inline(always)]
-    fn run(&self, (x, y): (&[f32], &mut [f32])) {
+    fn run(&self, (x, y): (&[f32], &mut [MaybeUninit<f32>])) {
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = x * sigmoid(x * ((x * x * CUBE + 1.0) * ROOT));
+            y.write(x * sigmoid(x * ((x * x * CUBE + 1.0) * ROOT)));
         }
     }
 }

@@ -1,15 +1,22 @@
 //! Layer norm of rows and its gradients; the formulas are in `ops/layer_norm.rs`.
 
+use std::mem::MaybeUninit;
+
 use super::reduce::{dot, sum};
 use super::tasks::{self, Kernel};
-use super::tensors::zeros;
+use super::tensors::written;
 
 /// `x` as rows of the weight's length, normalised, scaled and shifted.
 pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32) -> Vec<f32> {
-    let mut y = zeros(x.len());
     let size = tasks::task_size(weight.len());
-    tasks::run(&Forward { weight, bias, epsilon }, x.chunks(size).zip(y.chunks_mut(size)));
-    y
+    // SAFETY: x is whole rows, and each of their values has one of y.
+    #[allow(unsafe_code)]
+    unsafe {
+        let [y] = written([x.len()], |[y]| {
+            tasks::run(&Forward { weight, bias, epsilon }, x.chunks(size).zip(y.chunks_mut(size)));
+        });
+        y
+    }
 }
 
 /// `x`, `weight` and the output's gradient, which becomes that of `x` in place.
@@ -51,16 +58,16 @@ struct Forward<'a> {
     epsilon: f32,
 }
 
-impl Kernel<(&[f32], &mut [f32])> for Forward<'_> {
+impl Kernel<(&[f32], &mut [MaybeUninit<f32>])> for Forward<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run(&self, (x, y): (&[f32], &mut [f32])) {
+    fn run(&self, (x, y): (&[f32], &mut [MaybeUninit<f32>])) {
         let hidden = self.weight.len();
         for (x, y) in x.chunks_exact(hidden).zip(y.chunks_exact_mut(hidden)) {
             let (mean, rstd) = moments(x, self.epsilon);
             for ((y, x), (weight, bias)) in y.iter_mut().zip(x).zip(self.weight.iter().zip(self.bias)) {
-                *y = (x - mean) * rstd * weight + bias;
+                y.write((x - mean) * rstd * weight + bias);
             }
         }
     }

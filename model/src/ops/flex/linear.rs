@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::super::LinearGradients;
 use super::super::dropout::SeededDropout;
 use super::few_rows::{self, FEW, Weight};
-use super::gemm::{Matrix, Threads, gemm};
+use super::gemm::{Matrix, add_product, gemm, product};
 use super::tensors::zeros;
 use super::tiles::{Factor, Native, Values};
 
@@ -61,7 +61,7 @@ pub(super) fn forward(inputs: &Inputs<'_>) -> Vec<f32> {
         let block = Block::new(inputs, &lora, index);
         let reduced = dense(&block.reduced, block.rows, lora.rank);
         let b = dense(lora.b, output, lora.rank);
-        gemm(out, output, true, lora.scale, [reduced, b.t()], Threads::One);
+        gemm(out, output, true, lora.scale, [reduced, b.t()]);
     });
     out
 }
@@ -83,12 +83,7 @@ fn through_weight(inputs: &Inputs<'_>) -> Vec<f32> {
         Weight::F32(weight) if let Some(unit) = for_f32([rows, input, output]) => {
             unit.product(x, Factor::transposed(Values::F32(weight), shape), bias)
         }
-        Weight::F32(weight) => {
-            let mut out = in_each_row(bias, rows, output);
-            let factors = [dense(x, rows, input), dense(weight, output, input).t()];
-            gemm(&mut out, output, bias.is_some(), 1.0, factors, Threads::All);
-            out
-        }
+        Weight::F32(weight) => product([dense(x, rows, input), dense(weight, output, input).t()], bias),
         weight => {
             let mut out = in_each_row(bias, rows, output);
             by_blocks(x, weight, [rows, input, output], &mut out);
@@ -124,7 +119,7 @@ fn by_blocks(x: &[f32], weight: Weight<'_>, [rows, input, output]: [usize; 3], o
             || weight.floats(range, &mut scratch),
         );
         let factors = [dense(x, rows, input), dense(weight, count, input).t()];
-        gemm(&mut out[first..], output, true, 1.0, factors, Threads::All);
+        add_product(&mut out[first..], output, factors);
     }
 }
 
@@ -149,7 +144,7 @@ impl<'a> Block<'a> {
         }
         let mut reduced = vec![0.0; rows * lora.rank];
         let factors = [dense(&dropped, rows, inputs.input), dense(lora.a, lora.rank, inputs.input).t()];
-        gemm(&mut reduced, lora.rank, false, 1.0, factors, Threads::One);
+        gemm(&mut reduced, lora.rank, false, 1.0, factors);
         Self { first_row, rows, dropped, reduced }
     }
 }
@@ -186,10 +181,7 @@ pub(super) fn input_gradient(
         (weight, _) => {
             let mut scratch = Vec::new();
             let weight = weight.floats(0..output * input, &mut scratch);
-            let factors = [dense(gradient, rows, output), dense(weight, output, input)];
-            let mut of_x = zeros(rows * input);
-            gemm(&mut of_x, input, false, 1.0, factors, Threads::All);
-            of_x
+            product([dense(gradient, rows, output), dense(weight, output, input)], None)
         }
     }
 }
@@ -237,15 +229,15 @@ fn block_gradients(
     let gradient = dense(&gradient[block.first_row * output..], block.rows, output);
     let mut reduced_gradient = vec![0.0; block.rows * rank];
     let factors = [gradient, dense(lora.b, output, rank)];
-    gemm(&mut reduced_gradient, rank, false, scale, factors, Threads::One);
+    gemm(&mut reduced_gradient, rank, false, scale, factors);
     let reduced_gradient = dense(&reduced_gradient, block.rows, rank);
     if let Some(of_x) = of_x {
         let factors = [reduced_gradient, dense(lora.a, rank, input)];
         match lora.dropout {
-            None => gemm(of_x, input, true, 1.0, factors, Threads::One),
+            None => gemm(of_x, input, true, 1.0, factors),
             Some(dropout) => {
                 let mut part = vec![0.0; of_x.len()];
-                gemm(&mut part, input, false, 1.0, factors, Threads::One);
+                gemm(&mut part, input, false, 1.0, factors);
                 drop_elements(&mut part, block.first_row, input, dropout);
                 of_x.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
             }
@@ -254,12 +246,12 @@ fn block_gradients(
     let mut of_a = vec![0.0; if want_a { rank * input } else { 0 }];
     if want_a {
         let factors = [reduced_gradient.t(), dense(&block.dropped, block.rows, input)];
-        gemm(&mut of_a, input, false, 1.0, factors, Threads::One);
+        gemm(&mut of_a, input, false, 1.0, factors);
     }
     let mut of_b = vec![0.0; if want_b { output * rank } else { 0 }];
     if want_b {
         let factors = [gradient.t(), dense(&block.reduced, block.rows, rank)];
-        gemm(&mut of_b, rank, false, scale, factors, Threads::One);
+        gemm(&mut of_b, rank, false, scale, factors);
     }
     [of_a, of_b]
 }

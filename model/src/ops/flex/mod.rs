@@ -15,6 +15,7 @@ mod lend;
 mod linear;
 mod packed_row;
 mod reduce;
+mod small_product;
 mod tasks;
 mod tensors;
 #[cfg(test)]
@@ -28,7 +29,7 @@ use burn_flex::{Flex, FlexQTensor, FlexTensor};
 
 use self::few_rows::Weight;
 use self::lend::{AttentionTensors, LinearTensors, stored, tokens};
-use self::tensors::{all_f32, contiguous, floats, indices, is_f32, owned, tensor, with_dense_rows, zeros};
+use self::tensors::{all_f32, contiguous, floats, indices, is_f32, owned, tensor, with_dense_rows};
 use super::{AttentionRule, Dropout, LinearGradients, LinearInputs, NeoBackend};
 
 impl NeoBackend for Flex {
@@ -44,9 +45,7 @@ impl NeoBackend for Flex {
         }
         let shape = query.shape();
         let inputs = AttentionTensors::new([query, key, value], padding);
-        let mut out = zeros(shape.num_elements());
-        attention::forward(&inputs.slices(rule), &mut out);
-        tensor(out, shape)
+        tensor(attention::forward(&inputs.slices(rule)), shape)
     }
 
     fn causal_attention_backward(
@@ -63,10 +62,7 @@ impl NeoBackend for Flex {
         let shapes = [&query, &key, &value].map(TensorMetadata::shape);
         let gradient = with_dense_rows(gradient);
         let inputs = AttentionTensors::new([query, key, value], padding);
-        let mut outs = shapes.clone().map(|shape| zeros(shape.num_elements()));
-        let [of_query, of_key, of_value] = &mut outs;
-        attention::backward(&inputs.slices(rule), tokens(&gradient), [of_query, of_key, of_value]);
-        let [of_query, of_key, of_value] = outs;
+        let [of_query, of_key, of_value] = attention::backward(&inputs.slices(rule), tokens(&gradient));
         let [query, key, value] = shapes;
         [tensor(of_query, query), tensor(of_key, key), tensor(of_value, value)]
     }

@@ -1,5 +1,7 @@
 //! Between Flex's tensors and slices.
 
+use std::mem::MaybeUninit;
+
 use burn::tensor::{DType, Int, Shape, Tensor, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
@@ -43,6 +45,25 @@ pub(super) fn floats(tensor: &FlexTensor) -> &[f32] {
 /// Values in row-major order as a tensor.
 pub(super) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+/// As many values, all of which `write` writes: a large buffer is not cleared first.
+///
+/// # Safety
+///
+/// `write` leaves no place unwritten.
+#[allow(unsafe_code)]
+pub(super) unsafe fn written<const N: usize>(
+    counts: [usize; N],
+    write: impl FnOnce([&mut [MaybeUninit<f32>]; N]),
+) -> [Vec<f32>; N] {
+    let mut places = counts.map(|count| (count, Vec::with_capacity(count)));
+    write(places.each_mut().map(|(count, values)| &mut values.spare_capacity_mut()[..*count]));
+    places.map(|(count, mut values)| {
+        // SAFETY: there is room for as many, and the caller answers for their values.
+        unsafe { values.set_len(count) };
+        values
+    })
 }
 
 /// As many zeros, written by all threads: a single one takes longer to clear a large buffer than some kernels to fill it.

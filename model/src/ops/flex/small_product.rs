@@ -1,0 +1,194 @@
+//! Products of matrices that are in the cache already and too small to be worth bringing into another layout first: the
+//! first factor is read a number at a time, in whatever order it stands, the second a register at a time.
+
+use pulp::Simd;
+
+use super::gemm::Matrix;
+
+/// Rows whose sums are made at a time, where the processor has 32 registers and where it has fewer.
+const TALL: usize = 8;
+const LESS_TALL: usize = 4;
+/// Registers of columns whose sums are made at a time.
+const WIDE: usize = 2;
+
+/// `out = a b`, or `out += a b` with `add`; the rows of `out` stand `stride` apart. The columns of b stand together, and
+/// so do the rows or the columns of a.
+///
+/// # Panics
+///
+/// Where the shapes or layouts do not fit, or a slice is too short for its matrix.
+#[inline(always)]
+pub(super) fn small_product<S: Simd>(
+    simd: S,
+    out: &mut [f32],
+    stride: usize,
+    add: bool,
+    [a, b]: [Matrix<'_>; 2],
+) {
+    assert_eq!(a.columns, b.rows, "inner sizes of a matrix product");
+    assert_eq!(b.column_stride, 1, "the second factor has gaps");
+    let whole = WIDE * S::F32_LANES;
+    let mut column = 0;
+    while column < b.columns {
+        let columns = whole.min(b.columns - column);
+        // Of what fills no two registers one at a time.
+        let columns = if columns < whole { columns.min(S::F32_LANES) } else { columns };
+        let b = Matrix { data: &b.data[column..], columns, ..b };
+        let out = &mut out[column..];
+        match (columns == whole, a.column_stride == 1) {
+            (true, true) => strip::<S, WIDE, true>(simd, out, stride, add, a, b),
+            (true, false) => strip::<S, WIDE, false>(simd, out, stride, add, a, b),
+            (false, true) => strip::<S, 1, true>(simd, out, stride, add, a, b),
+            (false, false) => strip::<S, 1, false>(simd, out, stride, add, a, b),
+        }
+        column += columns;
+    }
+}
+
+/// All rows of so many registers of columns; a single one need not be full. `TOGETHER` says that the columns of a stand
+/// together, else its rows do.
+#[inline(always)]
+fn strip<S: Simd, const W: usize, const TOGETHER: bool>(
+    simd: S,
+    out: &mut [f32],
+    stride: usize,
+    add: bool,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+) {
+    assert!(TOGETHER || a.row_stride == 1, "the first factor has gaps");
+    let tall = if S::REGISTER_COUNT >= 32 { TALL } else { LESS_TALL };
+    let mut row = 0;
+    while row < a.rows {
+        let part = Matrix { data: &a.data[row * a.row_stride..], ..a };
+        let out = &mut out[row * stride..];
+        if row + tall > a.rows {
+            tile::<S, 1, W, TOGETHER>(simd, out, stride, add, part, b);
+            row += 1;
+            continue;
+        }
+        if S::REGISTER_COUNT >= 32 {
+            tile::<S, TALL, W, TOGETHER>(simd, out, stride, add, part, b);
+        } else {
+            tile::<S, LESS_TALL, W, TOGETHER>(simd, out, stride, add, part, b);
+        }
+        row += tall;
+    }
+}
+
+/// The first `T` rows. Plain loops over arrays: they are unrolled, and the sums stay in registers.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+fn tile<S: Simd, const T: usize, const W: usize, const TOGETHER: bool>(
+    simd: S,
+    out: &mut [f32],
+    stride: usize,
+    add: bool,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+) {
+    let inner = a.columns;
+    let mut rows: [&[f32]; T] = [&[]; T];
+    if TOGETHER {
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = &a.data[i * a.row_stride..][..inner];
+        }
+    }
+    let mut sums = [[simd.splat_f32s(0.0); W]; T];
+    for k in 0..inner {
+        let line = registers::<S, W>(simd, &b.data[k * b.row_stride..][..b.columns]);
+        let column = if TOGETHER { &[] } else { &a.data[k * a.column_stride..][..T] };
+        for i in 0..T {
+            let factor = simd.splat_f32s(if TOGETHER { rows[i][k] } else { column[i] });
+            for j in 0..W {
+                sums[i][j] = simd.mul_add_f32s(factor, line[j], sums[i][j]);
+            }
+        }
+    }
+    for i in 0..T {
+        let place = &mut out[i * stride..][..b.columns];
+        if add {
+            let before = registers::<S, W>(simd, place);
+            for j in 0..W {
+                sums[i][j] = simd.add_f32s(before[j], sums[i][j]);
+            }
+        }
+        if W == 1 {
+            simd.partial_store_f32s(place, sums[i][0]);
+        } else {
+            let (place, _) = S::as_mut_simd_f32s(place);
+            place.copy_from_slice(&sums[i]);
+        }
+    }
+}
+
+/// As many registers as are full; a single one may not be.
+#[inline(always)]
+fn registers<S: Simd, const W: usize>(simd: S, values: &[f32]) -> [S::f32s; W] {
+    let mut registers = [simd.splat_f32s(0.0); W];
+    if W == 1 {
+        registers[0] = simd.partial_load_f32s(values);
+    } else {
+        registers.copy_from_slice(S::as_simd_f32s(values).0);
+    }
+    registers
+}
+
+#[cfg(test)]
+mod tests {
+    use pulp::{Arch, WithSimd};
+
+    use super::super::super::testing::{assert_near, numbers};
+    use super::*;
+
+    struct Product<'a> {
+        factors: [Matrix<'a>; 2],
+        out: &'a mut [f32],
+        stride: usize,
+        add: bool,
+    }
+
+    impl WithSimd for Product<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            small_product(simd, self.out, self.stride, self.add, self.factors);
+        }
+    }
+
+    /// Sizes that fill registers and tiles and sizes that do not, both layouts of the first factor, gaps between rows.
+    #[test]
+    fn equals_the_sums_one_by_one() {
+        for (rows, inner, columns) in
+            [(1, 1, 1), (6, 3, 16), (7, 5, 32), (13, 64, 71), (5, 9, 40), (12, 2, 0)]
+        {
+            let (a, b) = (numbers(1, rows * (inner + 2)), numbers(2, inner * (columns + 3)));
+            let start = numbers(3, rows * (columns + 1));
+            for (transposed, add) in [(false, false), (false, true), (true, false), (true, true)] {
+                let matrix = match transposed {
+                    false => Matrix::new(&a, rows, inner, inner + 2),
+                    true => Matrix::new(&a, inner, rows, rows).t(),
+                };
+                let mut expected = start.clone();
+                for i in 0..rows {
+                    for j in 0..columns {
+                        let at = |k| if transposed { k * rows + i } else { i * (inner + 2) + k };
+                        let sum: f32 = (0..inner).map(|k| a[at(k)] * b[k * (columns + 3) + j]).sum();
+                        let place = &mut expected[i * (columns + 1) + j];
+                        *place = if add { *place + sum } else { sum };
+                    }
+                }
+                let mut out = start.clone();
+                let factors = [matrix, Matrix::new(&b, inner, columns, columns + 3)];
+                Arch::new().dispatch(Product { factors, out: &mut out, stride: columns + 1, add });
+                assert_near(
+                    &out,
+                    &expected,
+                    1e-5,
+                    &format!("{rows} x {inner} x {columns}, {transposed}, {add}"),
+                );
+            }
+        }
+    }
+}
