@@ -3,7 +3,6 @@
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::tasks::task_shape;
 use super::tensors::written;
 
 /// A matrix inside a slice: element (row, column) is at `row * row_stride + column * column_stride`.
@@ -43,11 +42,14 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// The most columns of a task. `gemm` shares a product out among threads by itself as well; tasks of a thread each, cut by
-/// columns, are up to a fifth faster.
+/// Columns of a task. `gemm` shares a product out among threads by itself as well; tasks of a thread each, cut by columns,
+/// are up to a fifth faster. Their number of columns is always the same, and they are not cut to a few rows: `gemm` sums
+/// small products in another order, and results would depend on the number of threads.
 const COLUMNS: usize = 192;
-/// Tasks begin at multiples of it: the registers of `gemm`'s inner loop are then full.
-const SIDE: usize = 64;
+/// The fewest rows of a task, where rows are cut as well.
+const ROWS: usize = 64;
+/// Tasks for each thread: the last of them keep few waiting.
+const TASKS: usize = 2;
 /// Multiplications and additions from which on more threads are worth waking.
 const WORTH_SHARING: usize = 1 << 22;
 
@@ -155,12 +157,14 @@ enum Start<'a> {
 unsafe fn share(out: Place, stride: usize, start: Start<'_>, [a, b]: [Matrix<'_>; 2]) {
     let [rows, columns] = shape_of([a, b]);
     let large = rows.saturating_mul(a.columns).saturating_mul(columns) >= WORTH_SHARING;
-    let whole = [rows.max(1), columns.max(1)];
-    let [tall, wide] = if large { task_shape(whole, COLUMNS, SIDE) } else { whole };
+    let wide = if large { COLUMNS } else { columns.max(1) };
     let across = columns.div_ceil(wide);
+    let wanted = if large { (TASKS * rayon::current_num_threads()).div_ceil(across) } else { 1 };
+    let down = wanted.min(rows / ROWS).max(1);
     let run = |task: usize| {
-        let (row, column) = (task / across * tall, task % across * wide);
-        let (a, b) = (a.rows_from(row, tall), b.t().rows_from(column, wide).t());
+        let (cut, column) = (task / across, task % across * wide);
+        let (row, end) = (cut * rows / down, (cut + 1) * rows / down);
+        let (a, b) = (a.rows_from(row, end - row), b.t().rows_from(column, wide).t());
         // SAFETY: it is the place of row and column, and no other task has these.
         unsafe {
             let out = out.at(row * stride + column);
@@ -173,7 +177,7 @@ unsafe fn share(out: Place, stride: usize, start: Start<'_>, [a, b]: [Matrix<'_>
             multiply(out, stride, !matches!(start, Start::Nothing), 1.0, [a, b]);
         }
     };
-    let tasks = rows.div_ceil(tall) * across;
+    let tasks = down * across;
     if tasks > 1 { (0..tasks).into_par_iter().for_each(run) } else { (0..tasks).for_each(run) }
 }
 

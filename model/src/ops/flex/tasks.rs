@@ -26,16 +26,6 @@ pub(super) fn task_size(columns: usize) -> usize {
     (ELEMENTS / columns).max(1) * columns
 }
 
-/// Rows and columns of a task of a matrix product, multiples of `side` unless it is the last: all rows, if each thread then
-/// has a task, and `widest` columns at most.
-pub(super) fn task_shape([rows, columns]: [usize; 2], widest: usize, side: usize) -> [usize; 2] {
-    let threads = rayon::current_num_threads();
-    let tasks = columns.div_ceil(widest).next_multiple_of(threads);
-    let wide = columns.div_ceil(tasks).next_multiple_of(side);
-    let cuts = threads.div_ceil(columns.div_ceil(wide));
-    [rows.div_ceil(cuts).next_multiple_of(side), wide]
-}
-
 /// Runs the kernel on each task; the outputs in the tasks' order.
 pub(super) fn run<T: Send, K: Kernel<T>>(kernel: &K, tasks: impl Iterator<Item = T>) -> Vec<K::Output> {
     let arch = Arch::new();

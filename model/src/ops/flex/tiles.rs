@@ -31,7 +31,6 @@ pub(super) use self::pack::{Factor, Values};
 use self::pack::{pack_columns, pack_rows};
 use self::unit::{SIDE, Sums, Tiles, Unit};
 use super::few_rows::prefetch;
-use super::tasks::task_shape;
 
 /// The most columns of a task.
 const COLUMNS: usize = 192;
@@ -98,7 +97,7 @@ fn add_terms<U: Unit, E: Element, const PARTS: usize>(
             || pack_rows::<PARTS>(x, depth, terms.clone()),
         )
     };
-    let shape = task_shape([x.len() / depth, columns], COLUMNS, SIDE);
+    let shape = task_shape(x.len() / depth, columns);
     let x: Vec<Tiles> = x.par_chunks(SIDE * depth).map(of_rows).collect();
     blocks(out, columns, shape).into_par_iter().for_each(|block| {
         unit.run(
@@ -106,6 +105,15 @@ fn add_terms<U: Unit, E: Element, const PARTS: usize>(
             || multiply_block::<U, E, PARTS>(unit, &x, factor, terms.clone(), bias, block),
         );
     });
+}
+
+/// Rows and columns of a task: all rows, if each thread then has a task.
+fn task_shape(rows: usize, columns: usize) -> [usize; 2] {
+    let threads = rayon::current_num_threads();
+    let tasks = columns.div_ceil(COLUMNS).next_multiple_of(threads);
+    let wide = columns.div_ceil(tasks).next_multiple_of(SIDE);
+    let cuts = threads.div_ceil(columns.div_ceil(wide));
+    [rows.div_ceil(cuts).next_multiple_of(SIDE), wide]
 }
 
 /// A part of the output: the same columns of some rows.
