@@ -136,10 +136,25 @@ fn registers<S: Simd, const W: usize>(simd: S, values: &[f32]) -> [S::f32s; W] {
 
 #[cfg(test)]
 mod tests {
-    use pulp::{Arch, WithSimd};
+    use pulp::{Scalar, WithSimd};
 
     use super::super::super::testing::{assert_near, numbers};
     use super::*;
+
+    /// With each set of registers that this processor has: they take different numbers of rows at a time.
+    fn on_each_level(run: impl Fn(&dyn Fn(Product<'_>))) {
+        run(&|product| Simd::vectorize(Scalar::new(), product));
+        #[cfg(target_arch = "x86_64")]
+        {
+            use pulp::x86::{V3, V4};
+            if let Some(simd) = V3::try_new() {
+                run(&|product| Simd::vectorize(simd, product));
+            }
+            if let Some(simd) = V4::try_new() {
+                run(&|product| Simd::vectorize(simd, product));
+            }
+        }
+    }
 
     struct Product<'a> {
         factors: [Matrix<'a>; 2],
@@ -179,15 +194,13 @@ mod tests {
                         *place = if add { *place + sum } else { sum };
                     }
                 }
-                let mut out = start.clone();
                 let factors = [matrix, Matrix::new(&b, inner, columns, columns + 3)];
-                Arch::new().dispatch(Product { factors, out: &mut out, stride: columns + 1, add });
-                assert_near(
-                    &out,
-                    &expected,
-                    1e-5,
-                    &format!("{rows} x {inner} x {columns}, {transposed}, {add}"),
-                );
+                on_each_level(|multiply| {
+                    let mut out = start.clone();
+                    multiply(Product { factors, out: &mut out, stride: columns + 1, add });
+                    let what = format!("{rows} x {inner} x {columns}, {transposed}, {add}");
+                    assert_near(&out, &expected, 1e-5, &what);
+                });
             }
         }
     }
