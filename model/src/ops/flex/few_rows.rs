@@ -15,8 +15,6 @@ pub(super) const FEW: usize = 16;
 /// Rows of the weight and of x whose products are summed together: 8 sums and 6 factors fit into 16 registers.
 pub(super) const TALL: usize = 4;
 const WIDE: usize = 2;
-/// f32 elements of a cache line.
-pub(super) const LINE: usize = 16;
 /// Rows of the weight in a task.
 const TASK: usize = 64;
 
@@ -60,31 +58,6 @@ impl Weight<'_> {
         }
         scratch
     }
-
-    /// The elements of a range, as far as they are there and f32 already.
-    #[inline(always)]
-    fn stored_floats(&self, range: Range<usize>) -> &[f32] {
-        match self {
-            Self::F32(values) => values.get(range).unwrap_or_default(),
-            Self::Bf16(_) | Self::Int8 { .. } => &[],
-        }
-    }
-}
-
-/// Asks for a cache line before it is needed.
-#[inline(always)]
-pub(super) fn prefetch<T>(line: &T) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: the address is that of a live number, and a prefetch changes nothing that the program sees.
-        #[allow(unsafe_code)]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast());
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = line;
 }
 
 /// `out = x W^T + b`: x `[rows, input]`, out `[rows, output]`; there are few rows, and at least one input.
@@ -140,26 +113,23 @@ impl WithSimd for Task<'_> {
         let mut scratch = Vec::new();
         let mut tall = out.chunks_exact_mut(TALL * rows);
         for out in &mut tall {
-            let next = first + TALL;
-            let ahead = weight.stored_floats(next * input..(next + TALL) * input);
-            let weight = weight.floats(first * input..next * input, &mut scratch);
-            against_all::<S, TALL>(simd, [weight, ahead], x, input, rows, out);
-            first = next;
+            let weight = weight.floats(first * input..(first + TALL) * input, &mut scratch);
+            against_all::<S, TALL>(simd, weight, x, input, rows, out);
+            first += TALL;
         }
         for out in tall.into_remainder().chunks_exact_mut(rows) {
             let weight = weight.floats(first * input..(first + 1) * input, &mut scratch);
-            against_all::<S, 1>(simd, [weight, &[]], x, input, rows, out);
+            against_all::<S, 1>(simd, weight, x, input, rows, out);
             first += 1;
         }
     }
 }
 
-/// `W` rows of the weight against all rows of x. While that takes longer than a trip to memory, the rows `ahead` are
-/// asked for on the way: `W` streams at a time are more than the processor foresees by itself.
+/// `W` rows of the weight against all rows of x.
 #[inline(always)]
 fn against_all<S: Simd, const W: usize>(
     simd: S,
-    [weight, ahead]: [&[f32]; 2],
+    weight: &[f32],
     x: &[f32],
     input: usize,
     rows: usize,
@@ -167,12 +137,11 @@ fn against_all<S: Simd, const W: usize>(
 ) {
     let mut row = 0;
     while row + WIDE <= rows {
-        let ahead = if row == 0 && rows > WIDE { ahead } else { &[] };
-        tile::<S, W, WIDE>(simd, [weight, ahead], &x[row * input..], input, &mut out[row..], rows);
+        tile::<S, W, WIDE>(simd, weight, &x[row * input..], input, &mut out[row..], rows);
         row += WIDE;
     }
     if row < rows {
-        tile::<S, W, 1>(simd, [weight, &[]], &x[row * input..], input, &mut out[row..], rows);
+        tile::<S, W, 1>(simd, weight, &x[row * input..], input, &mut out[row..], rows);
     }
 }
 
@@ -182,7 +151,7 @@ fn against_all<S: Simd, const W: usize>(
 #[inline(always)]
 fn tile<S: Simd, const W: usize, const X: usize>(
     simd: S,
-    [weight, ahead]: [&[f32]; 2],
+    weight: &[f32],
     x: &[f32],
     input: usize,
     out: &mut [f32],
@@ -200,11 +169,6 @@ fn tile<S: Simd, const W: usize, const X: usize>(
     }
     let mut sums = [[simd.splat_f32s(0.0); X]; W];
     for k in 0..whole {
-        for line in (k * W * lanes..(k + 1) * W * lanes).step_by(LINE) {
-            if let Some(line) = ahead.get(line) {
-                prefetch(line);
-            }
-        }
         for i in 0..W {
             let w = w_rows[i][k];
             for j in 0..X {

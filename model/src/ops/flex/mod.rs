@@ -14,6 +14,7 @@ mod layer_norm;
 mod lend;
 mod linear;
 mod packed_row;
+mod prefetch;
 mod reduce;
 mod small_product;
 mod tasks;

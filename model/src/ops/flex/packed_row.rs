@@ -23,10 +23,12 @@ mod x86_64 {
     use pulp::{NullaryFnOnce, cast};
 
     use super::Weight;
-    use crate::ops::flex::few_rows::{LINE, TALL, prefetch};
+    use crate::ops::flex::few_rows::TALL;
+    use crate::ops::flex::prefetch::prefetch;
 
-    /// f32 elements of a register.
+    /// f32 elements of a register, and of a cache line.
     const LANES: usize = 8;
+    const LINE: usize = 16;
 
     pub(in super::super) fn multiply(x: &[f32], weight: Weight<'_>, first: usize, out: &mut [f32]) -> bool {
         let Some(simd) = V3::try_new() else { return false };

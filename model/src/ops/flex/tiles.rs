@@ -30,7 +30,7 @@ pub(super) use self::native::Native;
 pub(super) use self::pack::{Factor, Values};
 use self::pack::{pack_columns, pack_rows};
 use self::unit::{SIDE, Sums, Tiles, Unit};
-use super::few_rows::prefetch;
+use super::prefetch::prefetch;
 
 /// The most columns of a task.
 const COLUMNS: usize = 192;

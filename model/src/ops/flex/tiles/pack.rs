@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::super::few_rows::prefetch;
+use super::super::prefetch::prefetch;
 use super::unit::{LANES, TERMS, Tile, Tiles, Unit};
 
 /// Numbers of a type that enters a product.
