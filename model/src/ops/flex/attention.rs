@@ -58,8 +58,17 @@ pub(super) struct Inputs<'a> {
 }
 
 impl Inputs<'_> {
+    /// # Panics
+    ///
+    /// Where the heads do not share the hidden size evenly: some of the output would stay unwritten.
     fn head_size(&self) -> usize {
-        self.hidden / self.rule.heads
+        let Self { hidden, rule, .. } = self;
+        assert!(
+            hidden.is_multiple_of(rule.heads),
+            "{} heads cannot share {hidden} numbers evenly",
+            rule.heads
+        );
+        hidden / rule.heads
     }
 
     /// The keys that a query sees, padding aside.

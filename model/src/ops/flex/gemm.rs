@@ -87,9 +87,10 @@ pub(super) fn add_product(out: &mut [f32], stride: usize, factors: [Matrix<'_>; 
 ///
 /// # Panics
 ///
-/// As [`gemm`], and where the bias is too short.
+/// As [`gemm`], where there is no term to sum, and where the bias is too short.
 pub(super) fn product(factors: [Matrix<'_>; 2], bias: Option<&[f32]>) -> Vec<f32> {
     let [rows, columns] = shape_of(factors);
+    assert!(factors[0].columns > 0, "a matrix product without a term");
     let start = bias.map_or(Start::Nothing, Start::Bias);
     // SAFETY: the place is as large as the product, which is written to all of it.
     #[allow(unsafe_code)]
