@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::super::AttentionRule;
 use super::exp::exp;
-use super::gemm::Matrix;
+use super::matrix::Matrix;
 use super::reduce::{dot, largest, sum};
 use super::small_product::small_product;
 use super::tasks::{self, Kernel};
@@ -112,7 +112,7 @@ impl<'a> Head<'a> {
     fn new(inputs: &'a Inputs<'a>, index: usize) -> Self {
         let (batch, head) = (index / inputs.rule.heads, index % inputs.rule.heads);
         let (size, seen) = (inputs.head_size(), inputs.seen_by(&(0..inputs.queries)));
-        let keys = transposed(inputs.key.head(batch, seen.clone(), head, size));
+        let keys = inputs.key.head(batch, seen.clone(), head, size).by_columns();
         Self { inputs, batch, head, size, seen, keys }
     }
 
@@ -153,24 +153,6 @@ impl<'a> Head<'a> {
             softmax(&mut row[seen.start - span.start..seen.end - span.start], padding);
         }
     }
-}
-
-/// `[columns, rows]`, row by row.
-#[inline(always)]
-fn transposed(matrix: Matrix<'_>) -> Vec<f32> {
-    /// Rows at a time, whose cache lines stay.
-    const ROWS: usize = 16;
-    let Matrix { data, rows, columns, row_stride, .. } = matrix;
-    let mut out = vec![0.0; rows * columns];
-    for first in (0..rows).step_by(ROWS) {
-        let count = ROWS.min(rows - first);
-        for (column, out) in out.chunks_exact_mut(rows).enumerate() {
-            for (row, out) in out[first..first + count].iter_mut().enumerate() {
-                *out = data[(first + row) * row_stride + column];
-            }
-        }
-    }
-    out
 }
 
 /// The output, `[batch, queries, hidden]`.
@@ -311,7 +293,7 @@ impl WithSimd for HeadBackward<'_> {
         let Self { inputs, gradient, index, mut of_query, mut of_key, mut of_value } = self;
         let head = Head::new(inputs, index);
         let size = head.size;
-        let values = transposed(head.of(&inputs.value, head.seen.clone()));
+        let values = head.of(&inputs.value, head.seen.clone()).by_columns();
         let [mut key_sum, mut value_sum] = [(); 2].map(|()| vec![0.0; inputs.keys * size]);
         let (mut weights, mut of_scores, mut part) = (Vec::new(), Vec::new(), vec![0.0; BLOCK * size]);
         for (block, span) in inputs.blocks() {

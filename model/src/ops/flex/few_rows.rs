@@ -2,13 +2,11 @@
 //! stored in, and each of its rows meets all rows of x while it is in the cache. A matrix product that first brings
 //! its factors into another layout would spend most of its time on that.
 
-use std::ops::Range;
-
-use half::bf16;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::packed_row;
+use super::weight::Weight;
 
 /// The most rows of x that come here.
 pub(super) const FEW: usize = 16;
@@ -17,48 +15,6 @@ pub(super) const TALL: usize = 4;
 const WIDE: usize = 2;
 /// Rows of the weight in a task.
 const TASK: usize = 64;
-
-/// A weight `[output, input]` as it is stored.
-#[derive(Clone, Copy)]
-pub(super) enum Weight<'a> {
-    F32(&'a [f32]),
-    Bf16(&'a [bf16]),
-    /// Values, and the scale of each `block` of them; a block lies within a row.
-    Int8 {
-        values: &'a [i8],
-        scales: &'a [f32],
-        block: usize,
-    },
-}
-
-impl Weight<'_> {
-    /// The elements of a range that begins and ends with a block, in `scratch` if they are not f32 already.
-    #[inline(always)]
-    pub(super) fn floats<'s>(&'s self, range: Range<usize>, scratch: &'s mut Vec<f32>) -> &'s [f32] {
-        if let Self::F32(values) = self {
-            return &values[range];
-        }
-        scratch.resize(range.len(), 0.0);
-        match *self {
-            Self::F32(_) => {}
-            Self::Bf16(values) => {
-                for (out, value) in scratch.iter_mut().zip(&values[range]) {
-                    *out = f32::from_bits(u32::from(value.to_bits()) << 16);
-                }
-            }
-            Self::Int8 { values, scales, block } => {
-                let scales = &scales[range.start / block..];
-                let blocks = scratch.chunks_exact_mut(block).zip(values[range].chunks_exact(block));
-                for ((out, values), scale) in blocks.zip(scales) {
-                    for (out, value) in out.iter_mut().zip(values) {
-                        *out = f32::from(*value) * scale;
-                    }
-                }
-            }
-        }
-        scratch
-    }
-}
 
 /// `out = x W^T + b`: x `[rows, input]`, out `[rows, output]`; there are few rows, and at least one input.
 pub(super) fn multiply(
@@ -189,6 +145,8 @@ fn tile<S: Simd, const W: usize, const X: usize>(
 
 #[cfg(test)]
 mod tests {
+    use half::bf16;
+
     use super::super::super::testing::{assert_near, numbers};
     use super::*;
 
@@ -222,13 +180,5 @@ mod tests {
                 assert_near(&out, &expected, 1e-5, &format!("{rows} x {input} x {output}"));
             }
         }
-    }
-
-    #[test]
-    fn a_byte_is_worth_its_blocks_scale() {
-        let weight = Weight::Int8 { values: &[1, -2, 3, 127], scales: &[0.5, 2.0], block: 2 };
-        let mut scratch = Vec::new();
-        assert_eq!(weight.floats(0..4, &mut scratch), [0.5, -1.0, 6.0, 254.0]);
-        assert_eq!(weight.floats(2..4, &mut scratch), [6.0, 254.0]);
     }
 }

@@ -5,8 +5,9 @@ use burn_flex::FlexTensor;
 
 use super::super::dropout::SeededDropout;
 use super::super::{AttentionRule, Dropout, LinearInputs, LoraInputs};
-use super::few_rows::Weight;
+use super::low_rank::Lora;
 use super::tensors::{contiguous, floats, is_f32, with_dense_rows};
+use super::weight::Weight;
 use super::{attention, linear, tiles};
 
 /// The inputs of an attention, such that [`AttentionTensors::slices`] can lend them.
@@ -81,7 +82,7 @@ impl LinearTensors {
                 Some(Dropout::Seed { seed, probability }) => Some(SeededDropout::new(seed, probability)),
                 Some(Dropout::Mask(_)) | None => None,
             };
-            linear::Lora { a: floats(&lora.a), b: floats(&lora.b), rank, scale: lora.scale as f32, dropout }
+            Lora { a: floats(&lora.a), b: floats(&lora.b), rank, scale: lora.scale as f32, dropout }
         });
         linear::Inputs {
             x: floats(&self.x),

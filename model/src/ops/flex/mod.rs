@@ -5,16 +5,19 @@
 //! type takes the plain default. No result depends on the number of threads.
 
 mod attention;
+mod blocks;
 mod cross_entropy;
 mod exp;
 mod few_rows;
 mod gelu;
-mod gemm;
 mod layer_norm;
 mod lend;
 mod linear;
+mod low_rank;
+mod matrix;
 mod packed_row;
 mod prefetch;
+mod product;
 mod reduce;
 mod small_product;
 mod tasks;
@@ -22,15 +25,16 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 mod tiles;
+mod weight;
 
 use burn::tensor::ops::{BoolTensor, FloatTensorOps, IntTensor};
 use burn::tensor::quantization::{QTensorPrimitive, QuantLevel};
 use burn::tensor::{DType, Distribution, FloatDType, Int, Shape, Tensor, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexQTensor, FlexTensor};
 
-use self::few_rows::Weight;
 use self::lend::{AttentionTensors, LinearTensors, stored, tokens};
 use self::tensors::{all_f32, contiguous, floats, indices, is_f32, owned, tensor, with_dense_rows};
+use self::weight::Weight;
 use super::{AttentionRule, Dropout, LinearGradients, LinearInputs, NeoBackend};
 
 impl NeoBackend for Flex {

@@ -2,7 +2,7 @@
 //! become f32 in registers, on their way into the sums. [`super::few_rows`] brings them to f32 in the cache, which pays
 //! from the second row of x on; for one row that would take longer than the products.
 
-use super::few_rows::Weight;
+use super::weight::Weight;
 
 /// Some rows of the weight, from `first` on, against x, `[input]`; out has one element for each. False, and nothing
 /// done, where neither the processor nor the format is one for which it is written.

@@ -1,15 +1,59 @@
-//! Products of matrices that are in the cache already and too small to be worth bringing into another layout first: the
-//! first factor is read a number at a time, in whatever order it stands, the second a register at a time.
+//! Products of matrices that are in the cache already, in whatever layout they stand: the first factor is read a number
+//! at a time, the second a register at a time.
+//!
+//! An element is summed term by term, each with one rounding: the result is the same in any registers.
 
 use pulp::Simd;
 
-use super::gemm::Matrix;
+use super::matrix::Matrix;
 
-/// Rows whose sums are made at a time, where the processor has 32 registers and where it has fewer.
-const TALL: usize = 8;
-const LESS_TALL: usize = 4;
 /// Registers of columns whose sums are made at a time.
 const WIDE: usize = 2;
+
+/// Where a product goes.
+pub(super) trait Place {
+    /// Takes the sums of a row, of so many columns from `column` on.
+    fn put<S: Simd, const W: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        columns: usize,
+        sums: [S::f32s; W],
+    );
+}
+
+/// Rows that stand `stride` apart, to be written or added to.
+struct Strided<'a> {
+    out: &'a mut [f32],
+    stride: usize,
+    add: bool,
+}
+
+impl Place for Strided<'_> {
+    #[inline(always)]
+    fn put<S: Simd, const W: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        columns: usize,
+        mut sums: [S::f32s; W],
+    ) {
+        let place = &mut self.out[row * self.stride + column..][..columns];
+        if self.add {
+            for (sum, before) in sums.iter_mut().zip(registers::<S, W>(simd, place)) {
+                *sum = simd.add_f32s(before, *sum);
+            }
+        }
+        if W == 1 {
+            simd.partial_store_f32s(place, sums[0]);
+        } else {
+            let (place, _) = S::as_mut_simd_f32s(place);
+            place.copy_from_slice(&sums);
+        }
+    }
+}
 
 /// `out = a b`, or `out += a b` with `add`; the rows of `out` stand `stride` apart. The columns of b stand together, and
 /// so do the rows or the columns of a.
@@ -23,10 +67,21 @@ pub(super) fn small_product<S: Simd>(
     out: &mut [f32],
     stride: usize,
     add: bool,
-    [a, b]: [Matrix<'_>; 2],
+    factors: [Matrix<'_>; 2],
 ) {
+    place_product(simd, &mut Strided { out, stride, add }, factors);
+}
+
+/// As [`small_product`], wherever the result goes.
+///
+/// # Panics
+///
+/// As [`small_product`].
+#[inline(always)]
+pub(super) fn place_product<S: Simd>(simd: S, place: &mut impl Place, [a, b]: [Matrix<'_>; 2]) {
     assert_eq!(a.columns, b.rows, "inner sizes of a matrix product");
     assert_eq!(b.column_stride, 1, "the second factor has gaps");
+    assert!(a.column_stride == 1 || a.row_stride == 1, "the first factor has gaps");
     let whole = WIDE * S::F32_LANES;
     let mut column = 0;
     while column < b.columns {
@@ -34,12 +89,11 @@ pub(super) fn small_product<S: Simd>(
         // Of what fills no two registers one at a time.
         let columns = if columns < whole { columns.min(S::F32_LANES) } else { columns };
         let b = Matrix { data: &b.data[column..], columns, ..b };
-        let out = &mut out[column..];
         match (columns == whole, a.column_stride == 1) {
-            (true, true) => strip::<S, WIDE, true>(simd, out, stride, add, a, b),
-            (true, false) => strip::<S, WIDE, false>(simd, out, stride, add, a, b),
-            (false, true) => strip::<S, 1, true>(simd, out, stride, add, a, b),
-            (false, false) => strip::<S, 1, false>(simd, out, stride, add, a, b),
+            (true, true) => strip::<S, WIDE, true>(simd, place, column, a, b),
+            (true, false) => strip::<S, WIDE, false>(simd, place, column, a, b),
+            (false, true) => strip::<S, 1, true>(simd, place, column, a, b),
+            (false, false) => strip::<S, 1, false>(simd, place, column, a, b),
         }
         column += columns;
     }
@@ -50,43 +104,49 @@ pub(super) fn small_product<S: Simd>(
 #[inline(always)]
 fn strip<S: Simd, const W: usize, const TOGETHER: bool>(
     simd: S,
-    out: &mut [f32],
-    stride: usize,
-    add: bool,
+    place: &mut impl Place,
+    column: usize,
     a: Matrix<'_>,
     b: Matrix<'_>,
 ) {
-    assert!(TOGETHER || a.row_stride == 1, "the first factor has gaps");
-    let tall = if S::REGISTER_COUNT >= 32 { TALL } else { LESS_TALL };
-    let mut row = 0;
-    while row < a.rows {
-        let part = Matrix { data: &a.data[row * a.row_stride..], ..a };
-        let out = &mut out[row * stride..];
-        if row + tall > a.rows {
-            tile::<S, 1, W, TOGETHER>(simd, out, stride, add, part, b);
-            row += 1;
-            continue;
-        }
-        if S::REGISTER_COUNT >= 32 {
-            tile::<S, TALL, W, TOGETHER>(simd, out, stride, add, part, b);
-        } else {
-            tile::<S, LESS_TALL, W, TOGETHER>(simd, out, stride, add, part, b);
-        }
-        row += tall;
-    }
+    // As many rows at a time as leave registers for the factors, and half of them.
+    let row = if S::REGISTER_COUNT >= 32 {
+        let row = tiles::<S, 8, W, TOGETHER>(simd, place, [0, column], a, b);
+        tiles::<S, 4, W, TOGETHER>(simd, place, [row, column], a, b)
+    } else {
+        let row = tiles::<S, 6, W, TOGETHER>(simd, place, [0, column], a, b);
+        tiles::<S, 3, W, TOGETHER>(simd, place, [row, column], a, b)
+    };
+    tiles::<S, 1, W, TOGETHER>(simd, place, [row, column], a, b);
 }
 
-/// The first `T` rows. Plain loops over arrays: they are unrolled, and the sums stay in registers.
+/// The rows from `row` on, `T` at a time; returns the first that is left.
+#[inline(always)]
+fn tiles<S: Simd, const T: usize, const W: usize, const TOGETHER: bool>(
+    simd: S,
+    place: &mut impl Place,
+    [mut row, column]: [usize; 2],
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+) -> usize {
+    while row + T <= a.rows {
+        let part = Matrix { data: &a.data[row * a.row_stride..], ..a };
+        for (i, sums) in tile::<S, T, W, TOGETHER>(simd, part, b).into_iter().enumerate() {
+            place.put(simd, row + i, column, b.columns, sums);
+        }
+        row += T;
+    }
+    row
+}
+
+/// The sums of the first `T` rows. Plain loops over arrays: they are unrolled, and the sums stay in registers.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
 fn tile<S: Simd, const T: usize, const W: usize, const TOGETHER: bool>(
     simd: S,
-    out: &mut [f32],
-    stride: usize,
-    add: bool,
     a: Matrix<'_>,
     b: Matrix<'_>,
-) {
+) -> [[S::f32s; W]; T] {
     let inner = a.columns;
     let mut rows: [&[f32]; T] = [&[]; T];
     if TOGETHER {
@@ -105,21 +165,7 @@ fn tile<S: Simd, const T: usize, const W: usize, const TOGETHER: bool>(
             }
         }
     }
-    for i in 0..T {
-        let place = &mut out[i * stride..][..b.columns];
-        if add {
-            let before = registers::<S, W>(simd, place);
-            for j in 0..W {
-                sums[i][j] = simd.add_f32s(before[j], sums[i][j]);
-            }
-        }
-        if W == 1 {
-            simd.partial_store_f32s(place, sums[i][0]);
-        } else {
-            let (place, _) = S::as_mut_simd_f32s(place);
-            place.copy_from_slice(&sums[i]);
-        }
-    }
+    sums
 }
 
 /// As many registers as are full; a single one may not be.
@@ -142,7 +188,7 @@ mod tests {
     use super::*;
 
     /// With each set of registers that this processor has: they take different numbers of rows at a time.
-    fn on_each_level(run: impl Fn(&dyn Fn(Product<'_>))) {
+    fn on_each_level(mut run: impl FnMut(&dyn Fn(Product<'_>))) {
         run(&|product| Simd::vectorize(Scalar::new(), product));
         #[cfg(target_arch = "x86_64")]
         {
@@ -195,11 +241,13 @@ mod tests {
                     }
                 }
                 let factors = [matrix, Matrix::new(&b, inner, columns, columns + 3)];
+                let what = format!("{rows} x {inner} x {columns}, {transposed}, {add}");
+                let mut first = None;
                 on_each_level(|multiply| {
                     let mut out = start.clone();
                     multiply(Product { factors, out: &mut out, stride: columns + 1, add });
-                    let what = format!("{rows} x {inner} x {columns}, {transposed}, {add}");
                     assert_near(&out, &expected, 1e-5, &what);
+                    assert_eq!(first.get_or_insert_with(|| out.clone()), &out, "other registers, {what}");
                 });
             }
         }

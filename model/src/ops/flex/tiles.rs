@@ -27,10 +27,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 pub(super) use self::native::Native;
-pub(super) use self::pack::{Factor, Values};
+pub(super) use self::pack::Values;
 use self::pack::{pack_columns, pack_rows};
 use self::unit::{SIDE, Sums, Tiles, Unit};
+use super::blocks::{Block, blocks};
 use super::prefetch::prefetch;
+use super::weight::Factor;
 
 /// The most columns of a task.
 const COLUMNS: usize = 192;
@@ -43,10 +45,10 @@ const DEPTH: usize = 768;
 fn product<U: Unit, const PARTS: usize>(
     unit: U,
     x: &[f32],
-    factor: Factor<'_>,
+    factor: Factor<Values<'_>>,
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
-    let (depth, columns) = factor.shape();
+    let Factor { depth, columns, .. } = factor;
     let count = x.len() / depth * columns;
     let mut out: Vec<f32> = Vec::with_capacity(count);
     let new = &mut out.spare_capacity_mut()[..count];
@@ -85,12 +87,12 @@ impl Element for MaybeUninit<f32> {
 fn add_terms<U: Unit, E: Element, const PARTS: usize>(
     unit: U,
     x: &[f32],
-    factor: Factor<'_>,
+    factor: Factor<Values<'_>>,
     terms: Range<usize>,
     bias: Option<&[f32]>,
     out: &mut [E],
 ) {
-    let (depth, columns) = factor.shape();
+    let Factor { depth, columns, .. } = factor;
     let of_rows = |x| {
         unit.run(
             #[inline(always)]
@@ -116,40 +118,12 @@ fn task_shape(rows: usize, columns: usize) -> [usize; 2] {
     [rows.div_ceil(cuts).next_multiple_of(SIDE), wide]
 }
 
-/// A part of the output: the same columns of some rows.
-struct Block<'a, E> {
-    first_row: usize,
-    first_column: usize,
-    rows: Vec<&'a mut [E]>,
-}
-
-/// The output in blocks that tasks can write side by side.
-fn blocks<E>(out: &mut [E], columns: usize, [tall, wide]: [usize; 2]) -> Vec<Block<'_, E>> {
-    let mut blocks: Vec<Block<'_, E>> = Vec::new();
-    for (index, rows) in out.chunks_mut(tall * columns).enumerate() {
-        let new = (0..columns).step_by(wide).map(|first_column| Block {
-            first_row: index * tall,
-            first_column,
-            rows: Vec::with_capacity(tall),
-        });
-        let start = blocks.len();
-        blocks.extend(new);
-        for row in rows.chunks_exact_mut(columns) {
-            blocks[start..]
-                .iter_mut()
-                .zip(row.chunks_mut(wide))
-                .for_each(|(block, part)| block.rows.push(part));
-        }
-    }
-    blocks
-}
-
 /// Adds the sums over `terms`, and the bias, to a block of the output; x holds the tiles of all rows.
 #[inline(always)]
 fn multiply_block<U: Unit, E: Element, const PARTS: usize>(
     unit: U,
     x: &[Tiles],
-    factor: Factor<'_>,
+    factor: Factor<Values<'_>>,
     terms: Range<usize>,
     bias: Option<&[f32]>,
     block: Block<'_, E>,

@@ -1,6 +1,7 @@
 //! What this processor multiplies tiles with.
 
-use super::Factor;
+use super::super::weight::Factor;
+use super::Values;
 #[cfg(target_arch = "x86_64")]
 use super::{amx::Amx, avx512_bf16::Avx512Bf16, product};
 
@@ -35,18 +36,28 @@ impl Native {
     pub(in super::super) fn rounded_product(
         self,
         x: &[f32],
-        factor: Factor<'_>,
+        factor: Factor<Values<'_>>,
         bias: Option<&[f32]>,
     ) -> Vec<f32> {
         self.of_parts::<1>(x, factor, bias)
     }
 
     /// As [`Native::rounded_product`], but as good as in f32.
-    pub(in super::super) fn product(self, x: &[f32], factor: Factor<'_>, bias: Option<&[f32]>) -> Vec<f32> {
+    pub(in super::super) fn product(
+        self,
+        x: &[f32],
+        factor: Factor<Values<'_>>,
+        bias: Option<&[f32]>,
+    ) -> Vec<f32> {
         self.of_parts::<3>(x, factor, bias)
     }
 
-    fn of_parts<const PARTS: usize>(self, x: &[f32], factor: Factor<'_>, bias: Option<&[f32]>) -> Vec<f32> {
+    fn of_parts<const PARTS: usize>(
+        self,
+        x: &[f32],
+        factor: Factor<Values<'_>>,
+        bias: Option<&[f32]>,
+    ) -> Vec<f32> {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Amx(unit) => product::<_, PARTS>(unit, x, factor, bias),

@@ -5,6 +5,7 @@ use std::ops::Range;
 use half::bf16;
 
 use super::super::prefetch::prefetch;
+use super::super::weight::Factor;
 use super::unit::{LANES, TERMS, Tile, Tiles, Unit};
 
 /// Numbers of a type that enters a product.
@@ -12,32 +13,6 @@ use super::unit::{LANES, TERMS, Tile, Tiles, Unit};
 pub(in super::super) enum Values<'a> {
     F32(&'a [f32]),
     Bf16(&'a [bf16]),
-}
-
-/// The second factor of a product: a matrix `[depth, columns]`, whose rows or whose columns stand together.
-#[derive(Clone, Copy)]
-pub(in super::super) struct Factor<'a> {
-    values: Values<'a>,
-    depth: usize,
-    columns: usize,
-    columns_together: bool,
-}
-
-impl<'a> Factor<'a> {
-    /// `W^T` of a weight W `[output, input]`.
-    pub(in super::super) fn transposed(values: Values<'a>, [output, input]: [usize; 2]) -> Self {
-        Self { values, depth: input, columns: output, columns_together: true }
-    }
-
-    /// A weight W `[output, input]`.
-    pub(in super::super) fn plain(values: Values<'a>, [output, input]: [usize; 2]) -> Self {
-        Self { values, depth: output, columns: input, columns_together: false }
-    }
-
-    /// Terms of each sum, and columns.
-    pub(super) fn shape(&self) -> (usize, usize) {
-        (self.depth, self.columns)
-    }
 }
 
 /// A number as parts.
@@ -103,7 +78,7 @@ pub(super) fn pack_rows<const PARTS: usize>(x: &[f32], depth: usize, terms: Rang
 #[inline(always)]
 pub(super) fn pack_columns<U: Unit, const PARTS: usize>(
     unit: U,
-    factor: Factor<'_>,
+    factor: Factor<Values<'_>>,
     terms: Range<usize>,
     column: usize,
 ) -> Tiles {
@@ -117,7 +92,7 @@ pub(super) fn pack_columns<U: Unit, const PARTS: usize>(
 fn columns_as_tiles<U: Unit, T: Element, const PARTS: usize>(
     unit: U,
     values: &[T],
-    factor: Factor<'_>,
+    factor: Factor<Values<'_>>,
     terms: Range<usize>,
     column: usize,
 ) -> Tiles {
