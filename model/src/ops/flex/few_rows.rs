@@ -9,7 +9,7 @@ use super::packed_row;
 use super::weight::Weight;
 
 /// The most rows of x that come here.
-pub(super) const FEW: usize = 16;
+pub(super) const FEW: usize = 48;
 /// Rows of the weight and of x whose products are summed together: 8 sums and 6 factors fit into 16 registers.
 pub(super) const TALL: usize = 4;
 const WIDE: usize = 2;
