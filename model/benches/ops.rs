@@ -170,7 +170,7 @@ fn cross_entropy_step(bencher: Bencher) {
 }
 
 /// The head in decoding: the products of a few rows, with weights as they are kept.
-#[divan::bench(args = [1, 2, 8, 16], consts = [0, 1, 2])]
+#[divan::bench(args = [1, 2, 8, 16, 32, 48], consts = [0, 1, 2])]
 fn few_rows<const FORMAT: usize>(bencher: Bencher, rows: usize) {
     const FORMATS: [WeightFormat; 3] = [WeightFormat::F32, WeightFormat::Bf16, WeightFormat::Int8];
     let weight = FORMATS[FORMAT].of(random([VOCABULARY, HIDDEN]));
@@ -179,7 +179,16 @@ fn few_rows<const FORMAT: usize>(bencher: Bencher, rows: usize) {
 }
 
 /// A product of f32 alone: rows, terms, columns.
-#[divan::bench(args = [(2048, 768, 768), (2048, 768, 3072), (2048, 3072, 768), (512, 768, 50257)])]
+#[divan::bench(args = [
+    (64, 768, 768),
+    (64, 3072, 768),
+    (256, 768, 768),
+    (256, 3072, 768),
+    (2048, 768, 768),
+    (2048, 768, 3072),
+    (2048, 3072, 768),
+    (512, 768, 50257),
+])]
 fn product(bencher: Bencher, (rows, input, output): (usize, usize, usize)) {
     let (x, weight) = (random([rows, input]), random([output, input]));
     let operations = 2 * rows * input * output;

@@ -1,11 +1,13 @@
-//! `x W^T` for a handful of rows of x, as in decoding: the weight is read once, in the layout and the format it is
+//! `x W^T` for some dozen rows of x at most, as in decoding: the weight is read once, in the layout and the format it is
 //! stored in, and each of its rows meets all rows of x while it is in the cache. A matrix product that first brings
 //! its factors into another layout would spend most of its time on that.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::blocks::blocks;
 use super::packed_row;
+use super::tensors::zeros;
 use super::weight::Weight;
 
 /// The most rows of x that come here.
@@ -16,92 +18,86 @@ const WIDE: usize = 2;
 /// Rows of the weight in a task.
 const TASK: usize = 64;
 
-/// `out = x W^T + b`: x `[rows, input]`, out `[rows, output]`; there are few rows, and at least one input.
+/// `x W^T + b`, `[rows, output]`: x `[rows, input]`; there are few rows, and at least one input.
 pub(super) fn multiply(
     x: &[f32],
     weight: Weight<'_>,
     bias: Option<&[f32]>,
-    input: usize,
-    out: &mut [f32],
-    output: usize,
-) {
-    let rows = x.len() / input;
+    [rows, input, output]: [usize; 3],
+) -> Vec<f32> {
     let arch = Arch::new();
-    let run = |(index, out): (usize, &mut [f32])| {
-        let first = index * TASK;
-        if rows > 1 || !packed_row::multiply(x, weight, first, out) {
-            arch.dispatch(Task { x, weight, input, first, rows, out });
+    let mut out = zeros(rows * output);
+    blocks(&mut out, output, [rows, TASK]).into_par_iter().for_each(|mut block| {
+        let first = block.first_column;
+        let packed = match &mut *block.rows {
+            [out] => packed_row::multiply(x, weight, first, out),
+            _ => false,
+        };
+        if !packed {
+            arch.dispatch(Task { x, weight, input, first, out: &mut block.rows });
         }
-    };
-    if rows == 1 {
-        out.par_chunks_mut(TASK).enumerate().for_each(run);
-    } else {
-        // [output, rows] first, so that a task writes to one place.
-        let mut transposed = vec![0.0; rows * output];
-        transposed.par_chunks_mut(TASK * rows).enumerate().for_each(run);
-        out.par_chunks_mut(output).enumerate().for_each(|(row, out)| {
-            out.iter_mut().zip(transposed[row..].iter().step_by(rows)).for_each(|(out, sum)| *out = *sum);
-        });
-    }
-    if let Some(bias) = bias {
-        for row in out.chunks_exact_mut(output) {
-            row.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
+        if let Some(bias) = bias {
+            for row in block.rows {
+                row.iter_mut().zip(&bias[first..]).for_each(|(out, bias)| *out += bias);
+            }
         }
-    }
+    });
+    out
 }
 
-/// Some rows of the weight, from `first` on, against all rows of x; out is `[rows of the weight, rows of x]`.
-struct Task<'a> {
+/// Some rows of the weight, from `first` on, against all rows of x; these rows of `out` have a column for each.
+struct Task<'a, 'o> {
     x: &'a [f32],
     weight: Weight<'a>,
     input: usize,
     first: usize,
-    rows: usize,
-    out: &'a mut [f32],
+    out: &'a mut [&'o mut [f32]],
 }
 
-impl WithSimd for Task<'_> {
+impl WithSimd for Task<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { x, weight, input, mut first, rows, out } = self;
+        let Self { x, weight, input, first, out } = self;
         let mut scratch = Vec::new();
-        let mut tall = out.chunks_exact_mut(TALL * rows);
-        for out in &mut tall {
-            let weight = weight.floats(first * input..(first + TALL) * input, &mut scratch);
-            against_all::<S, TALL>(simd, weight, x, input, rows, out);
-            first += TALL;
-        }
-        for out in tall.into_remainder().chunks_exact_mut(rows) {
-            let weight = weight.floats(first * input..(first + 1) * input, &mut scratch);
-            against_all::<S, 1>(simd, weight, x, input, rows, out);
-            first += 1;
+        let columns = out.first().map_or(0, |row| row.len());
+        let mut column = 0;
+        while column < columns {
+            let count = if column + TALL <= columns { TALL } else { 1 };
+            let start = (first + column) * input;
+            let weight = weight.floats(start..start + count * input, &mut scratch);
+            if count == TALL {
+                against_all::<S, TALL>(simd, weight, x, input, column, out);
+            } else {
+                against_all::<S, 1>(simd, weight, x, input, column, out);
+            }
+            column += count;
         }
     }
 }
 
-/// `W` rows of the weight against all rows of x.
+/// `W` rows of the weight against all rows of x, to the columns from `column` on.
 #[inline(always)]
 fn against_all<S: Simd, const W: usize>(
     simd: S,
     weight: &[f32],
     x: &[f32],
     input: usize,
-    rows: usize,
-    out: &mut [f32],
+    column: usize,
+    out: &mut [&mut [f32]],
 ) {
     let mut row = 0;
-    while row + WIDE <= rows {
-        tile::<S, W, WIDE>(simd, weight, &x[row * input..], input, &mut out[row..], rows);
+    while row + WIDE <= out.len() {
+        tile::<S, W, WIDE>(simd, weight, &x[row * input..], input, column, &mut out[row..]);
         row += WIDE;
     }
-    if row < rows {
-        tile::<S, W, 1>(simd, weight, &x[row * input..], input, &mut out[row..], rows);
+    if row < out.len() {
+        tile::<S, W, 1>(simd, weight, &x[row * input..], input, column, &mut out[row..]);
     }
 }
 
-/// The products of `W` rows with `X` rows; those of a row of the weight stand `stride` apart in `out`.
+/// The products of `W` rows of the weight with `X` rows of x.
 ///
 /// Plain loops over arrays: they are unrolled, and the sums stay in registers.
 #[inline(always)]
@@ -110,8 +106,8 @@ fn tile<S: Simd, const W: usize, const X: usize>(
     weight: &[f32],
     x: &[f32],
     input: usize,
-    out: &mut [f32],
-    stride: usize,
+    column: usize,
+    out: &mut [&mut [f32]],
 ) {
     let lanes = S::F32_LANES;
     let whole = input / lanes;
@@ -138,7 +134,7 @@ fn tile<S: Simd, const W: usize, const X: usize>(
             for k in whole * lanes..input {
                 sum += weight[i * input + k] * x[j * input + k];
             }
-            out[i * stride + j] = sum;
+            out[j][column + i] = sum;
         }
     }
 }
@@ -175,8 +171,7 @@ mod tests {
                         expected.push((sum + f64::from(*bias)) as f32);
                     }
                 }
-                let mut out = vec![0.0; rows * output];
-                multiply(&x, weight, Some(&bias), input, &mut out, output);
+                let out = multiply(&x, weight, Some(&bias), [rows, input, output]);
                 assert_near(&out, &expected, 1e-5, &format!("{rows} x {input} x {output}"));
             }
         }

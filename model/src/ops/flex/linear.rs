@@ -42,15 +42,13 @@ fn through_weight(inputs: &Inputs<'_>) -> Vec<f32> {
     let Inputs { x, weight, bias, unit, rows, input, output, .. } = *inputs;
     let shape = [output, input];
     match weight {
-        _ if rows == 0 || input == 0 => bias.map_or_else(|| zeros(rows * output), |bias| bias.repeat(rows)),
+        _ if rows == 0 || input == 0 || output == 0 => {
+            bias.map_or_else(|| zeros(rows * output), |bias| bias.repeat(rows))
+        }
         Weight::Bf16(weight) if let Some(unit) = unit => {
             unit.rounded_product(x, Factor::transposed(Values::Bf16(weight), shape), bias)
         }
-        weight if rows <= FEW => {
-            let mut out = zeros(rows * output);
-            few_rows::multiply(x, weight, bias, input, &mut out, output);
-            out
-        }
+        weight if rows <= FEW => few_rows::multiply(x, weight, bias, [rows, input, output]),
         Weight::F32(weight) if let Some(unit) = for_f32([rows, input, output]) => {
             unit.product(x, Factor::transposed(Values::F32(weight), shape), bias)
         }
