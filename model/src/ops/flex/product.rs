@@ -159,7 +159,9 @@ impl Place for Part<'_, '_> {
     }
 }
 
-/// Rows of a weight that are asked for ahead: a processor does not foresee parts of rows.
+/// Rows of a weight that become columns of a panel together.
+const FOUR: usize = 4;
+/// How many rows of a weight ahead are asked for: a processor does not foresee parts of rows.
 const AHEAD: usize = 8;
 
 /// Brings columns of the factor into panels, each `[terms, PANEL]`.
@@ -199,10 +201,8 @@ fn pack(factor: Factor<Weight<'_>>, terms: Range<usize>, range: Range<usize>, pa
     }
 }
 
-/// Rows that become columns of a panel together.
-const FOUR: usize = 4;
-
-/// Writes rows as columns of a panel, those that are there; squares of 4 x 4, which the compiler turns in registers.
+/// Writes rows as columns of a panel, those that are there; a square of 4 x 4 at a time, so that no cache line is touched
+/// for a single number.
 #[inline(always)]
 fn interleave(rows: [&[f32]; FOUR], panel: &mut [f32]) {
     let terms = rows[0].len();
