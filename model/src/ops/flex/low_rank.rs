@@ -5,12 +5,13 @@
 
 use std::borrow::Cow;
 
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
 use super::super::dropout::SeededDropout;
 use super::matrix::Matrix;
 use super::small_product::small_product;
 use super::tensors::zeros;
-use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 /// Rows of a block.
 const BLOCK: usize = 128;
@@ -121,6 +122,7 @@ fn drop_elements(x: &mut [f32], first_row: usize, columns: usize, dropout: Seede
     }
 }
 
+/// Adds a block's part to the output.
 struct Forward<'a> {
     layer: &'a Layer<'a>,
     /// B^T, `[rank, output]`.

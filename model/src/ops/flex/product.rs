@@ -130,9 +130,8 @@ impl Place for Part<'_, '_> {
     #[inline(always)]
     fn put<S: Simd, const W: usize>(
         &mut self,
-        _simd: S,
-        row: usize,
-        column: usize,
+        _: S,
+        [row, column]: [usize; 2],
         columns: usize,
         sums: [S::f32s; W],
     ) {

@@ -12,15 +12,8 @@ const WIDE: usize = 2;
 
 /// Where a product goes.
 pub(super) trait Place {
-    /// Takes the sums of a row, of so many columns from `column` on.
-    fn put<S: Simd, const W: usize>(
-        &mut self,
-        simd: S,
-        row: usize,
-        column: usize,
-        columns: usize,
-        sums: [S::f32s; W],
-    );
+    /// Takes the sums of a row, of so many columns from a column on.
+    fn put<S: Simd, const W: usize>(&mut self, simd: S, at: [usize; 2], columns: usize, sums: [S::f32s; W]);
 }
 
 /// Rows that stand `stride` apart, to be written or added to.
@@ -35,8 +28,7 @@ impl Place for Strided<'_> {
     fn put<S: Simd, const W: usize>(
         &mut self,
         simd: S,
-        row: usize,
-        column: usize,
+        [row, column]: [usize; 2],
         columns: usize,
         mut sums: [S::f32s; W],
     ) {
@@ -132,7 +124,7 @@ fn tiles<S: Simd, const T: usize, const W: usize, const TOGETHER: bool>(
     while row + T <= a.rows {
         let part = Matrix { data: &a.data[row * a.row_stride..], ..a };
         for (i, sums) in tile::<S, T, W, TOGETHER>(simd, part, b).into_iter().enumerate() {
-            place.put(simd, row + i, column, b.columns, sums);
+            place.put(simd, [row + i, column], b.columns, sums);
         }
         row += T;
     }
