@@ -13,24 +13,24 @@ use gptneo_datasets::DEFAULT_INSTRUCTION;
 use gptneo_training::report::{GenerationRow, PerformanceRow, write_whole};
 
 use self::front_matter::{FrontMatter, quoted};
-use crate::hub::Source;
-use crate::manifest::Manifest;
 use crate::performance;
+use crate::run::Manifest;
+use crate::run::Source;
 use crate::settings::{Settings, Tuning};
 
 /// What the examples of use ask.
 const QUESTION: &str = "What causes asthma?";
 
 /// What a card tells.
-pub(crate) struct ModelCard<'a> {
-    pub(crate) settings: &'a Settings,
-    pub(crate) manifest: &'a Manifest,
+pub struct ModelCard<'a> {
+    pub settings: &'a Settings,
+    pub manifest: &'a Manifest,
     /// Optimiser steps done.
-    pub(crate) steps: usize,
+    pub steps: usize,
     /// The step that the saved weights are of.
-    pub(crate) model_step: usize,
-    pub(crate) performance: &'a [PerformanceRow],
-    pub(crate) answers: &'a [GenerationRow],
+    pub model_step: usize,
+    pub performance: &'a [PerformanceRow],
+    pub answers: &'a [GenerationRow],
 }
 
 impl ModelCard<'_> {
@@ -38,7 +38,7 @@ impl ModelCard<'_> {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+    pub fn write(&self, path: &Path) -> Result<()> {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = self.render(&mut text);

@@ -6,7 +6,7 @@ use gptneo_training::evaluate::Evaluation;
 use gptneo_training::report::PerformanceRow;
 
 /// What a reader of the three protocols must know.
-pub(crate) const NOTE: &str = "text scores every real token, response the answers alone. notebook also scores the \
+pub const NOTE: &str = "text scores every real token, response the answers alone. notebook also scores the \
                                padding: it flatters whoever trains on padding, which is learned within minutes \
                                whatever the answers are worth; here nobody does.";
 
@@ -14,7 +14,7 @@ pub(crate) const NOTE: &str = "text scores every real token, response the answer
 const PROTOCOLS: [&str; 3] = ["notebook", "text", "response"];
 
 /// One model's rows, a protocol each.
-pub(crate) fn rows(model: &str, evaluation: &Evaluation) -> Vec<PerformanceRow> {
+pub fn rows(model: &str, evaluation: &Evaluation) -> Vec<PerformanceRow> {
     let scores = [evaluation.notebook, evaluation.text, evaluation.response];
     let named = PROTOCOLS.iter().zip(scores);
     named
@@ -44,7 +44,7 @@ fn models(rows: &[PerformanceRow]) -> Vec<&str> {
 /// The table's lines: for each model its perplexities, and from the second on the change from the first.
 ///
 /// Each line is the model's name and a cell a protocol.
-pub(crate) fn cells(rows: &[PerformanceRow]) -> Vec<[String; 4]> {
+pub fn cells(rows: &[PerformanceRow]) -> Vec<[String; 4]> {
     let models = models(rows);
     let cell = |model: &str, protocol: &str| {
         let value = perplexity(rows, model, protocol).unwrap_or(f64::NAN);
@@ -70,7 +70,7 @@ pub(crate) fn cells(rows: &[PerformanceRow]) -> Vec<[String; 4]> {
 }
 
 /// The table for a terminal.
-pub(crate) fn render(rows: &[PerformanceRow]) -> String {
+pub fn render(rows: &[PerformanceRow]) -> String {
     let mut text = format!("{:<14}{:>22}{:>22}{:>22}\n", "perplexity", "notebook", "text", "response");
     for [model, notebook, all, response] in cells(rows) {
         // Writing to a string cannot fail.

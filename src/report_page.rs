@@ -19,38 +19,38 @@ use gptneo_training::paired::PairedDifference;
 use gptneo_training::report::{GenerationRow, PerformanceRow, write_whole};
 use gptneo_training::samples::SampleRow;
 
-pub(crate) use self::charts::curves;
+pub use self::charts::curves;
 use self::html::escape;
-use crate::manifest::Manifest;
+use crate::run::Manifest;
 use crate::settings::Settings;
 
 /// The file's name in a run's folder.
-pub(crate) const FILE: &str = "report.html";
+pub const FILE: &str = "report.html";
 
 /// What the page tells.
-pub(crate) struct Page<'a> {
-    pub(crate) settings: &'a Settings,
-    pub(crate) manifest: &'a Manifest,
-    pub(crate) data: &'a DataReport,
+pub struct Page<'a> {
+    pub settings: &'a Settings,
+    pub manifest: &'a Manifest,
+    pub data: &'a DataReport,
     /// Optimiser steps done.
-    pub(crate) steps: usize,
+    pub steps: usize,
     /// The step that the saved weights are of.
-    pub(crate) model_step: usize,
-    pub(crate) metrics: &'a [MetricsRow],
-    pub(crate) samples: &'a [SampleRow],
+    pub model_step: usize,
+    pub metrics: &'a [MetricsRow],
+    pub samples: &'a [SampleRow],
     /// What `run` measured; nothing after `train`.
-    pub(crate) findings: Option<&'a Findings>,
+    pub findings: Option<&'a Findings>,
 }
 
 /// What a run measured around its training.
-pub(crate) struct Findings {
-    pub(crate) performance: Vec<PerformanceRow>,
+pub struct Findings {
+    pub performance: Vec<PerformanceRow>,
     /// The tuned model's loss on the answers less the base's, row by row.
-    pub(crate) gain: Option<PairedDifference>,
-    pub(crate) answers: Vec<GenerationRow>,
+    pub gain: Option<PairedDifference>,
+    pub answers: Vec<GenerationRow>,
     /// The answers that the data have to the same questions.
-    pub(crate) expected: Vec<String>,
-    pub(crate) metrics: Vec<AnswerMetrics>,
+    pub expected: Vec<String>,
+    pub metrics: Vec<AnswerMetrics>,
 }
 
 impl Page<'_> {
@@ -58,7 +58,7 @@ impl Page<'_> {
     ///
     /// # Errors
     /// The file cannot be written, or a chart cannot be drawn.
-    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+    pub fn write(&self, path: &Path) -> Result<()> {
         let text = self.render()?;
         Ok(write_whole(path, |file| file.write_all(text.as_bytes()))?)
     }

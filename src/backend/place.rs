@@ -1,18 +1,19 @@
-//! Where a command computes: a backend and the number of one of its devices.
+//! Where something is computed: a backend and the number of one of its devices.
 
-use anyhow::Result;
 use gptneo_model::{GptNeoConfig, WeightFormat};
+use gptneo_training::Precision;
 
+use super::BackendKind;
 use super::device::Device;
-use super::{BackendKind, Precision};
-use crate::failure::Misuse;
+use crate::error::{Error, Problem, Remedy, Result};
 
 /// A backend and a device of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) kind: BackendKind,
-    /// The device's number, as `gptneo-lora devices` counts them.
-    pub(crate) device: usize,
+pub struct Place {
+    /// The backend.
+    pub kind: BackendKind,
+    /// The device's number: its place in [`BackendKind::devices`].
+    pub device: usize,
 }
 
 impl Place {
@@ -20,7 +21,7 @@ impl Place {
     ///
     /// # Errors
     /// The backend is not in this build, has no device, lacks a library, or has no device of this number.
-    pub(crate) fn check(self) -> Result<()> {
+    pub fn check(self) -> Result<()> {
         self.found().map(drop)
     }
 
@@ -28,7 +29,7 @@ impl Place {
     ///
     /// # Errors
     /// As [`Place::check`]; or a tensor is larger than the device holds in one piece, or the weights than its memory.
-    pub(crate) fn check_room(self, model: &GptNeoConfig, batch: usize, tokens: usize) -> Result<()> {
+    pub fn check_room(self, model: &GptNeoConfig, batch: usize, tokens: usize) -> Result<()> {
         self.check_room_for(WeightFormat::F32, model, batch, tokens)
     }
 
@@ -36,7 +37,7 @@ impl Place {
     ///
     /// # Errors
     /// As [`Place::check_room`].
-    pub(crate) fn check_room_for(
+    pub fn check_room_for(
         self,
         format: WeightFormat,
         model: &GptNeoConfig,
@@ -58,7 +59,7 @@ impl Place {
     ///
     /// # Errors
     /// As [`Place::check`]; or the format is one of another backend, or the device lacks its type.
-    pub(crate) fn check_weights(self, format: WeightFormat) -> Result<()> {
+    pub fn check_weights(self, format: WeightFormat) -> Result<()> {
         let kind = self.kind.resolved();
         let (fits, whose) = match format {
             WeightFormat::F32 => return Ok(()),
@@ -68,33 +69,32 @@ impl Place {
         if fits {
             return Ok(());
         }
-        Err(Misuse::error(format!(
-            "the format that --weights names is for {whose}, but {} was asked for: give another format (`gptneo-lora \
-             devices` lists what each device computes in) or another backend",
-            kind.name()
-        )))
+        Err(Error::settings(
+            format!("the format {format:?} of the weights is for {whose}, but {} was asked for", kind.name()),
+            Remedy::Either(vec![Remedy::Change("weights"), Remedy::Change("run.backend")]),
+        ))
     }
 
-    /// The precision to train in: the one that is asked for, but f32 on a processor that does not multiply in that one,
-    /// which it says on standard error.
+    /// The precision to train in: the one that is asked for, but f32 on a processor that does not multiply in that one;
+    /// then with what there is to say about it.
     ///
     /// # Errors
     /// As [`Place::check`].
-    pub(crate) fn precision(self, asked: Precision) -> Result<Precision> {
+    pub fn precision(self, asked: Precision) -> Result<(Precision, Option<Problem>)> {
         // A GPU that lacks a type refuses it before the model is loaded.
         if asked == Precision::F32 || !self.kind.is_cpu() {
-            return Ok(asked);
+            return Ok((asked, None));
         }
         let found = self.found()?;
         if (asked == Precision::F16 && found.f16) || (asked == Precision::Bf16 && found.bf16) {
-            return Ok(asked);
+            return Ok((asked, None));
         }
-        eprintln!(
-            "--precision {}: the backend {} has no instructions for it on this processor, and f32 is used",
+        let what = format!(
+            "precision {}: the backend {} has no instructions for it on this processor, and f32 is used",
             asked.name(),
             self.kind.resolved().name()
         );
-        Ok(Precision::F32)
+        Ok((Precision::F32, Some(Problem { what, remedy: Remedy::None })))
     }
 
     /// The device itself.
@@ -105,17 +105,11 @@ impl Place {
             return Ok(devices.swap_remove(self.device));
         }
         let last = devices.len().saturating_sub(1);
-        Err(Misuse::error(match last {
-            0 => format!(
-                "there is no device {} of the backend {name}, which has one: leave --device out",
-                self.device
-            ),
-            _ => format!(
-                "there is no device {} of the backend {name}: give --device 0 to {last}; `gptneo-lora devices` lists \
-                 them",
-                self.device
-            ),
-        }))
+        let what = format!("there is no device {} of the backend {name}", self.device);
+        Err(match last {
+            0 => Error::settings(format!("{what}, which has one"), Remedy::LeaveOut("run.device")),
+            _ => Error::settings(what, Remedy::Set("run.device", format!("0 to {last}"))),
+        })
     }
 }
 
@@ -130,7 +124,7 @@ mod tests {
         place(0).check().unwrap();
         assert_eq!(place(0).found().unwrap().largest_tensor_bytes, None);
         let message = place(1).check().unwrap_err().to_string();
-        assert!(message.contains("no device 1") && message.contains("leave --device out"), "{message}");
+        assert!(message.contains("no device 1") && message.contains("leave run.device out"), "{message}");
     }
 
     #[test]

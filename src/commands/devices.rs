@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use gptneo_datasets::grouped;
+use gptneo_lora::backend::{BackendKind, Device, FUSION, Place, check_device};
 use serde::Serialize;
 
-use crate::backend::{BackendKind, Device, FUSION, Place, check_device};
 use crate::cli::DevicesArgs;
-use crate::{notes, output};
+use crate::terminal::{notes, output, wording};
 
 /// A backend with its devices, or with the reason that it has none.
 #[derive(Serialize)]
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<()> {
 fn look(kind: BackendKind) -> Backend {
     let (devices, unusable) = match kind.devices() {
         Ok(devices) => (devices, None),
-        Err(error) => (Vec::new(), Some(error.to_string())),
+        Err(error) => (Vec::new(), Some(wording::of_cause(&error))),
     };
     Backend { backend: kind.name(), auto: BackendKind::Auto.resolved() == kind, devices, unusable }
 }

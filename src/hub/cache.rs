@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use gptneo_training::report::write_whole;
 
-use super::Kind;
 use super::name::HubName;
+use gptneo_lora::run::Kind;
 
 /// One repository's folder in the cache.
 pub(super) struct Cache {

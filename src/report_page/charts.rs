@@ -10,7 +10,7 @@ pub(super) fn chart(svg: &str) -> String {
 }
 
 /// The loss of a run's rows as curves.
-pub(crate) fn curves(rows: &[MetricsRow]) -> LossCurves {
+pub fn curves(rows: &[MetricsRow]) -> LossCurves {
     let mut curves = LossCurves::default();
     for row in rows {
         match row {

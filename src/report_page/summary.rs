@@ -4,7 +4,7 @@ use anyhow::Result;
 use gptneo_datasets::{DataReport, grouped};
 
 use super::html::{escape, table};
-use crate::manifest::Manifest;
+use crate::run::Manifest;
 use crate::settings::Settings;
 
 /// The section of the data.

@@ -2,26 +2,26 @@
 
 use std::path::Path;
 
-use anyhow::Result;
 use gptneo_datasets::{
     Duplicates, Encoded, Example, PromptTemplate, Record, Split, Tokenizer, encode_examples, find_duplicates,
     pack_documents, read_documents, read_records, split_by_question,
 };
 
+use crate::error::Result;
 use crate::settings::DataSettings;
 
 /// The examples of a data file.
-pub(crate) struct Data {
+pub struct Data {
     /// Records or documents in the file.
-    pub(crate) count: usize,
+    pub count: usize,
     /// The records; none for plain text.
-    pub(crate) records: Vec<Record>,
+    pub records: Vec<Record>,
     /// The examples, those of both sides.
-    pub(crate) encoded: Encoded,
+    pub encoded: Encoded,
     /// The sides, by [`Example::record`].
-    pub(crate) split: Split,
+    pub split: Split,
     /// What stands more than once; none for plain text.
-    pub(crate) duplicates: Option<Duplicates>,
+    pub duplicates: Option<Duplicates>,
 }
 
 impl Data {
@@ -32,7 +32,7 @@ impl Data {
     ///
     /// # Errors
     /// As the readers, [`encode_examples`] and [`split_by_question`] of `gptneo-datasets`.
-    pub(crate) fn load(
+    pub fn load(
         settings: &DataSettings,
         tokenizer: &Tokenizer,
         max_length: usize,
@@ -73,14 +73,14 @@ impl Data {
     }
 
     /// The first `limit` examples to measure on, in file order.
-    pub(crate) fn validation(&self, limit: Option<usize>) -> Vec<Example> {
+    pub fn validation(&self, limit: Option<usize>) -> Vec<Example> {
         let mut examples = self.examples(&self.split.validation);
         examples.truncate(limit.unwrap_or(usize::MAX));
         examples
     }
 
     /// The examples of one side, in file order; `side` is ascending.
-    pub(crate) fn examples(&self, side: &[usize]) -> Vec<Example> {
+    pub fn examples(&self, side: &[usize]) -> Vec<Example> {
         let examples = self.encoded.examples.iter();
         examples.filter(|example| side.binary_search(&example.record).is_ok()).cloned().collect()
     }
@@ -90,7 +90,7 @@ impl Data {
 ///
 /// # Errors
 /// As the readers and [`encode_examples`].
-pub(crate) fn first_examples(
+pub fn first_examples(
     settings: &DataSettings,
     tokenizer: &Tokenizer,
     max_length: usize,
@@ -113,7 +113,7 @@ pub(crate) fn first_examples(
 ///
 /// # Errors
 /// As the readers.
-pub(crate) fn texts(path: &Path) -> Result<Vec<String>> {
+pub fn texts(path: &Path) -> Result<Vec<String>> {
     if is_plain_text(path) {
         return Ok(read_documents(path)?);
     }

@@ -5,53 +5,59 @@
 //! table; so there is one place, the types below, where a key, its default and its values are known.
 
 mod layers;
+mod presets;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
 use gptneo_datasets::{Columns, Overlong, PromptTemplate, Supervise};
 use gptneo_model::LoraConfig;
-use gptneo_model::checkpoint::{SaveFormat, ShardSize};
-use gptneo_training::TrainingConfig;
+use gptneo_model::checkpoint::{Dtype, SaveFormat, ShardSize};
+use gptneo_training::{Precision, TrainingConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-pub(crate) use self::layers::{Flags, Origin};
-use crate::backend::{BackendKind, Place, Precision};
-use crate::cli::DtypeFlag;
-use crate::failure::Misuse;
+pub use self::layers::{Layer, Origin};
+pub use self::presets::Preset;
+use crate::backend::{BackendKind, Place};
+use crate::error::{Error, Remedy, Result};
 
 /// The longest text where no length is given, in tokens.
-const DEFAULT_LENGTH: usize = 256;
+pub const DEFAULT_LENGTH: usize = 256;
 
 /// All settings, by the sections of the file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Settings {
-    pub(crate) model: ModelSettings,
-    pub(crate) data: DataSettings,
-    pub(crate) lora: LoraConfig,
-    pub(crate) training: TrainingConfig,
-    pub(crate) answers: AnswerSettings,
-    pub(crate) run: RunSettings,
+pub struct Settings {
+    /// Which model, and what of it is trained.
+    pub model: ModelSettings,
+    /// Which data, and how they become examples.
+    pub data: DataSettings,
+    /// The adapter.
+    pub lora: LoraConfig,
+    /// How it is trained.
+    pub training: TrainingConfig,
+    /// What is asked.
+    pub answers: AnswerSettings,
+    /// Where it is computed and written.
+    pub run: RunSettings,
 }
 
 /// Which model, and what of it is trained.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct ModelSettings {
+pub struct ModelSettings {
     /// The model's folder or name, as the user gave it.
-    pub(crate) path: Option<PathBuf>,
+    pub path: Option<PathBuf>,
     /// The folder of an adapter to use or to train on.
-    pub(crate) adapter: Option<PathBuf>,
+    pub adapter: Option<PathBuf>,
     /// What is trained.
-    pub(crate) tuning: Tuning,
+    pub tuning: Tuning,
 }
 
 /// What of a model is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Tuning {
+pub enum Tuning {
     /// An adapter.
     #[default]
     Lora,
@@ -62,25 +68,27 @@ pub(crate) enum Tuning {
 /// Which data, and how they become examples.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct DataSettings {
+pub struct DataSettings {
     /// The file or its name, as the user gave it.
-    pub(crate) path: Option<PathBuf>,
-    /// The columns of a record.
-    pub(crate) instruction_column: String,
-    pub(crate) question_column: String,
-    pub(crate) answer_column: String,
+    pub path: Option<PathBuf>,
+    /// The column of the instructions.
+    pub instruction_column: String,
+    /// The column of the questions.
+    pub question_column: String,
+    /// The column of the answers.
+    pub answer_column: String,
     /// The text of a record.
-    pub(crate) prompt_template: PromptTemplate,
+    pub prompt_template: PromptTemplate,
     /// The longest text in tokens; see [`DataSettings::resolve_length`].
-    pub(crate) max_seq_length: Option<usize>,
+    pub max_seq_length: Option<usize>,
     /// The share of the records to measure on.
-    pub(crate) validation_fraction: f64,
+    pub validation_fraction: f64,
     /// The most examples that are measured on; all where there is none.
-    pub(crate) validation_limit: Option<usize>,
+    pub validation_limit: Option<usize>,
     /// Which tokens are learned.
-    pub(crate) supervise: Supervise,
+    pub supervise: Supervise,
     /// What happens to a text that is too long.
-    pub(crate) overlong: Overlong,
+    pub overlong: Overlong,
 }
 
 impl Default for DataSettings {
@@ -104,13 +112,13 @@ impl Default for DataSettings {
 /// What a run asks: both models at its end, and the model while it learns.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct AnswerSettings {
+pub struct AnswerSettings {
     /// How many of the held-out questions.
-    pub(crate) questions: usize,
+    pub questions: usize,
     /// The longest answer in tokens.
-    pub(crate) max_new_tokens: usize,
+    pub max_new_tokens: usize,
     /// How many held-out questions are answered after every measurement of the validation loss.
-    pub(crate) samples: usize,
+    pub samples: usize,
 }
 
 impl Default for AnswerSettings {
@@ -122,24 +130,24 @@ impl Default for AnswerSettings {
 /// Where a run computes and writes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct RunSettings {
+pub struct RunSettings {
     /// The run's folder.
-    pub(crate) output: Option<PathBuf>,
+    pub output: Option<PathBuf>,
     /// What computes.
-    pub(crate) backend: BackendKind,
+    pub backend: BackendKind,
     /// The number of the backend's device.
-    pub(crate) device: usize,
+    pub device: usize,
     /// The numbers of the devices that train together; none for `device` alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) devices: Vec<usize>,
+    pub devices: Vec<usize>,
     /// The numbers of the matrix products in training.
-    pub(crate) precision: Precision,
+    pub precision: Precision,
     /// The format of the written model.
-    pub(crate) dtype: DtypeFlag,
+    pub dtype: Dtype,
     /// The size that a file of the written model may have; one file where there is none.
-    pub(crate) max_shard_size: Option<ShardSize>,
+    pub max_shard_size: Option<ShardSize>,
     /// Whether TensorBoard's event files are written.
-    pub(crate) tensorboard: bool,
+    pub tensorboard: bool,
 }
 
 impl Settings {
@@ -148,22 +156,24 @@ impl Settings {
         self.lora.validate()?;
         let fraction = self.data.validation_fraction;
         if !(0.0..1.0).contains(&fraction) {
-            return Err(Misuse::error(format!(
-                "validation_fraction is {fraction}, expected 0 or more and less than 1"
-            )));
+            let what = format!("validation_fraction is {fraction}, expected 0 or more and less than 1");
+            return Err(Error::settings(what, Remedy::None));
         }
         let counts = [
             ("validation_limit", self.data.validation_limit),
             ("max_new_tokens", Some(self.answers.max_new_tokens)),
         ];
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
-            return Err(Misuse::error(format!("{name} is 0, expected at least 1")));
+            return Err(Error::settings(format!("{name} is 0, expected at least 1"), Remedy::None));
         }
         if let (Tuning::Full, Some(adapter)) = (self.model.tuning, &self.model.adapter) {
-            return Err(Misuse::error(format!(
-                "full tuning trains the model itself, but the adapter {} is given: merge it first, or tune with lora",
-                adapter.display()
-            )));
+            return Err(Error::settings(
+                format!(
+                    "full tuning trains the model itself, but the adapter {} is given",
+                    adapter.display()
+                ),
+                Remedy::say("merge it first, or tune with lora"),
+            ));
         }
         Ok(())
     }
@@ -172,16 +182,20 @@ impl Settings {
     ///
     /// # Errors
     /// A path is not UTF-8.
-    pub(crate) fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).context("the settings cannot be written as TOML")
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| not_toml(&error))
+    }
+
+    fn to_table(&self) -> Result<Table> {
+        Table::try_from(self).map_err(|error| not_toml(&error))
     }
 
     /// The settings that differ from `other`, as `section.key`.
     ///
     /// # Errors
     /// A path is not UTF-8.
-    pub(crate) fn differences(&self, other: &Self) -> Result<Vec<String>> {
-        let (ours, theirs) = (Table::try_from(self)?, Table::try_from(other)?);
+    pub fn differences(&self, other: &Self) -> Result<Vec<String>> {
+        let (ours, theirs) = (self.to_table()?, other.to_table()?);
         let keys = |table: &Table| -> Vec<(String, Value)> {
             let sections = table.iter().filter_map(|(name, value)| Some((name, value.as_table()?)));
             sections
@@ -206,8 +220,8 @@ impl ModelSettings {
     ///
     /// # Errors
     /// None is given.
-    pub(crate) fn folder(&self) -> Result<&Path> {
-        required(&self.path, "model", "[model] path")
+    pub fn folder(&self) -> Result<&Path> {
+        required(&self.path, "model.path")
     }
 }
 
@@ -216,17 +230,17 @@ impl DataSettings {
     ///
     /// # Errors
     /// None is given.
-    pub(crate) fn file(&self) -> Result<&Path> {
-        required(&self.path, "data", "[data] path")
+    pub fn file(&self) -> Result<&Path> {
+        required(&self.path, "data.path")
     }
 
     /// The same settings, with the local file that their name stands for.
-    pub(crate) fn with_file(&self, file: &Path) -> Self {
+    pub fn with_file(&self, file: &Path) -> Self {
         Self { path: Some(file.to_path_buf()), ..self.clone() }
     }
 
     /// The columns of a record.
-    pub(crate) fn columns(&self) -> Columns {
+    pub fn columns(&self) -> Columns {
         Columns {
             instruction: self.instruction_column.clone(),
             input: self.question_column.clone(),
@@ -238,14 +252,14 @@ impl DataSettings {
     ///
     /// # Errors
     /// The length given is more than the model's positions.
-    pub(crate) fn resolve_length(&mut self, positions: Option<usize>) -> Result<usize> {
+    pub fn resolve_length(&mut self, positions: Option<usize>) -> Result<usize> {
         let positions = positions.unwrap_or(usize::MAX);
         let length = self.max_seq_length.unwrap_or(DEFAULT_LENGTH.min(positions));
         if length > positions {
-            return Err(Misuse::error(format!(
-                "the longest text is {length} tokens, but the model has {positions} positions: give --max-seq-length \
-                 {positions} or less"
-            )));
+            return Err(Error::settings(
+                format!("the longest text is {length} tokens, but the model has {positions} positions"),
+                Remedy::Set("data.max_seq_length", format!("{positions} or less")),
+            ));
         }
         self.max_seq_length = Some(length);
         Ok(length)
@@ -257,17 +271,17 @@ impl RunSettings {
     ///
     /// # Errors
     /// None is given.
-    pub(crate) fn folder(&self) -> Result<&Path> {
-        required(&self.output, "output", "[run] output")
+    pub fn folder(&self) -> Result<&Path> {
+        required(&self.output, "run.output")
     }
 
     /// Where the run computes; of several devices, the first.
-    pub(crate) fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         Place { kind: self.backend, device: self.devices.first().copied().unwrap_or(self.device) }
     }
 
     /// The devices that only take a share of each training step.
-    pub(crate) fn further_devices(&self) -> &[usize] {
+    pub fn further_devices(&self) -> &[usize] {
         self.devices.get(1..).unwrap_or_default()
     }
 
@@ -275,33 +289,42 @@ impl RunSettings {
     ///
     /// # Errors
     /// As [`Place::check`]; a device is named twice, or several are where the backend is not CUDA.
-    pub(crate) fn check_devices(&self) -> Result<()> {
+    pub fn check_devices(&self) -> Result<()> {
         let named = |device: &&usize| self.devices.iter().filter(|other| other == device).count() > 1;
         if let Some(twice) = self.devices.iter().find(named) {
-            return Err(Misuse::error(format!(
-                "--devices names device {twice} twice: give each number once"
-            )));
+            return Err(Error::settings(
+                format!("the list of devices names device {twice} twice"),
+                Remedy::say("give each number once"),
+            ));
         }
         if !self.further_devices().is_empty() && self.backend.resolved() != BackendKind::Cuda {
-            return Err(Misuse::error(format!(
-                "several --devices train together on the backend cuda alone, but the backend is {}: give one number,                  or --backend cuda",
-                self.backend.resolved().name()
-            )));
+            return Err(Error::settings(
+                format!(
+                    "several devices train together on the backend cuda alone, but the backend is {}",
+                    self.backend.resolved().name()
+                ),
+                Remedy::Either(vec![
+                    Remedy::say("give one device"),
+                    Remedy::Set("run.backend", BackendKind::Cuda.name().into()),
+                ]),
+            ));
         }
         self.place().check()?;
         self.further_devices().iter().try_for_each(|device| Place { device: *device, ..self.place() }.check())
     }
 
     /// How a whole model is written.
-    pub(crate) fn save_format(&self) -> SaveFormat {
-        SaveFormat { dtype: self.dtype.into(), max_shard_size: self.max_shard_size }
+    pub fn save_format(&self) -> SaveFormat {
+        SaveFormat { dtype: self.dtype, max_shard_size: self.max_shard_size }
     }
 }
 
-fn required<'a>(path: &'a Option<PathBuf>, flag: &str, key: &str) -> Result<&'a Path> {
-    path.as_deref().ok_or_else(|| {
-        Misuse::error(format!("--{flag} is missing: give it, or set {key} in the settings file"))
-    })
+fn required<'a>(path: &'a Option<PathBuf>, key: &'static str) -> Result<&'a Path> {
+    path.as_deref().ok_or_else(|| Error::settings("a setting is missing", Remedy::Give(key)))
+}
+
+fn not_toml(error: &toml::ser::Error) -> Error {
+    Error::settings(format!("the settings cannot be written as TOML ({error})"), Remedy::None)
 }
 
 #[cfg(test)]
@@ -320,7 +343,7 @@ mod tests {
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         let file = file("[training]\nbatch_size = 3\nepochs = 7\n[lora]\nr = 4\n");
-        let flags = Flags::default().with("training", &json!({"epochs": 2})).unwrap();
+        let flags = Layer::default().with("training", &json!({"epochs": 2})).unwrap();
         let settings = Settings::resolve(Origin::File(file.path()), flags).unwrap();
         assert_eq!((settings.training.batch_size, settings.training.epochs, settings.lora.r), (3, 2, 4));
         assert_eq!(settings.training.learning_rate, TrainingConfig::default().learning_rate);
@@ -343,7 +366,7 @@ mod tests {
         ] {
             let file = file(text);
             let error =
-                Settings::resolve(Origin::File(file.path()), Flags::default()).unwrap_err().to_string();
+                Settings::resolve(Origin::File(file.path()), Layer::default()).unwrap_err().to_string();
             assert!(error.contains(word), "{text}: {error}");
         }
     }
@@ -358,7 +381,7 @@ mod tests {
         settings.run.max_shard_size = Some("500MB".parse().unwrap());
         settings.data.prompt_template = "Q: {input}\nA: {output}".parse().unwrap();
         let file = file(&settings.to_toml().unwrap());
-        let read = Settings::resolve(Origin::File(file.path()), Flags::default()).unwrap();
+        let read = Settings::resolve(Origin::File(file.path()), Layer::default()).unwrap();
         assert_eq!(read.differences(&settings).unwrap(), Vec::<String>::new());
         assert_eq!(read.to_toml().unwrap(), settings.to_toml().unwrap());
     }

@@ -1,38 +1,43 @@
-//! The backends that the program was built with. No other file names one.
+//! What computes: the backends of this build, their devices, and what the machine has. No other room names a backend.
 //!
-//! A command puts its work into a [`Job`], which is generic over the backend, and [`dispatch`] runs it at the [`Place`]
-//! that was asked for.
+//! Work that any backend can do is a [`Job`], which is generic over the backend, and [`dispatch`] runs it at the
+//! [`Place`] that was asked for. The rooms around run their jobs inside the library, so that a program is compiled
+//! without any of a backend's code.
 
 #[cfg(feature = "cuda")]
 mod cuda;
 mod device;
+pub mod machine;
+mod memory;
 mod place;
 #[cfg(any(feature = "wgpu", feature = "cuda", test))]
 mod self_check;
 #[cfg(feature = "wgpu")]
 mod wgpu;
 
-use anyhow::Result;
+use std::fmt;
+use std::str::FromStr;
+
 use burn::backend::Autodiff;
 use burn::tensor::backend::{Backend, Device as _, DeviceId};
-use clap::ValueEnum;
 use gptneo_model::NeoBackend;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::device::Device;
-pub(crate) use self::place::Place;
-use crate::failure::Misuse;
+pub use self::device::Device;
+pub use self::memory::use_whole_machine;
+pub use self::place::Place;
+use crate::error::{Error, Remedy, Result};
 
 /// Whether Burn fuses the operations of GPUs in this build.
-pub(crate) const FUSION: bool = cfg!(feature = "fusion");
+pub const FUSION: bool = cfg!(feature = "fusion");
 
 /// A backend that also computes gradients.
-pub(crate) type Training<B> = Autodiff<B>;
+pub type Training<B> = Autodiff<B>;
 
 /// What computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum BackendKind {
+pub enum BackendKind {
     /// The fastest CPU backend of this build
     #[default]
     Auto,
@@ -46,39 +51,19 @@ pub(crate) enum BackendKind {
     Ndarray,
 }
 
-/// The numbers that matrix products are made in while training.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Precision {
-    /// 32-bit floats throughout
-    #[default]
-    F32,
-    /// 16-bit floats with the range of f32
-    Bf16,
-    /// 16-bit floats, with a scaled loss
-    F16,
-}
-
-impl Precision {
-    /// The name of the flag's value.
-    pub(crate) fn name(self) -> &'static str {
-        gptneo_training::Precision::from(self).name()
-    }
-}
-
-impl From<Precision> for gptneo_training::Precision {
-    fn from(precision: Precision) -> Self {
-        match precision {
-            Precision::F32 => Self::F32,
-            Precision::Bf16 => Self::Bf16,
-            Precision::F16 => Self::F16,
-        }
-    }
-}
+/// The CPU backend of this build: the fast one where it is compiled in.
+#[cfg(feature = "flex")]
+pub type Cpu = burn_flex::Flex;
+/// The CPU backend of this build: the fast one where it is compiled in.
+#[cfg(all(feature = "ndarray", not(feature = "flex")))]
+pub type Cpu = burn_ndarray::NdArray;
 
 impl BackendKind {
+    /// All of them, those that are not in this build too.
+    pub const ALL: [Self; 5] = [Self::Auto, Self::Cuda, Self::Wgpu, Self::Flex, Self::Ndarray];
+
     /// The backend that `auto` stands for in this build; the others stand for themselves.
-    pub(crate) fn resolved(self) -> Self {
+    pub fn resolved(self) -> Self {
         match self {
             Self::Auto if cfg!(feature = "flex") => Self::Flex,
             Self::Auto => Self::Ndarray,
@@ -87,12 +72,12 @@ impl BackendKind {
     }
 
     /// Whether it computes on the machine's processor, in the machine's memory.
-    pub(crate) fn is_cpu(self) -> bool {
+    pub fn is_cpu(self) -> bool {
         matches!(self.resolved(), Self::Flex | Self::Ndarray)
     }
 
     /// The backends of this build, GPUs last.
-    pub(crate) fn in_build() -> Vec<Self> {
+    pub fn in_build() -> Vec<Self> {
         let all = [
             (Self::Flex, cfg!(feature = "flex")),
             (Self::Ndarray, cfg!(feature = "ndarray")),
@@ -102,8 +87,8 @@ impl BackendKind {
         all.into_iter().filter(|(_, is)| *is).map(|(kind, _)| kind).collect()
     }
 
-    /// The name of the flag's value and of the cargo feature.
-    pub(crate) fn name(self) -> &'static str {
+    /// Its name, in the settings file too; of all but `auto` also the cargo feature.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::Cuda => "cuda",
@@ -114,8 +99,25 @@ impl BackendKind {
     }
 }
 
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for BackendKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            Error::settings(format!("there is no backend {name:?}, expected one of: {names}"), Remedy::None)
+        })
+    }
+}
+
 /// Work that any backend can do.
-pub(crate) trait Job: Send {
+pub trait Job: Send {
     /// What comes out.
     type Output: Send;
 
@@ -127,18 +129,18 @@ pub(crate) trait Job: Send {
 ///
 /// # Errors
 /// The backend is not in this build, the device cannot be used or computes wrongly, or the job fails.
-pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
+pub fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
     place.check()?;
     match place.kind.resolved() {
         #[cfg(feature = "flex")]
-        // On one of the threads that compute: they start on an operation without waking each other first.
-        BackendKind::Flex => rayon::scope(|_| job.run::<burn_flex::Flex>(Default::default())),
+        BackendKind::Flex => on_compute_thread(|| job.run::<burn_flex::Flex>(Default::default())),
         #[cfg(feature = "ndarray")]
         BackendKind::Ndarray => job.run::<burn_ndarray::NdArray>(Default::default()),
         #[cfg(feature = "wgpu")]
-        BackendKind::Wgpu => {
-            on_gpu::<burn_wgpu::Wgpu, J>(job, wgpu::adapters()?.swap_remove(place.device).device)
-        }
+        BackendKind::Wgpu => on_gpu::<burn_wgpu::Wgpu, J>(
+            job,
+            wgpu::adapters().map_err(unusable)?.swap_remove(place.device).device,
+        ),
         #[cfg(feature = "cuda")]
         BackendKind::Cuda => on_gpu::<burn_cuda::Cuda, J>(job, burn_cuda::CudaDevice::new(place.device)),
         #[allow(unreachable_patterns)]
@@ -146,10 +148,19 @@ pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
     }
 }
 
+/// Runs `work` on one of the threads that compute on the CPU: they start on an operation without waking each other
+/// first.
+pub fn on_compute_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    #[cfg(feature = "flex")]
+    return rayon::scope(|_| work());
+    #[cfg(not(feature = "flex"))]
+    work()
+}
+
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn on_gpu<B: NeoBackend, J: Job>(job: J, device: B::Device) -> Result<J::Output> {
     gptneo_model::device_failure::watch(|| {
-        self_check::run::<B>(&device)?;
+        self_check::run::<B>(&device).map_err(unusable)?;
         job.run::<B>(device)
     })
 }
@@ -158,18 +169,22 @@ fn on_gpu<B: NeoBackend, J: Job>(job: J, device: B::Device) -> Result<J::Output>
 ///
 /// # Errors
 /// As [`dispatch`].
-pub(crate) fn check_device(place: Place) -> Result<()> {
+pub fn check_device(place: Place) -> Result<()> {
     place.check()?;
     match place.kind.resolved() {
         #[cfg(feature = "wgpu")]
         BackendKind::Wgpu => {
-            let device = wgpu::adapters()?.swap_remove(place.device).device;
-            gptneo_model::device_failure::watch(|| self_check::run::<burn_wgpu::Wgpu>(&device))
+            let device = wgpu::adapters().map_err(unusable)?.swap_remove(place.device).device;
+            gptneo_model::device_failure::watch(|| {
+                self_check::run::<burn_wgpu::Wgpu>(&device).map_err(unusable)
+            })
         }
         #[cfg(feature = "cuda")]
         BackendKind::Cuda => {
             let device = burn_cuda::CudaDevice::new(place.device);
-            gptneo_model::device_failure::watch(|| self_check::run::<burn_cuda::Cuda>(&device))
+            gptneo_model::device_failure::watch(|| {
+                self_check::run::<burn_cuda::Cuda>(&device).map_err(unusable)
+            })
         }
         _ => Ok(()),
     }
@@ -179,29 +194,31 @@ pub(crate) fn check_device(place: Place) -> Result<()> {
 ///
 /// # Errors
 /// One of them computes wrongly.
-pub(crate) fn further_devices<B: NeoBackend>(first: &B::Device, numbers: &[usize]) -> Result<Vec<B::Device>> {
+pub fn further_devices<B: NeoBackend>(first: &B::Device, numbers: &[usize]) -> Result<Vec<B::Device>> {
     let kind = first.to_id().type_id;
     let name = |number: &usize| B::Device::from_id(DeviceId { type_id: kind, index_id: *number as u16 });
     let devices: Vec<B::Device> = numbers.iter().map(name).collect();
     #[cfg(any(feature = "wgpu", feature = "cuda"))]
-    devices.iter().try_for_each(self_check::run::<B>)?;
+    devices.iter().try_for_each(|device| self_check::run::<B>(device).map_err(unusable))?;
     Ok(devices)
 }
 
 /// Whether the backend's memory is not the program's own, so that what was written there is worth reading back.
-pub(crate) fn is_gpu<B: Backend>(device: &B::Device) -> bool {
+pub fn is_gpu<B: Backend>(device: &B::Device) -> bool {
     B::name(device).contains("cubecl")
 }
 
+/// The error of a device that cannot be used.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn unusable(error: anyhow::Error) -> Error {
+    Error::device(format!("{error:#}"), Remedy::None)
+}
+
 /// The error for a backend that this build lacks.
-fn not_compiled_in(kind: BackendKind) -> anyhow::Error {
+fn not_compiled_in(kind: BackendKind) -> Error {
     let present: Vec<&str> = BackendKind::in_build().into_iter().map(BackendKind::name).collect();
-    let name = kind.name();
-    Misuse::error(format!(
-        "the backend \"{name}\" is not in this build, which has: {}. Build with `cargo build --release --features \
-         {name}` to add it",
-        present.join(", ")
-    ))
+    let what = format!("the backend \"{kind}\" is not in this build, which has: {}", present.join(", "));
+    Error::settings(what, Remedy::Feature(kind.name()))
 }
 
 #[cfg(test)]
@@ -219,10 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_of_the_flag() {
-        for kind in BackendKind::value_variants() {
-            assert_eq!(kind.to_possible_value().unwrap().get_name(), kind.name());
+    fn a_backend_is_found_by_its_name() {
+        for kind in BackendKind::ALL {
+            assert_eq!(kind.name().parse::<BackendKind>().unwrap(), kind);
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
+        assert!("metal".parse::<BackendKind>().unwrap_err().to_string().contains("wgpu"));
     }
 
     #[test]
@@ -231,7 +250,7 @@ mod tests {
         if cfg!(not(feature = "cuda")) {
             let place = Place { kind: BackendKind::Cuda, device: 0 };
             let message = dispatch(place, Nothing).unwrap_err().to_string();
-            assert!(message.contains("--features cuda"), "{message}");
+            assert!(message.contains("feature cuda"), "{message}");
         }
     }
 }

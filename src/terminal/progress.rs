@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::notes;
+use super::notes;
 
 /// How long a log stays silent between two lines.
 const QUIET: Duration = Duration::from_secs(5);

@@ -3,18 +3,18 @@
 use std::path::Path;
 
 /// The largest resident memory since the start, or since [`forget_peak`], in bytes, as Linux tells it.
-pub(crate) fn peak_memory() -> Option<u64> {
+pub fn peak_memory() -> Option<u64> {
     kibibytes("/proc/self/status", "VmHWM:")
 }
 
 /// Lets [`peak_memory`] count from now. Nothing happens where the system cannot.
-pub(crate) fn forget_peak() {
+pub fn forget_peak() {
     // proc_pid_clear_refs(5): 5 sets the peak to what is resident now.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// The memory that this program can have in all, in bytes: the machine's, or less where its control group says so.
-pub(crate) fn total_memory() -> Option<u64> {
+pub fn total_memory() -> Option<u64> {
     let machine = kibibytes("/proc/meminfo", "MemTotal:");
     let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     let group = group.and_then(|text| text.trim().parse().ok());
@@ -22,7 +22,7 @@ pub(crate) fn total_memory() -> Option<u64> {
 }
 
 /// The processor's name, as Linux tells it.
-pub(crate) fn processor() -> Option<String> {
+pub fn processor() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_string())
@@ -30,7 +30,7 @@ pub(crate) fn processor() -> Option<String> {
 
 /// The room that is left for files in `folder`, in bytes. The folder need not exist yet.
 #[cfg(unix)]
-pub(crate) fn free_room(folder: &Path) -> Option<u64> {
+pub fn free_room(folder: &Path) -> Option<u64> {
     let absolute = std::path::absolute(folder).ok()?;
     let existing = absolute.ancestors().find(|folder| folder.exists())?;
     let found = rustix::fs::statvfs(existing).ok()?;
@@ -39,7 +39,7 @@ pub(crate) fn free_room(folder: &Path) -> Option<u64> {
 
 /// The room that is left for files in `folder`: not known here.
 #[cfg(not(unix))]
-pub(crate) fn free_room(_folder: &Path) -> Option<u64> {
+pub fn free_room(_folder: &Path) -> Option<u64> {
     None
 }
 

@@ -17,8 +17,8 @@ use burn::train::renderer::{
 };
 use gptneo_training::metrics::{TrainRow, ValidationRow};
 
-use crate::failure::Misuse;
-use crate::interrupt;
+use super::failure::Misuse;
+use super::interrupt;
 
 /// The measures with their units, in the order of the dashboard's tabs.
 const LOSS: (&str, &str) = ("loss", "nats per token");

@@ -12,6 +12,8 @@ use gptneo_datasets::DataError;
 use gptneo_model::ModelError;
 use gptneo_training::TrainingError;
 
+use super::wording;
+
 /// The command line or the settings file asks for something that cannot be.
 #[derive(Debug)]
 pub(crate) struct Misuse(String);
@@ -55,6 +57,14 @@ impl std::fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
+/// The error of a run, or of what goes on with it: an interrupt is told with the command that goes on.
+pub(crate) fn of_run(command: &'static str) -> impl FnOnce(gptneo_lora::Error) -> Error {
+    move |error| match error {
+        gptneo_lora::Error::Interrupted { step, folder } => Interrupted { step, folder, command }.into(),
+        error => error.into(),
+    }
+}
+
 /// Prints the error with its causes to stderr and returns the exit code.
 pub(crate) fn report(error: &Error) -> ExitCode {
     if is_closed_pipe(error) {
@@ -72,7 +82,7 @@ pub(crate) fn report(error: &Error) -> ExitCode {
 /// The error and its causes, a line each; a cause that is already told is left out.
 fn chain(error: &Error) -> String {
     let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain().map(wording::of_cause) {
         if text.is_empty() {
             text = cause;
         } else if !text.contains(&cause) {
@@ -89,7 +99,14 @@ fn is_misuse(error: &Error) -> bool {
 }
 
 fn is_refused_setting(cause: &(dyn std::error::Error + 'static)) -> bool {
-    // The training crate's wrappers are transparent, so the chain steps over what they hold.
+    // Wrappers are transparent, so the chain steps over what they hold.
+    match cause.downcast_ref::<gptneo_lora::Error>() {
+        Some(gptneo_lora::Error::Settings(_)) => return true,
+        Some(gptneo_lora::Error::Training(inner)) => return is_refused_setting(inner),
+        Some(gptneo_lora::Error::Model(inner)) => return is_refused_setting(inner),
+        Some(gptneo_lora::Error::Data(inner)) => return is_refused_setting(inner),
+        _ => {}
+    }
     match cause.downcast_ref::<TrainingError>() {
         Some(TrainingError::Settings(_)) => return true,
         Some(TrainingError::Model(inner)) => return is_refused_setting(inner),

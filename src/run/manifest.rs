@@ -5,61 +5,69 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use anyhow::{Context, Result};
 use gptneo_model::checkpoint::weight_files;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::hub::Sources;
+use super::source::Sources;
+use crate::error::{Error, Result};
 
 /// The version of Burn that the workspace pins.
-pub(crate) const BURN_VERSION: &str = "0.21.0";
+pub const BURN_VERSION: &str = "0.21.0";
 
 /// The content of `manifest.json`.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Manifest {
+pub struct Manifest {
     /// This program's version.
-    pub(crate) version: String,
+    pub version: String,
     /// Burn's version.
-    pub(crate) burn: String,
+    pub burn: String,
     /// What computed.
-    pub(crate) backend: String,
+    pub backend: String,
     /// The seed of everything random.
-    pub(crate) seed: u64,
+    pub seed: u64,
     /// What went in.
-    pub(crate) inputs: Inputs,
+    pub inputs: Inputs,
     /// Where it came from, as far as that is the Hub.
     #[serde(default, skip_serializing_if = "Sources::is_empty")]
-    pub(crate) sources: Sources,
+    pub sources: Sources,
     /// How much of it there is.
-    pub(crate) counts: Counts,
+    pub counts: Counts,
+}
+
+impl Manifest {
+    /// The manifest as its file holds it.
+    pub fn to_json(&self) -> String {
+        // It has names for keys and nothing that JSON lacks.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
 }
 
 /// The SHA-256 of every input file, by its name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Inputs {
+pub struct Inputs {
     /// The base model's configuration and weights.
-    pub(crate) model: BTreeMap<String, String>,
+    pub model: BTreeMap<String, String>,
     /// The adapter that training began with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) adapter: BTreeMap<String, String>,
+    pub adapter: BTreeMap<String, String>,
     /// The data file.
-    pub(crate) data: BTreeMap<String, String>,
+    pub data: BTreeMap<String, String>,
 }
 
 /// How much a run is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Counts {
+pub struct Counts {
     /// Records or documents in the data file.
-    pub(crate) records: usize,
+    pub records: usize,
     /// Examples to learn from.
-    pub(crate) train_examples: usize,
+    pub train_examples: usize,
     /// Examples to measure on.
-    pub(crate) validation_examples: usize,
+    pub validation_examples: usize,
     /// Parameters that are trained.
-    pub(crate) trainable_parameters: usize,
+    pub trainable_parameters: usize,
     /// All parameters.
-    pub(crate) total_parameters: usize,
+    pub total_parameters: usize,
 }
 
 impl Inputs {
@@ -67,7 +75,7 @@ impl Inputs {
     ///
     /// # Errors
     /// A file is missing or cannot be read.
-    pub(crate) fn hash(model: &Path, adapter: Option<&Path>, data: &Path) -> Result<Self> {
+    pub fn hash(model: &Path, adapter: Option<&Path>, data: &Path) -> Result<Self> {
         let mut files = vec![model.join("config.json")];
         files.extend(weight_files(model)?);
         let adapter_files = adapter.map(gptneo_model::adapter::adapter_files);
@@ -84,7 +92,7 @@ fn hashes(files: impl Iterator<Item = impl AsRef<Path>>) -> Result<BTreeMap<Stri
         .map(|file| {
             let file = file.as_ref();
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let hash = sha256(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let hash = sha256(file).map_err(Error::io("read", file))?;
             Ok((name, hash))
         })
         .collect()
@@ -120,7 +128,7 @@ mod tests {
 
     #[test]
     fn burns_version_is_the_pinned_one() {
-        let manifest: toml::Table = toml::from_str(include_str!("../Cargo.toml")).unwrap();
+        let manifest: toml::Table = toml::from_str(include_str!("../../Cargo.toml")).unwrap();
         let pinned = manifest["workspace"]["dependencies"]["burn"]["version"].as_str().unwrap();
         assert_eq!(pinned, format!("={BURN_VERSION}"));
     }

@@ -1,16 +1,31 @@
 //! The allocator. A training step frees and takes the same large buffers over and over; given back to the system in
 //! between, as is usual, each comes back as pages that the kernel must clear first: a third of a step's time.
+//!
+//! Only a program can choose its allocator; this is the setting beside that choice.
 
 use libmimalloc_sys::{mi_option_set, mi_option_t};
 
+#[cfg(test)]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// `mi_option_purge_delay` of mimalloc.h: milliseconds until freed memory goes back to the system; -1 for never.
 const PURGE_DELAY: mi_option_t = 15;
 
-/// Keeps freed memory in the program from now on.
-pub(crate) fn keep_memory() {
+/// Lets the program keep what it frees, for the next training step: two thirds of the time that one takes otherwise.
+///
+/// It works on mimalloc, which the program makes its allocator. The first call in `main` is the place for it; threads
+/// need nothing, the CPU backend takes every core. Both lines a program needs:
+///
+/// ```
+/// #[global_allocator]
+/// static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+///
+/// fn main() {
+///     gptneo_lora::use_whole_machine();
+/// }
+/// ```
+pub fn use_whole_machine() {
     // SAFETY: the function sets a number that the allocator reads, and may be called at any time.
     #[allow(unsafe_code)]
     unsafe {
@@ -23,7 +38,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const TEST: &str = "allocator::tests::a_large_block_comes_back_without_new_pages";
+    const TEST: &str = "backend::memory::tests::a_large_block_comes_back_without_new_pages";
     const CHILD: &str = "GPTNEO_LORA_TEST_CHILD";
 
     /// Pages that the kernel had to provide so far.
@@ -43,7 +58,7 @@ mod tests {
             assert!(output.status.success() && said.contains("1 passed"), "{said}");
             return;
         }
-        keep_memory();
+        use_whole_machine();
         let touch = |megabytes: usize| drop(std::hint::black_box(vec![1u8; megabytes << 20]));
         touch(200);
         // What is overdue is given back when other memory is taken or freed.

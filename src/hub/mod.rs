@@ -15,78 +15,13 @@ mod upload;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
+use gptneo_lora::run::{Found, Kind, Source, refuse_embedded};
 
 use self::client::Repository;
 pub(crate) use self::client::{endpoint, token};
 pub(crate) use self::name::HubName;
 pub(crate) use self::upload::{Content, State, Upload, state, upload};
-use crate::embedded;
-use crate::failure::Misuse;
-
-/// What a name stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A model's folder.
-    Model,
-    /// A data file.
-    Data,
-}
-
-impl Kind {
-    /// What a user calls it.
-    fn noun(self) -> &'static str {
-        match self {
-            Self::Model => "model",
-            Self::Data => "data set",
-        }
-    }
-}
-
-/// Where a model or a data file came from, exactly enough to get it again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Source {
-    /// `owner/name`.
-    pub(crate) repository: String,
-    /// The branch, tag or commit that was asked for.
-    pub(crate) revision: String,
-    /// The commit that was used.
-    pub(crate) commit: String,
-    /// The data file in the repository; a model is many files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) file: Option<String>,
-}
-
-/// Where a run's model and data came from; nothing for local files.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Sources {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) model: Option<Source>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) data: Option<Source>,
-}
-
-impl Sources {
-    /// Whether everything is local.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.model.is_none() && self.data.is_none()
-    }
-}
-
-/// What a name became.
-#[derive(Clone, Debug)]
-pub(crate) struct Found {
-    /// The model's folder or the data file.
-    pub(crate) path: PathBuf,
-    /// Its place on the Hub, if it came from there.
-    pub(crate) source: Option<Source>,
-}
-
-impl Found {
-    fn local(path: &Path) -> Self {
-        Self { path: path.to_path_buf(), source: None }
-    }
-}
+use crate::terminal::failure::Misuse;
 
 /// The local files that `name` means.
 ///
@@ -106,7 +41,7 @@ pub(crate) fn find(kind: Kind, name: &Path, before: Option<&Source>) -> Result<F
     if name.exists() {
         return Ok(Found::local(name));
     }
-    embedded::refuse(name)?;
+    refuse_embedded(name)?;
     match name.to_str().and_then(|text| HubName::parse(text, kind)) {
         Some(name) => on_the_hub(kind, name, before),
         None => Ok(Found::local(name)),

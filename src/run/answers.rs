@@ -2,15 +2,14 @@
 
 use std::fmt::Write;
 
-use anyhow::Result;
 use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, Record, Tokenizer};
 use gptneo_model::generate::{FinishReason, GenerationConfig, generate};
 use gptneo_model::{GptNeo, NeoBackend};
 use gptneo_training::answer_score::{AnswerMetrics, Answered};
 use gptneo_training::report::GenerationRow;
 
-use crate::data::Data;
-use crate::progress::Progress;
+use super::data::Data;
+use crate::error::Result;
 use crate::settings::Settings;
 
 /// Prompts that are continued at a time.
@@ -18,16 +17,18 @@ const BATCH: usize = 8;
 
 /// A question as a person reads it and as a model is asked it.
 #[derive(Clone, Debug)]
-pub(crate) struct Question {
-    pub(crate) text: String,
+pub struct Question {
+    /// The question.
+    pub text: String,
     /// The answer that the data have, where the question is from data.
-    pub(crate) reference: Option<String>,
-    pub(crate) prompt: Vec<u32>,
+    pub reference: Option<String>,
+    /// The whole prompt's tokens.
+    pub prompt: Vec<u32>,
 }
 
 /// What a model answers.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// The text, without white space around.
     text: String,
     /// Its tokens, without the end-of-text.
@@ -41,7 +42,7 @@ impl Question {
     ///
     /// # Errors
     /// The tokenizer fails.
-    pub(crate) fn new(text: &str, template: &PromptTemplate, tokenizer: &Tokenizer) -> Result<Self> {
+    pub fn new(text: &str, template: &PromptTemplate, tokenizer: &Tokenizer) -> Result<Self> {
         let prompt = tokenizer.encode(&template.question_prompt(text, DEFAULT_INSTRUCTION))?;
         Ok(Self { text: text.to_string(), reference: None, prompt })
     }
@@ -50,13 +51,13 @@ impl Question {
     ///
     /// # Errors
     /// The tokenizer fails.
-    pub(crate) fn of(record: &Record, template: &PromptTemplate, tokenizer: &Tokenizer) -> Result<Self> {
+    pub fn of(record: &Record, template: &PromptTemplate, tokenizer: &Tokenizer) -> Result<Self> {
         let prompt = tokenizer.encode(&template.prompt(record))?;
         Ok(Self { text: record.input.clone(), reference: Some(record.output.clone()), prompt })
     }
 
     /// Whether an answer of `max_new_tokens` has room behind it in a model of `positions`.
-    pub(crate) fn fits(&self, max_new_tokens: usize, positions: usize) -> bool {
+    pub fn fits(&self, max_new_tokens: usize, positions: usize) -> bool {
         self.prompt.len() + max_new_tokens <= positions
     }
 }
@@ -66,7 +67,7 @@ impl Question {
 ///
 /// # Errors
 /// The tokenizer fails.
-pub(crate) fn held_out(
+pub fn held_out(
     settings: &Settings,
     data: &Data,
     tokenizer: &Tokenizer,
@@ -83,17 +84,17 @@ pub(crate) fn held_out(
     Ok((0..count).map(|number| fitting[number * fitting.len() / count].clone()).collect())
 }
 
-/// What a model answers, in the questions' order.
+/// What a model answers, in the questions' order. `on_answers` hears how many of how many are answered.
 ///
 /// # Errors
 /// As [`generate`]; or the tokenizer fails.
-pub(crate) fn answers<B: NeoBackend>(
+pub fn answers<B: NeoBackend>(
     model: &GptNeo<B>,
     questions: &[Question],
     tokenizer: &Tokenizer,
     config: &GenerationConfig,
+    on_answers: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Answer>> {
-    let mut progress = Progress::new("answering");
     let mut answers = Vec::with_capacity(questions.len());
     for batch in questions.chunks(BATCH) {
         let prompts: Vec<Vec<u32>> = batch.iter().map(|question| question.prompt.clone()).collect();
@@ -104,13 +105,13 @@ pub(crate) fn answers<B: NeoBackend>(
                 stopped: generation.finish == FinishReason::Stop,
             });
         }
-        progress.update(answers.len(), questions.len());
+        on_answers(answers.len(), questions.len());
     }
     Ok(answers)
 }
 
 /// Questions and answers side by side.
-pub(crate) fn rows(questions: &[Question], base: &[Answer], tuned: &[Answer]) -> Vec<GenerationRow> {
+pub fn rows(questions: &[Question], base: &[Answer], tuned: &[Answer]) -> Vec<GenerationRow> {
     let rows = questions.iter().zip(base).zip(tuned);
     rows.map(|((question, base), tuned)| GenerationRow {
         question: question.text.clone(),
@@ -121,7 +122,7 @@ pub(crate) fn rows(questions: &[Question], base: &[Answer], tuned: &[Answer]) ->
 }
 
 /// How close each model's answers are to the expected ones, how long, and whether they end.
-pub(crate) fn metrics(questions: &[Question], models: [(&str, &[Answer]); 2]) -> Vec<AnswerMetrics> {
+pub fn metrics(questions: &[Question], models: [(&str, &[Answer]); 2]) -> Vec<AnswerMetrics> {
     let measure = |(model, answers): (&str, &[Answer])| {
         let answered: Vec<Answered<'_>> = questions
             .iter()
@@ -139,7 +140,7 @@ pub(crate) fn metrics(questions: &[Question], models: [(&str, &[Answer]); 2]) ->
 }
 
 /// The measures for a terminal.
-pub(crate) fn render_metrics(rows: &[AnswerMetrics]) -> String {
+pub fn render_metrics(rows: &[AnswerMetrics]) -> String {
     let heads = ["token F1", "exact match", "mean tokens", "ended by itself"];
     let mut text =
         format!("{:<14}{:>18}{:>14}{:>14}{:>18}\n", "answers", heads[0], heads[1], heads[2], heads[3]);
@@ -159,7 +160,7 @@ pub(crate) fn render_metrics(rows: &[AnswerMetrics]) -> String {
 }
 
 /// The rows for a terminal, a blank line between them.
-pub(crate) fn render(rows: &[GenerationRow]) -> String {
+pub fn render(rows: &[GenerationRow]) -> String {
     let mut text = String::new();
     for GenerationRow { question, base, tuned } in rows {
         let gap = if text.is_empty() { "" } else { "\n" };

@@ -6,12 +6,10 @@ use std::time::{Duration, Instant};
 
 use gptneo_training::metrics::{MetricsRow, TrainRow};
 use gptneo_training::samples::SampleRow;
-use gptneo_training::strategy::Observer;
-use gptneo_training::tensorboard::EventLog;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::dashboard::Dashboard;
-use crate::notes;
+use super::dashboard::Dashboard;
+use super::notes;
 
 /// How long a log stays silent between two lines.
 const QUIET: Duration = Duration::from_secs(5);
@@ -23,8 +21,6 @@ const SAMPLE_WIDTH: usize = 160;
 pub(crate) struct Live {
     total_steps: usize,
     display: Display,
-    /// TensorBoard's file; gone once it could not be written.
-    events: Option<EventLog>,
     /// The step whose first sample was shown.
     sampled: Option<usize>,
 }
@@ -40,8 +36,8 @@ enum Display {
 }
 
 impl Live {
-    /// A display for a run of `total_steps`, which also writes its rows into `events`.
-    pub(crate) fn new(total_steps: usize, events: Option<EventLog>, dashboard: Option<Dashboard>) -> Self {
+    /// A display for a run of `total_steps`.
+    pub(crate) fn new(total_steps: usize, dashboard: Option<Dashboard>) -> Self {
         let display = match dashboard {
             Some(dashboard) => Display::Dashboard(dashboard, Vec::new()),
             None if std::io::stderr().is_terminal() && !notes::are_quiet() => {
@@ -52,10 +48,11 @@ impl Live {
             }
             None => Display::Lines { last: None },
         };
-        Self { total_steps, display, events, sampled: None }
+        Self { total_steps, display, sampled: None }
     }
 
-    fn say(&mut self, line: String) {
+    /// Says a line without harm to what is shown.
+    pub(crate) fn say(&mut self, line: String) {
         match &mut self.display {
             Display::Bar(bar) => bar.println(line),
             Display::Lines { .. } => notes::say(line),
@@ -91,15 +88,9 @@ impl Live {
             Display::Dashboard(dashboard, _) => dashboard.step(row),
         }
     }
-}
 
-impl Observer for Live {
-    fn row(&mut self, row: &MetricsRow) {
-        if let Some(Err(error)) = self.events.as_mut().map(|events| events.append(row)) {
-            // The curves are in metrics.jsonl as well: the training is worth more than this file.
-            self.say(format!("TensorBoard's file ends here: {error}"));
-            self.events = None;
-        }
+    /// Shows a training step, or a measurement of the validation loss.
+    pub(crate) fn row(&mut self, row: &MetricsRow) {
         match row {
             MetricsRow::Train(row) => self.step(row),
             MetricsRow::Validation(row) => {
@@ -114,7 +105,8 @@ impl Observer for Live {
         }
     }
 
-    fn validating(&mut self, done: usize, total: usize) {
+    /// Shows how far a validation is, in batches.
+    pub(crate) fn validating(&mut self, done: usize, total: usize) {
         match &mut self.display {
             Display::Bar(bar) => bar.set_message(format!("evaluating {done}/{total}")),
             Display::Lines { .. } => {}
@@ -122,10 +114,8 @@ impl Observer for Live {
         }
     }
 
-    fn checkpoint(&mut self, _step: usize) {}
-
     /// Shows the first of a step's answers; all of them are in the run's folder.
-    fn sample(&mut self, row: &SampleRow) {
+    pub(crate) fn sample(&mut self, row: &SampleRow) {
         if self.sampled.replace(row.step) != Some(row.step) {
             let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
             let mut line = format!("step {}: {} — {}", row.step, flat(&row.question), flat(&row.answer));

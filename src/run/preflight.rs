@@ -3,18 +3,20 @@
 
 use std::path::Path;
 
-use anyhow::Result;
 use gptneo_datasets::{Truncation, grouped};
+use gptneo_model::adapter::{attach, count_parameters};
+use gptneo_model::checkpoint::Dtype;
 use gptneo_model::{GptNeo, NeoBackend};
 use gptneo_training::checkpoint::Tuning;
 use gptneo_training::plan::{Plan, Workload};
 use gptneo_training::preflight::time_largest_batch;
 use serde::Serialize;
 
-use crate::backend::Training;
-use crate::cli::DtypeFlag;
-use crate::machine;
-use crate::settings::Settings;
+use super::data::Data;
+use super::model_folder::ModelFolder;
+use crate::backend::{Job, Training, dispatch, machine};
+use crate::error::{Problem, Remedy, Result};
+use crate::settings::{self, Settings};
 
 /// The share of the machine's memory from which on a run is warned.
 const MUCH_MEMORY: f64 = 0.9;
@@ -41,8 +43,8 @@ pub(crate) struct Planned<'a, B: NeoBackend> {
 }
 
 /// What a run will take. Sizes in bytes.
-#[derive(Debug, Serialize)]
-pub(crate) struct Preflight {
+#[derive(Clone, Debug, Serialize)]
+pub struct Preflight {
     trainable_parameters: usize,
     total_parameters: usize,
     steps: usize,
@@ -63,7 +65,7 @@ pub(crate) struct Preflight {
     weights_size: u64,
     free_disk: Option<u64>,
     /// What may go wrong.
-    pub(crate) warnings: Vec<String>,
+    pub warnings: Vec<Problem>,
 }
 
 impl Preflight {
@@ -75,14 +77,14 @@ impl Preflight {
         let Planned { settings, model, tuning, plan, truncation, folder, device, .. } = planned;
         let (trainable, total) = planned.parameters;
         machine::forget_peak();
-        let precision = settings.run.precision.into();
+        let precision = settings.run.precision;
         let seconds = time_largest_batch::<B>(model, tuning, plan, &settings.training, precision, device)?;
         let on_cpu = settings.run.backend.is_cpu();
         let Workload { tokens, positions, largest_rows, largest_width } = plan.workload();
         let largest = (largest_rows * largest_width).max(1) as f64;
         let number = match settings.run.dtype {
-            DtypeFlag::F32 => F32,
-            DtypeFlag::F16 | DtypeFlag::Bf16 => 2,
+            Dtype::F32 => F32,
+            Dtype::F16 | Dtype::Bf16 => 2,
         };
         let merged = total as u64 * number;
         let (state, weights) = match tuning {
@@ -110,6 +112,17 @@ impl Preflight {
         Ok(found)
     }
 
+    /// Measures what training on `data` would take, where nothing of a run stands yet.
+    ///
+    /// # Errors
+    /// The device lacks room, a file does not fit, or a step without a supervised token.
+    pub fn of(settings: &Settings, base: &ModelFolder, data: &Data, plan: &Plan) -> Result<Self> {
+        let place = settings.run.place();
+        let Workload { largest_rows, largest_width, .. } = plan.workload();
+        place.check_room(base.config(), largest_rows, largest_width)?;
+        dispatch(place, Measure { settings, base, data, plan })
+    }
+
     /// All that the run's folder will hold at most.
     fn disk(&self) -> u64 {
         CHECKPOINTS * self.checkpoint_size + self.weights_size
@@ -119,27 +132,33 @@ impl Preflight {
         if let (Some(peak), Some(total)) = (self.peak_memory, self.total_memory)
             && peak as f64 > MUCH_MEMORY * total as f64
         {
-            self.warnings.push(format!(
-                "a step takes {} of the machine's {} of memory: lower --batch-size (and raise \
-                 --grad-accumulation-steps by as much), or --max-seq-length",
-                size(peak),
-                size(total)
-            ));
+            self.warnings.push(Problem {
+                what: format!("a step takes {} of the machine's {} of memory", size(peak), size(total)),
+                remedy: Remedy::Either(vec![
+                    Remedy::Both(vec![
+                        Remedy::Lower("training.batch_size"),
+                        Remedy::Raise("training.grad_accumulation_steps"),
+                    ]),
+                    Remedy::Lower("data.max_seq_length"),
+                ]),
+            });
         }
         if let Some(free) = self.free_disk
             && self.disk() > free
         {
-            self.warnings.push(format!(
-                "checkpoints and weights take up to {}, but {} are free on the disk: make room, or write to another \
-                 --output",
-                size(self.disk()),
-                size(free)
-            ));
+            self.warnings.push(Problem {
+                what: format!(
+                    "checkpoints and weights take up to {}, but {} are free on the disk",
+                    size(self.disk()),
+                    size(free)
+                ),
+                remedy: Remedy::Either(vec![Remedy::say("make room"), Remedy::Change("run.output")]),
+            });
         }
     }
 
     /// The lines that a run prints.
-    pub(crate) fn render(&self) -> String {
+    pub fn render(&self) -> String {
         let [rows, width] = self.largest_batch;
         let memory = self.peak_memory.map(|peak| format!(", {} of memory", size(peak))).unwrap_or_default();
         let free = self.free_disk.map(|free| format!(", {} free", size(free))).unwrap_or_default();
@@ -160,7 +179,7 @@ impl Preflight {
     }
 
     /// What `prepare` adds to [`Preflight::render`].
-    pub(crate) fn render_more(&self) -> String {
+    pub fn render_more(&self) -> String {
         let tokens = self.positions.max(1);
         let total = self.total_memory.map(|total| format!("{} in all\n", size(total)));
         format!(
@@ -176,19 +195,56 @@ impl Preflight {
     }
 }
 
+/// A training run's step, measured.
+struct Measure<'a> {
+    settings: &'a Settings,
+    base: &'a ModelFolder,
+    data: &'a Data,
+    plan: &'a Plan,
+}
+
+impl Job for Measure<'_> {
+    type Output = Preflight;
+
+    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Preflight> {
+        let Self { settings, base, data, plan } = self;
+        let model = base.load::<Training<B>>(&device)?;
+        let (tuning, parameters) = match settings.model.tuning {
+            settings::Tuning::Full => (Tuning::Full, count_parameters(&model)),
+            settings::Tuning::Lora => {
+                let adapted = attach(model.clone(), &settings.lora, &device)?;
+                (Tuning::Lora(settings.lora.clone()), count_parameters(&adapted))
+            }
+        };
+        Preflight::measure::<B>(&Planned {
+            settings,
+            model: &model,
+            tuning: &tuning,
+            plan,
+            truncation: &data.encoded.truncation,
+            parameters,
+            folder: settings.run.output.as_deref().unwrap_or(Path::new(".")),
+            device: &device,
+        })
+    }
+}
+
 /// The warning where more answers are cut than hardly any.
-pub(crate) fn cut_answers(truncation: &Truncation) -> Option<String> {
+pub fn cut_answers(truncation: &Truncation) -> Option<Problem> {
     let cut = truncation.answers_cut_partly + truncation.answers_lost;
     let share = cut as f64 / truncation.records.max(1) as f64;
-    (share > FEW_CUT).then(|| {
-        format!(
-            "{:.1} % of the answers ({} of {}) are cut at {} tokens, so that the model never sees them end: raise \
-             --max-seq-length, or leave them out with --overlong drop",
+    (share > FEW_CUT).then(|| Problem {
+        what: format!(
+            "{:.1} % of the answers ({} of {}) are cut at {} tokens, so that the model never sees them end",
             100.0 * share,
             grouped(cut),
             grouped(truncation.records),
             truncation.max_length
-        )
+        ),
+        remedy: Remedy::Either(vec![
+            Remedy::Raise("data.max_seq_length"),
+            Remedy::Set("data.overlong", "drop".into()),
+        ]),
     })
 }
 
@@ -238,7 +294,7 @@ mod tests {
     fn a_run_that_fits_is_told_in_four_lines() {
         let mut found = found();
         found.warn();
-        assert_eq!(found.warnings, Vec::<String>::new());
+        assert_eq!(found.warnings, Vec::new());
         let text = found.render();
         assert_eq!(text.lines().count(), 4, "{text}");
         for part in ["589,824 of 125,788,416", "0.469 %", "11,460 steps", "about 2.2 h", "1.7 GB", "526.2 MB"]
@@ -252,9 +308,10 @@ mod tests {
         let mut found = found();
         (found.total_memory, found.free_disk) = (Some(1_800_000_000), Some(100_000_000));
         found.warn();
-        assert!(found.warnings[0].contains("--batch-size") && found.warnings[1].contains("--output"));
+        let said: Vec<String> = found.warnings.iter().map(ToString::to_string).collect();
+        assert!(said[0].contains("lower training.batch_size") && said[1].contains("run.output"), "{said:?}");
         let truncation = |cut| Truncation { records: 1000, answers_lost: cut, ..Truncation::default() };
         assert_eq!(cut_answers(&truncation(10)), None);
-        assert!(cut_answers(&truncation(11)).unwrap().starts_with("1.1 % of the answers (11 of 1,000)"));
+        assert!(cut_answers(&truncation(11)).unwrap().what.starts_with("1.1 % of the answers (11 of 1,000)"));
     }
 }

@@ -1,20 +1,25 @@
-//! The flags of every command, and nothing else. What they mean together is settled in `settings.rs`.
+//! The flags of every command, and nothing else. What they mean together is settled by the library's settings.
 //!
 //! Flags that are also keys of the settings file are optional here and serialise under the file's names, so that
 //! those given can be laid over the file.
 
 mod bench;
 mod flags;
+mod names;
+mod values;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use gptneo_model::checkpoint::ShardSize;
+use gptneo_lora::run::Opening;
+use gptneo_lora::settings::{Layer, Origin, Preset, Settings};
+use gptneo_model::checkpoint::{Dtype, ShardSize};
 
-pub(crate) use self::bench::{BenchCommand, BenchGenerateArgs, BenchTrainArgs};
+pub(crate) use self::bench::{BenchCommand, BenchGenerateArgs, BenchSource, BenchTrainArgs};
 use self::flags::at_least_one;
 pub(crate) use self::flags::*;
-use crate::presets::Preset;
+pub(crate) use self::names::{flag, parse, section_and_key};
+use self::values::{named, one_of};
 
 /// Fine-tune GPT-Neo with LoRA on question-and-answer records, measure it, merge it and ask it
 #[derive(Debug, Parser)]
@@ -137,21 +142,50 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) run: RunFlags,
     /// Go on where the run in --output stopped; settings come from its settings.toml
-    #[arg(long, conflicts_with = "config")]
+    #[arg(long, conflicts_with = "config", requires = "output")]
     pub(crate) resume: bool,
     /// Show the training on a dashboard over the whole terminal; q stops it. It keeps one core busy
     #[arg(long, conflicts_with = "quiet")]
     pub(crate) tui: bool,
 }
 
+impl TrainArgs {
+    /// The run that the flags ask for: a new one from the settings of `origin`, in the folder `default_output` where
+    /// nothing names one, or one that goes on. `layer` has the flags that are not `train`'s.
+    pub(crate) fn opening(
+        &self,
+        origin: Origin<'_>,
+        layer: Layer,
+        default_output: Option<PathBuf>,
+    ) -> gptneo_lora::Result<Opening> {
+        let layer = layer
+            .with("model", &self.model)?
+            .with("model", &self.tuning)?
+            .with("data", &self.data)?
+            .with("lora", &self.lora)?
+            .with("training", &self.batch)?
+            .with("training", &self.training)?
+            .with("answers", &self.samples)?
+            .with("run", &self.run)?;
+        match (self.resume, &self.run.output) {
+            (true, Some(output)) => Opening::resume(output, layer),
+            _ => {
+                let mut settings = Settings::resolve(origin, layer)?;
+                settings.run.output = settings.run.output.or(default_output);
+                Opening::new(settings)
+            }
+        }
+    }
+}
+
 /// What `run` takes.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Complete settings under a name; flags win over them
-    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "config")]
+    #[arg(long, value_name = "NAME", value_parser = named::<Preset>(Preset::ALL.map(Preset::name)), conflicts_with = "config")]
     pub(crate) preset: Option<Preset>,
     /// Print a preset's settings file and do nothing else
-    #[arg(long, value_enum, value_name = "NAME", exclusive = true)]
+    #[arg(long, value_name = "NAME", value_parser = named::<Preset>(Preset::ALL.map(Preset::name)), exclusive = true)]
     pub(crate) print_preset: Option<Preset>,
     #[command(flatten)]
     pub(crate) train: TrainArgs,
@@ -264,8 +298,8 @@ pub(crate) struct MergeArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) output: PathBuf,
     /// The format of the written weights
-    #[arg(long, value_enum, default_value_t = DtypeFlag::F32)]
-    pub(crate) dtype: DtypeFlag,
+    #[arg(long, value_parser = one_of::<Dtype>(["f32", "f16", "bf16"]), default_value = "f32")]
+    pub(crate) dtype: Dtype,
     /// Write the weights in several files of at most this size, such as 500MB or 2GB
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_shard_size: Option<ShardSize>,
@@ -322,16 +356,4 @@ pub(crate) struct DevicesArgs {
     /// Print one JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_flags_do_not_contradict_each_other() {
-        Cli::command().debug_assert();
-    }
 }

@@ -5,11 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
 use gptneo_model::ModelError;
 use gptneo_model::files::write_folder;
 
-use crate::failure::Misuse;
+use super::folder::RunFolder;
+use crate::error::{Error, Remedy, Result};
 
 /// What an embedded name begins with.
 const PREFIX: &str = "embedded:";
@@ -20,9 +20,26 @@ struct Embedded {
     files: &'static [(&'static str, &'static [u8])],
 }
 
+impl Embedded {
+    /// Writes the files into `folder`, all or none.
+    fn unpack(&self, folder: &Path) -> Result<()> {
+        let write = |fresh: &Path| {
+            self.files.iter().try_for_each(|(name, bytes)| {
+                let path = fresh.join(name);
+                std::fs::write(&path, bytes).map_err(|source| ModelError::Io {
+                    action: "write",
+                    path,
+                    source,
+                })
+            })
+        };
+        Ok(write_folder(folder, write)?)
+    }
+}
+
 macro_rules! files {
     ($folder:literal: $($file:literal),+) => {
-        &[$(($file, include_bytes!(concat!("../", $folder, "/", $file)))),+]
+        &[$(($file, include_bytes!(concat!("../../", $folder, "/", $file)))),+]
     };
 }
 
@@ -43,7 +60,7 @@ const DATA: Embedded = Embedded {
 /// What is unpacked for a run that has not begun: dropped before [`Unpacked::keep`] it is removed again, so that a run
 /// that is refused leaves its folder as it was.
 pub(crate) struct Unpacked {
-    run: PathBuf,
+    run: RunFolder,
     /// Whether the run's folder was there before.
     existed: bool,
     folders: Vec<PathBuf>,
@@ -51,8 +68,8 @@ pub(crate) struct Unpacked {
 
 impl Unpacked {
     /// For a run in this folder.
-    pub(crate) fn new(run: &Path) -> Self {
-        Self { run: run.to_path_buf(), existed: run.exists(), folders: Vec::new() }
+    pub(crate) fn new(run: &RunFolder) -> Self {
+        Self { run: run.clone(), existed: run.path().exists(), folders: Vec::new() }
     }
 
     /// The model's folder that `path` means: itself, or the embedded model unpacked under the run's.
@@ -61,7 +78,8 @@ impl Unpacked {
     /// An embedded name that is none, or a file that cannot be written.
     pub(crate) fn model(&mut self, path: &Path) -> Result<PathBuf> {
         // Under its name, which adapter and report show.
-        self.find(path, &MODEL, Path::new("base").join(MODEL.name))
+        let base = self.run.base();
+        self.find(path, &MODEL, &base, base.join(MODEL.name))
     }
 
     /// The data file that `path` means: itself, or the embedded one unpacked under the run's folder.
@@ -69,7 +87,8 @@ impl Unpacked {
     /// # Errors
     /// As [`Unpacked::model`].
     pub(crate) fn data(&mut self, path: &Path) -> Result<PathBuf> {
-        let found = self.find(path, &DATA, PathBuf::from("data"))?;
+        let data = self.run.data();
+        let found = self.find(path, &DATA, &data, data.clone())?;
         Ok(if found == path { found } else { found.join(DATA.files[0].0) })
     }
 
@@ -78,27 +97,19 @@ impl Unpacked {
         self.folders.clear();
     }
 
-    fn find(&mut self, path: &Path, embedded: &Embedded, inside: PathBuf) -> Result<PathBuf> {
+    /// What `path` means, unpacked into `folder` where it is embedded: a part of the run's folder `part`.
+    fn find(&mut self, path: &Path, embedded: &Embedded, part: &Path, folder: PathBuf) -> Result<PathBuf> {
         let Some(name) = name(path) else { return Ok(path.to_path_buf()) };
         if name != embedded.name {
-            return Err(Misuse::error(format!(
+            let what = format!(
                 "{} is not embedded in this program: expected {PREFIX}{} here, or a path",
                 path.display(),
                 embedded.name
-            )));
+            );
+            return Err(Error::settings(what, Remedy::None));
         }
-        let folder = self.run.join(&inside);
-        self.folders.extend(inside.iter().next().map(|first| self.run.join(first)));
-        write_folder(&folder, |fresh| {
-            embedded.files.iter().try_for_each(|(name, bytes)| {
-                std::fs::write(fresh.join(name), bytes).map_err(|source| ModelError::Io {
-                    action: "write",
-                    path: folder.join(name),
-                    source,
-                })
-            })
-        })
-        .with_context(|| format!("cannot unpack {}", path.display()))?;
+        self.folders.push(part.to_path_buf());
+        embedded.unpack(&folder)?;
         Ok(folder)
     }
 }
@@ -113,7 +124,7 @@ impl Drop for Unpacked {
             let _ = std::fs::remove_dir_all(folder);
         }
         if !self.existed {
-            let _ = std::fs::remove_dir(&self.run);
+            let _ = std::fs::remove_dir(self.run.path());
         }
     }
 }
@@ -127,13 +138,13 @@ fn name(path: &Path) -> Option<&str> {
 ///
 /// # Errors
 /// `path` is such a name.
-pub(crate) fn refuse(path: &Path) -> Result<()> {
+pub fn refuse(path: &Path) -> Result<()> {
     match name(path) {
         None => Ok(()),
-        Some(_) => Err(Misuse::error(format!(
-            "{} is for run and train, which unpack it into RUN/base and RUN/data: give the path there",
-            path.display()
-        ))),
+        Some(_) => Err(Error::settings(
+            format!("{} is for runs, which unpack it into RUN/base and RUN/data", path.display()),
+            Remedy::say("give the path there"),
+        )),
     }
 }
 
@@ -145,7 +156,7 @@ mod tests {
     #[test]
     fn a_path_is_itself_and_an_embedded_name_becomes_files() {
         let folder = tempfile::tempdir().unwrap();
-        let mut unpacked = Unpacked::new(folder.path());
+        let mut unpacked = Unpacked::new(&RunFolder::new(folder.path()).unwrap());
         assert_eq!(unpacked.model(Path::new("some/folder")).unwrap(), Path::new("some/folder"));
         let file = unpacked.data(Path::new("embedded:medical-flashcards")).unwrap();
         assert_eq!(std::fs::read(&file).unwrap(), DATA.files[0].1);

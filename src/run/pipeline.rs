@@ -1,0 +1,219 @@
+//! The recipe, one step after the other: measure the base, train, measure again, merge with proof, compare answers, and
+//! write down what came of it.
+
+use std::path::PathBuf;
+
+use burn::module::AutodiffModule;
+use gptneo_model::generate::GenerationConfig;
+use gptneo_model::{GptNeo, NeoBackend, SamplingConfig, WeightFormat};
+use gptneo_training::evaluate::{Evaluation, RecordLoss, evaluate_records};
+use gptneo_training::paired::PairedDifference;
+use gptneo_training::report::{
+    HeldOutRow, perplexity_chart, write_answer_metrics, write_generation, write_held_out, write_performance,
+};
+
+use super::answers::{self, Answer, Question};
+use super::merge::Merge;
+use super::model_folder::ModelFolder;
+use super::opening::Run;
+use super::progress::{Event, Measured, Observer, Told};
+use super::start::{FineTuned, Started};
+use crate::backend::{Job, dispatch};
+use crate::error::{Error, Remedy, Result};
+use crate::model_card::ModelCard;
+use crate::performance;
+use crate::report_page::Findings;
+use crate::settings::Tuning;
+
+/// What a whole run found.
+pub struct Outcome {
+    /// The measurements and answers.
+    pub findings: Findings,
+    /// The folders of the adapter and of the plain model.
+    pub weights: Vec<PathBuf>,
+}
+
+impl Run {
+    /// The whole way: everything ends up in the run's folder.
+    ///
+    /// # Errors
+    /// No record is left to measure on, a device that lacks room, an interrupt ([`Error::Interrupted`]), or what a step
+    /// says.
+    pub fn complete(self, observer: impl Observer + 'static) -> Result<Outcome> {
+        if self.data.split.validation.is_empty() {
+            return Err(Error::settings(
+                format!(
+                    "a run measures on records that it does not learn from, but none is left for that \
+                     (validation_fraction is {})",
+                    self.settings.data.validation_fraction
+                ),
+                Remedy::Either(vec![Remedy::Raise("data.validation_fraction"), Remedy::say("train alone")]),
+            ));
+        }
+        // The protocol `notebook` pads to the full length.
+        self.check_room(self.max_length)?;
+        let observer = self.watched_by(observer);
+        observer.tell(Event::Data(&self.data_report()));
+        dispatch(self.settings.run.place(), Whole(self, observer))
+    }
+
+    /// The training alone, with its page.
+    ///
+    /// # Errors
+    /// As [`Run::complete`], but for the records to measure on.
+    pub fn train(self, observer: impl Observer + 'static) -> Result<()> {
+        self.check_room(self.longest())?;
+        let observer = self.watched_by(observer);
+        dispatch(self.settings.run.place(), Training(self, observer))
+    }
+
+    fn watched_by(&self, observer: impl Observer + 'static) -> Told {
+        let observer = Told::new(observer);
+        self.warning.iter().for_each(|problem| observer.tell(Event::Warning(problem)));
+        observer
+    }
+}
+
+struct Training(Run, Told);
+
+impl Job for Training {
+    type Output = ();
+
+    fn run<B: NeoBackend>(self, device: B::Device) -> Result<()> {
+        let started = self.0.start::<B>(device, self.1)?;
+        started.preflight()?;
+        let tuned = started.train()?;
+        started.report(&tuned, None)
+    }
+}
+
+struct Whole(Run, Told);
+
+impl Job for Whole {
+    type Output = Outcome;
+
+    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Outcome> {
+        let started = self.0.start::<B>(device, self.1)?;
+        started.preflight()?;
+        let base = started.base.valid();
+        let (measured, before) = started.measure(&base, Measured::Base)?;
+        let mut performance = performance::rows("Base Model", &measured);
+        let tuned = started.train()?;
+        let mut weights = vec![tuned.weights.clone()];
+        let lora = started.run.settings.model.tuning == Tuning::Lora;
+        let name = if lora { "LoRA Model" } else { "Tuned Model" };
+        let (measured, after) = started.measure(&tuned.model, Measured::Tuned)?;
+        performance.extend(performance::rows(name, &measured));
+        if lora {
+            let merged = started.merge(&tuned)?;
+            // From the files, so that what was written is what was measured.
+            let model = merged.load_adapted::<B>(None, WeightFormat::F32, &started.device)?;
+            let (measured, _) = started.measure(&model, Measured::Merged)?;
+            performance.extend(performance::rows("Merged Model", &measured));
+            weights.push(merged.path().to_path_buf());
+        }
+        let Compared { questions, base, tuned: answers } = started.compare(&base, &tuned.model)?;
+        let findings = Findings {
+            performance,
+            gain: PairedDifference::of(&before, &after),
+            answers: answers::rows(&questions, &base, &answers),
+            expected: questions.iter().filter_map(|question| question.reference.clone()).collect(),
+            metrics: answers::metrics(&questions, [("Base Model", &base), (name, &answers)]),
+        };
+        started.write(&tuned, &findings, &held_out_rows(&before, &after))?;
+        Ok(Outcome { findings, weights })
+    }
+}
+
+impl<B: NeoBackend> Started<B> {
+    /// The three protocols, and what each held-out example lost under `response`.
+    fn measure(&self, model: &GptNeo<B>, measured: Measured) -> Result<(Evaluation, Vec<RecordLoss>)> {
+        let run = &self.run;
+        Ok(evaluate_records::<B>(
+            model,
+            &self.validation,
+            run.base.tokenizer().end_of_text(),
+            run.max_length,
+            run.settings.training.batch_size,
+            |done, total| self.observer.tell(Event::Measuring { model: measured, done, total }),
+        )?)
+    }
+
+    /// Merges into the run's folder, with the proof.
+    fn merge(&self, tuned: &FineTuned<B>) -> Result<ModelFolder> {
+        let Run { settings, folder, base, .. } = &self.run;
+        let output = folder.merged();
+        let merge = Merge {
+            base,
+            base_name: settings.model.folder()?,
+            adapter: &tuned.weights,
+            output: &output,
+            format: settings.run.save_format(),
+            backend: settings.run.backend,
+        };
+        self.observer.tell(Event::Merged(&merge.write(tuned.model.clone())?));
+        ModelFolder::open(output)
+    }
+
+    /// Asks both models held-out questions; none for plain text.
+    fn compare(&self, base: &GptNeo<B>, tuned: &GptNeo<B>) -> Result<Compared> {
+        let Run { settings, data, base: folder, .. } = &self.run;
+        let (tokenizer, wanted) = (folder.tokenizer(), &settings.answers);
+        let positions = folder.config().max_position_embeddings;
+        let questions = answers::held_out(settings, data, tokenizer, positions, wanted.questions)?;
+        if questions.is_empty() {
+            self.observer.tell(Event::NoQuestions);
+            return Ok(Compared { questions, base: Vec::new(), tuned: Vec::new() });
+        }
+        let config = GenerationConfig {
+            max_new_tokens: wanted.max_new_tokens,
+            sampling: SamplingConfig::default(),
+            end_of_text: Some(tokenizer.end_of_text()),
+        };
+        let mut tell = |done, total| self.observer.tell(Event::Answering { done, total });
+        let base = answers::answers(base, &questions, tokenizer, &config, &mut tell)?;
+        let tuned = answers::answers(tuned, &questions, tokenizer, &config, &mut tell)?;
+        Ok(Compared { questions, base, tuned })
+    }
+
+    /// Writes tables, charts, card and page.
+    fn write(&self, tuned: &FineTuned<B>, findings: &Findings, held_out: &[HeldOutRow]) -> Result<()> {
+        let folder = &self.run.folder;
+        write_performance(folder.performance_table(), &findings.performance)?;
+        perplexity_chart(folder.perplexity_chart(), &findings.performance)?;
+        write_held_out(folder.held_out_table(), held_out)?;
+        if !findings.answers.is_empty() {
+            write_generation(folder.answers_table(), &findings.answers)?;
+            write_answer_metrics(folder.answer_metrics_table(), &findings.metrics)?;
+        }
+        let card = ModelCard {
+            settings: &self.run.settings,
+            manifest: &self.manifest,
+            steps: tuned.state.step,
+            model_step: tuned.model_step,
+            performance: &findings.performance,
+            answers: &findings.answers,
+        };
+        card.write(&folder.card()).map_err(|error| Error::input(format!("{error:#}"), Remedy::None))?;
+        self.report(tuned, Some(findings))
+    }
+}
+
+/// Both models' losses, a row an example; records count from 1.
+fn held_out_rows(before: &[RecordLoss], after: &[RecordLoss]) -> Vec<HeldOutRow> {
+    let rows = before.iter().zip(after);
+    rows.map(|(base, tuned)| HeldOutRow {
+        record: base.record + 1,
+        tokens: base.tokens,
+        base: base.loss,
+        tuned: tuned.loss,
+    })
+    .collect()
+}
+
+/// Both models' answers to the same questions.
+struct Compared {
+    questions: Vec<Question>,
+    base: Vec<Answer>,
+    tuned: Vec<Answer>,
+}
