@@ -6,8 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use gptneo_model::ModelError;
-use gptneo_model::files::write_folder;
+use gptneo_files::{FileError, write_folder};
 
 use crate::failure::Misuse;
 
@@ -91,11 +90,7 @@ impl Unpacked {
         self.folders.extend(inside.iter().next().map(|first| self.run.join(first)));
         write_folder(&folder, |fresh| {
             embedded.files.iter().try_for_each(|(name, bytes)| {
-                std::fs::write(fresh.join(name), bytes).map_err(|source| ModelError::Io {
-                    action: "write",
-                    path: folder.join(name),
-                    source,
-                })
+                std::fs::write(fresh.join(name), bytes).map_err(FileError::on("write", folder.join(name)))
             })
         })
         .with_context(|| format!("cannot unpack {}", path.display()))?;
