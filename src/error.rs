@@ -5,9 +5,10 @@
 //! command line in terms of its flags.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use gptneo_datasets::DataError;
+use gptneo_files::FileError;
 use gptneo_model::ModelError;
 use gptneo_training::TrainingError;
 use gptneo_training::merge::MergeProof;
@@ -45,15 +46,8 @@ pub enum Error {
         folder: PathBuf,
     },
     /// A file or folder cannot be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// What was tried: "read", "write", ...
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's answer.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The model, its adapter or their files.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -85,12 +79,6 @@ impl Error {
     /// A folder or a file is not what it should be.
     pub(crate) fn input(what: impl Into<String>, remedy: Remedy) -> Self {
         Self::Input(Problem { what: what.into(), remedy })
-    }
-
-    /// The error of a file operation, for `map_err`.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_path_buf();
-        move |source| Self::Io { action, path, source }
     }
 
     /// What is wrong and the way out, where the error has them apart.

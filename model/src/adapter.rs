@@ -13,6 +13,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_store::TensorSnapshot;
+use gptneo_files::{FileError, write_folder};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype as FileDtype;
 use serde_json::{Map, Value};
@@ -20,7 +21,6 @@ use serde_json::{Map, Value};
 use self::config_file::{config_from_json, config_to_json};
 use crate::checkpoint::{Dtype, read_tensors, write_tensors};
 use crate::error::list_problems;
-use crate::files::write_folder;
 use crate::{GptNeo, LoraConfig, ModelError};
 
 /// The adapter's settings file.
@@ -173,7 +173,7 @@ pub fn write_adapter<B: Backend>(
         .collect();
     let path = folder.join(CONFIG_FILE);
     let text = format!("{:#}\n", config_to_json(config, base));
-    std::fs::write(&path, text).map_err(ModelError::io("write", path))?;
+    std::fs::write(&path, text).map_err(FileError::on("write", path))?;
     let views = snapshots.iter().map(|(name, snapshot)| (name.clone(), snapshot));
     write_tensors(&folder.join(WEIGHTS_FILE), views, Dtype::F32)
 }
@@ -238,7 +238,7 @@ fn read_matrices(path: &Path) -> Result<(BTreeMap<String, TensorData>, Vec<Strin
         }
         return Ok((found, problems));
     }
-    let bytes = std::fs::read(path).map_err(ModelError::io("read", path))?;
+    let bytes = std::fs::read(path).map_err(FileError::on("read", path))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| ModelError::Format {
         path: path.into(),
         reason: format!("{error}; the file may be cut short: fetch it again"),
@@ -268,7 +268,7 @@ fn to_float32(dtype: FileDtype, bytes: &[u8], shape: &[usize]) -> Option<TensorD
 
 fn read_config(folder: &Path, paths: &[String]) -> Result<LoraConfig, ModelError> {
     let path = folder.join(CONFIG_FILE);
-    let text = std::fs::read_to_string(&path).map_err(ModelError::io("read", &path))?;
+    let text = std::fs::read_to_string(&path).map_err(FileError::on("read", &path))?;
     let map: Map<String, Value> = serde_json::from_str(&text)
         .map_err(|error| ModelError::Format { path: path.clone(), reason: error.to_string() })?;
     config_from_json(&map, paths)

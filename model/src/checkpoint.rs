@@ -19,12 +19,12 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, TensorData};
 use burn_store::pytorch::PytorchStore;
 use burn_store::{ApplyError, ModuleSnapshot, ModuleStore, SafetensorsStore, TensorSnapshot};
+use gptneo_files::{FileError, write_folder};
 use safetensors::tensor::{Dtype as FileDtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 pub use self::shards::{BadShardSize, INDEX_FILE, ShardSize, WHOLE_FILE};
 use crate::error::list_problems;
-use crate::files::write_folder;
 use crate::{GptNeo, GptNeoConfig, ModelError, WeightFormat, device_failure};
 
 /// Problems shown before the rest is only counted.
@@ -119,7 +119,7 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, ModelError> {
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let text = std::fs::read_to_string(index).map_err(ModelError::io("read", index))?;
+    let text = std::fs::read_to_string(index).map_err(FileError::on("read", index))?;
     let parsed: Index = serde_json::from_str(&text)
         .map_err(|error| ModelError::Format { path: index.into(), reason: error.to_string() })?;
     let mut files: Vec<String> = parsed.weight_map.into_values().collect();
@@ -240,7 +240,7 @@ pub(crate) fn read_tensors(file: &Path) -> Result<Vec<(String, TensorSnapshot)>,
         path: file.into(),
         reason: format!("{reason}; the file may be cut short or of another kind: fetch it again"),
     };
-    std::fs::File::open(file).map_err(ModelError::io("read", file))?;
+    std::fs::File::open(file).map_err(FileError::on("read", file))?;
     let snapshots = if file.extension().is_some_and(|extension| extension == "safetensors") {
         let mut store = SafetensorsStore::from_file(file);
         store.get_all_snapshots().map_err(|error| format(error.to_string()))?.clone()
@@ -281,7 +281,7 @@ pub fn save_model<B: Backend>(
     write_folder(folder, |path| {
         for (name, bytes) in extra_files {
             let file = path.join(name);
-            std::fs::write(&file, bytes).map_err(ModelError::io("write", file))?;
+            std::fs::write(&file, bytes).map_err(FileError::on("write", file))?;
         }
         write_model(model, path, format)
     })
@@ -330,7 +330,7 @@ pub fn write_model<B: Backend>(
 
 fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), ModelError> {
     let text = format!("{value:#}\n");
-    std::fs::write(path, text).map_err(ModelError::io("write", path))
+    Ok(std::fs::write(path, text).map_err(FileError::on("write", path))?)
 }
 
 /// Writes named tensors as one safetensors file that transformers and PEFT accept (`format: pt`).
@@ -357,9 +357,7 @@ pub(crate) fn write_tensors<'a>(
         .collect::<Result<Vec<_>, ModelError>>()?;
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     safetensors::serialize_to_file(views, Some(metadata), path).map_err(|error| match error {
-        safetensors::SafeTensorError::IoError(source) => {
-            ModelError::Io { action: "write", path: path.into(), source }
-        }
+        safetensors::SafeTensorError::IoError(source) => FileError::on("write", path)(source).into(),
         other => format(other.to_string()),
     })
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use gptneo_files::FileError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -105,7 +106,7 @@ impl GptNeoConfig {
     /// The file cannot be read, is not a GPT-Neo configuration, or asks for something that this program does
     /// not implement; all such points are named together.
     pub fn from_file(path: &Path) -> Result<Self, ModelError> {
-        let text = std::fs::read_to_string(path).map_err(ModelError::io("read", path))?;
+        let text = std::fs::read_to_string(path).map_err(FileError::on("read", path))?;
         let source: Map<String, Value> = serde_json::from_str(&text)
             .map_err(|error| ModelError::Format { path: path.into(), reason: error.to_string() })?;
         Self::from_json(source).map_err(|error| match error {

@@ -3,19 +3,14 @@
 
 use std::path::PathBuf;
 
+use gptneo_files::FileError;
+
 /// An error of the model crate.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// A file or folder cannot be read or written.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
-    Io {
-        /// What was tried: "read", "write", ...
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The operating system's word.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A JSON file does not hold what it should.
     #[error("{path} is not what was expected: {reason}", path = path.display())]
     Format {
@@ -112,17 +107,6 @@ pub enum ModelError {
         /// The model's folder.
         path: PathBuf,
     },
-}
-
-impl ModelError {
-    /// The closure for `map_err` on a file operation.
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> ModelError {
-        let path = path.into();
-        move |source| ModelError::Io { action, path, source }
-    }
 }
 
 /// Joins at most `limit` lines and counts the rest, so that a list of problems stays readable.

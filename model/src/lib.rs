@@ -12,7 +12,6 @@ pub mod checkpoint;
 mod config;
 pub mod device_failure;
 mod error;
-pub mod files;
 pub mod generate;
 mod gpt_neo;
 mod half_products;

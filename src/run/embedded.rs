@@ -5,8 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gptneo_model::ModelError;
-use gptneo_model::files::write_folder;
+use gptneo_files::{FileError, write_folder};
 
 use super::folder::RunFolder;
 use crate::error::{Error, Remedy, Result};
@@ -23,14 +22,9 @@ struct Embedded {
 impl Embedded {
     /// Writes the files into `folder`, all or none.
     fn unpack(&self, folder: &Path) -> Result<()> {
-        let write = |fresh: &Path| {
+        let write = |fresh: &Path| -> Result<(), FileError> {
             self.files.iter().try_for_each(|(name, bytes)| {
-                let path = fresh.join(name);
-                std::fs::write(&path, bytes).map_err(|source| ModelError::Io {
-                    action: "write",
-                    path,
-                    source,
-                })
+                std::fs::write(fresh.join(name), bytes).map_err(FileError::on("write", folder.join(name)))
             })
         };
         Ok(write_folder(folder, write)?)

@@ -4,8 +4,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use gptneo_files::{FileError, write_file};
 use gptneo_training::metrics::{MetricsRow, read_metrics};
-use gptneo_training::report::{HeldOutRow, read_held_out, write_whole};
+use gptneo_training::report::{HeldOutRow, read_held_out};
 use gptneo_training::samples::{SampleRow, read_samples};
 
 use super::manifest::Manifest;
@@ -125,7 +126,7 @@ impl RunFolder {
     /// # Errors
     /// The folder or a file cannot be written.
     pub fn save(&self, settings: &Settings, manifest: &Manifest) -> Result<()> {
-        std::fs::create_dir_all(&self.path).map_err(Error::io("create the folder", &self.path))?;
+        std::fs::create_dir_all(&self.path).map_err(FileError::on("create the folder", &self.path))?;
         write_text(&self.manifest_file(), &format!("{}\n", manifest.to_json()))?;
         write_text(&self.settings_file(), &settings.to_toml()?)
     }
@@ -152,7 +153,7 @@ impl RunFolder {
     /// The file is missing or damaged.
     pub fn manifest(&self) -> Result<Manifest> {
         let path = self.manifest_file();
-        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let text = std::fs::read_to_string(&path).map_err(FileError::on("read", &path))?;
         serde_json::from_str(&text).map_err(|error| {
             let what = format!("{} is not a manifest of this program: {error}", path.display());
             Error::input(what, Remedy::None)
@@ -244,7 +245,7 @@ pub fn refuse_used(folder: &Path) -> Result<()> {
 }
 
 fn write_text(path: &Path, text: &str) -> Result<()> {
-    Ok(write_whole(path, |file| file.write_all(text.as_bytes()))?)
+    Ok(write_file(path, |file| file.write_all(text.as_bytes()))?)
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use gptneo_files::FileError;
 use gptneo_model::checkpoint::weight_files;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::source::Sources;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The version of Burn that the workspace pins.
 pub const BURN_VERSION: &str = "0.21.0";
@@ -92,7 +93,7 @@ fn hashes(files: impl Iterator<Item = impl AsRef<Path>>) -> Result<BTreeMap<Stri
         .map(|file| {
             let file = file.as_ref();
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let hash = sha256(file).map_err(Error::io("read", file))?;
+            let hash = sha256(file).map_err(FileError::on("read", file))?;
             Ok((name, hash))
         })
         .collect()

@@ -133,6 +133,7 @@ fn is_closed_pipe(error: &Error) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use anyhow::Context;
+    use gptneo_files::FileError;
 
     use super::*;
 
@@ -147,8 +148,8 @@ mod tests {
 
     #[test]
     fn a_cause_that_is_already_told_is_not_told_twice() {
-        let source = std::io::Error::other("no room");
-        let error = Error::new(ModelError::Io { action: "write", path: "file".into(), source });
+        let full = FileError::on("write", "file")(std::io::Error::other("no room"));
+        let error = Error::new(ModelError::File(full));
         assert_eq!(chain(&error), "cannot write file: no room");
         let error = Error::msg("no room").context("saving failed");
         assert_eq!(chain(&error), "saving failed\n  because: no room");

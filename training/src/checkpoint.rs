@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
-use gptneo_model::files::write_folder;
-use gptneo_model::{LoraConfig, ModelError, NeoBackend, adapter, checkpoint as weights};
+use gptneo_files::{FileError, write_folder};
+use gptneo_model::{LoraConfig, NeoBackend, adapter, checkpoint as weights};
 use serde::{Deserialize, Serialize};
 
 use crate::optim::SharedAdamW;
@@ -147,8 +147,7 @@ impl Checkpoints {
                 path: path.clone(),
                 reason: error.to_string(),
             })?;
-            fs::write(&path, text)
-                .map_err(|source| TrainingError::Model(ModelError::Io { action: "write", path, source }))
+            Ok(fs::write(&path, text).map_err(FileError::on("write", path))?)
         })?;
         self.remove_older(state)
     }
@@ -158,9 +157,7 @@ impl Checkpoints {
         for step in self.steps() {
             if step < state.step && Some(step) != best {
                 let path = self.path(step);
-                fs::remove_dir_all(&path).map_err(|source| {
-                    TrainingError::Model(ModelError::Io { action: "remove", path, source })
-                })?;
+                fs::remove_dir_all(&path).map_err(FileError::on("remove", path))?;
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use gptneo_datasets::DataError;
+use gptneo_files::FileError;
 use gptneo_model::ModelError;
 
 use crate::report::ReportError;
@@ -116,6 +117,12 @@ pub enum TrainingError {
         /// What the parser found.
         reason: String,
     },
+}
+
+impl From<FileError> for TrainingError {
+    fn from(error: FileError) -> Self {
+        Self::Model(error.into())
+    }
 }
 
 impl TrainingError {

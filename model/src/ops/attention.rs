@@ -27,13 +27,6 @@ pub struct AttentionRule {
     pub window: Option<usize>,
 }
 
-impl AttentionRule {
-    /// The first key that the query at an absolute position sees; the last one is its own.
-    pub(super) fn first_key(&self, position: usize) -> usize {
-        self.window.map_or(0, |window| (position + 1).saturating_sub(window))
-    }
-}
-
 /// Causal attention: query `[batch, queries, hidden]`, key and value `[batch, keys, hidden]` to
 /// `[batch, queries, hidden]`.
 ///

@@ -38,7 +38,7 @@ fn all_results() -> Vec<TensorData> {
             a: primitive([4, 100], 9),
             b: primitive([300, 4], 10),
             scale: 2.0,
-            dropout: Some(Dropout::Seed { seed: 11, probability: 0.1 }),
+            dropout: Some(Dropout::Seeded(SeededDropout::new(11, 0.1))),
         }),
         rounded: false,
     };

@@ -3,6 +3,7 @@ use burn::tensor::TensorData;
 use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
+use gptneo_kernels::SeededDropout;
 
 use super::super::testing::{assert_near, assert_slope, numbers};
 use super::*;
@@ -59,9 +60,7 @@ fn inputs() -> Vec<Vec<f32>> {
 
 /// The dropout's factors.
 fn mask() -> Vec<f32> {
-    let rule = dropout::SeededDropout::new(SEED, PROBABILITY);
-    let row = |row| (0..SIZES[1] as u32).map(move |column| rule.factor(rule.row_key(row), column));
-    (0..SIZES[0]).flat_map(row).collect()
+    SeededDropout::new(SEED, PROBABILITY).factors(SIZES[0], SIZES[1])
 }
 
 /// The output by the formula, in f64.
@@ -113,7 +112,7 @@ fn run<B: Backend>(
     let [x, weight, bias, a, b] = tensors.clone();
     let dropout = match case.drops {
         Drops::Nothing => None,
-        Drops::BySeed => Some(Dropout::Seed { seed: SEED, probability: PROBABILITY }),
+        Drops::BySeed => Some(Dropout::Seeded(SeededDropout::new(SEED, PROBABILITY))),
         Drops::ByMask => Some(Dropout::Mask(unwrap(tensor(&mask(), shapes()[0])))),
     };
     let (a, b) = (unwrap(a), unwrap(b));
