@@ -3,8 +3,8 @@
 use anyhow::Result;
 use gptneo_model::{GptNeoConfig, WeightFormat};
 
+use super::BackendKind;
 use super::device::Device;
-use super::{BackendKind, Precision};
 use crate::failure::Misuse;
 
 /// A backend and a device of it.
