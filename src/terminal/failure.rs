@@ -108,7 +108,7 @@ fn is_refused_setting(cause: &(dyn std::error::Error + 'static)) -> bool {
         _ => {}
     }
     match cause.downcast_ref::<TrainingError>() {
-        Some(TrainingError::Settings(_)) => return true,
+        Some(TrainingError::Settings(_) | TrainingError::Setting { .. }) => return true,
         Some(TrainingError::Model(inner)) => return is_refused_setting(inner),
         Some(TrainingError::Data(inner)) => return is_refused_setting(inner),
         _ => {}
