@@ -1,13 +1,11 @@
-//! The same questions to two models: which questions, what came back, and how it is shown.
-
-use std::fmt::Write;
+//! The same questions to two models: which questions, what came back, and how good it is.
 
 use anyhow::Result;
 use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, Record, Tokenizer};
 use gptneo_model::generate::{FinishReason, GenerationConfig, generate};
 use gptneo_model::{GptNeo, NeoBackend};
+use gptneo_report::{AnswerScores, GenerationRow};
 use gptneo_training::answer_score::{AnswerMetrics, Answered};
-use gptneo_training::report::GenerationRow;
 
 use crate::data::Data;
 use crate::progress::Progress;
@@ -121,7 +119,7 @@ pub(crate) fn rows(questions: &[Question], base: &[Answer], tuned: &[Answer]) ->
 }
 
 /// How close each model's answers are to the expected ones, how long, and whether they end.
-pub(crate) fn metrics(questions: &[Question], models: [(&str, &[Answer]); 2]) -> Vec<AnswerMetrics> {
+pub(crate) fn scores(questions: &[Question], models: [(&str, &[Answer]); 2]) -> Vec<AnswerScores> {
     let measure = |(model, answers): (&str, &[Answer])| {
         let answered: Vec<Answered<'_>> = questions
             .iter()
@@ -133,46 +131,20 @@ pub(crate) fn metrics(questions: &[Question], models: [(&str, &[Answer]); 2]) ->
                 stopped: answer.stopped,
             })
             .collect();
-        AnswerMetrics::of(model, &answered)
+        let found = AnswerMetrics::of(model, &answered)?;
+        let AnswerMetrics { model, questions, token_f1, standard_error, exact_match, mean_tokens, stopped } =
+            found;
+        Some(AnswerScores {
+            model,
+            questions,
+            token_f1,
+            standard_error,
+            exact_match,
+            mean_tokens,
+            stopped,
+        })
     };
     models.into_iter().filter_map(measure).collect()
-}
-
-/// The measures for a terminal.
-pub(crate) fn render_metrics(rows: &[AnswerMetrics]) -> String {
-    let heads = ["token F1", "exact match", "mean tokens", "ended by itself"];
-    let mut text =
-        format!("{:<14}{:>18}{:>14}{:>14}{:>18}\n", "answers", heads[0], heads[1], heads[2], heads[3]);
-    let share = |value: f64| format!("{:.1} %", 100.0 * value);
-    for row in rows {
-        let f1 = match (row.token_f1, row.standard_error) {
-            (Some(f1), Some(error)) => format!("{f1:.3} ± {error:.3}"),
-            (Some(f1), None) => format!("{f1:.3}"),
-            (None, _) => "-".into(),
-        };
-        let exact = row.exact_match.map_or("-".into(), share);
-        let (tokens, stopped) = (row.mean_tokens, share(row.stopped));
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{:<14}{f1:>18}{exact:>14}{tokens:>14.1}{stopped:>18}", row.model);
-    }
-    text
-}
-
-/// The rows for a terminal, a blank line between them.
-pub(crate) fn render(rows: &[GenerationRow]) -> String {
-    let mut text = String::new();
-    for GenerationRow { question, base, tuned } in rows {
-        let gap = if text.is_empty() { "" } else { "\n" };
-        // Writing to a string cannot fail.
-        let _ =
-            writeln!(text, "{gap}Question  {question}\n  before  {}\n  after   {}", flat(base), flat(tuned));
-    }
-    text
-}
-
-/// An answer on one line, for a terminal.
-fn flat(answer: &str) -> String {
-    answer.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -184,18 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_shown_on_one_line_and_kept_as_it_is() {
+    fn an_answer_is_kept_as_it_is_and_scored() {
         let question = Question { text: "Why?".into(), reference: Some("b".into()), prompt: vec![1, 2, 3] };
         assert!(question.fits(5, 8) && !question.fits(6, 8));
         let questions = [question];
         let (base, tuned) = ([answer("a\n\nb")], [answer("c")]);
         let rows = rows(&questions, &base, &tuned);
         assert_eq!(rows[0].base, "a\n\nb");
-        assert_eq!(render(&rows), "Question  Why?\n  before  a b\n  after   c\n");
-        let found = metrics(&questions, [("Base Model", &base), ("LoRA Model", &tuned)]);
+        let found = scores(&questions, [("Base Model", &base), ("LoRA Model", &tuned)]);
         assert_eq!((found[0].token_f1, found[1].token_f1), (Some(1.0), Some(0.0)));
-        assert!(
-            render_metrics(&found).contains("Base Model                 1.000       100.0 %           4.0")
-        );
     }
 }

@@ -11,9 +11,9 @@ use gptneo_datasets::{DataReport, Example, Tokenizer};
 use gptneo_model::adapter::{attach, count_parameters, load_adapter, save_adapter, set_dropout};
 use gptneo_model::checkpoint::save_model;
 use gptneo_model::{GptNeo, LoraConfig, NeoBackend};
+use gptneo_report::Chart;
 use gptneo_training::checkpoint::{self, RunState};
 use gptneo_training::metrics::read_metrics;
-use gptneo_training::report::loss_chart;
 use gptneo_training::strategy::Ending;
 use gptneo_training::tensorboard::EventLog;
 use gptneo_training::train::{self, TrainingRun};
@@ -23,6 +23,7 @@ use crate::cli::TrainArgs;
 use crate::dashboard::{self, Dashboard};
 use crate::data::Data;
 use crate::embedded::Unpacked;
+use crate::facts;
 use crate::failure::{Interrupted, Misuse};
 use crate::hub::{self, Found, Kind, Sources};
 use crate::interrupt;
@@ -30,7 +31,6 @@ use crate::live::Live;
 use crate::loading::{load_base, read_config, read_tokenizer};
 use crate::manifest::{BURN_VERSION, Counts, Inputs, Manifest};
 use crate::notes;
-use crate::report_page;
 use crate::run_folder::RunFolder;
 use crate::settings::{DataSettings, Flags, Origin, Settings, Tuning};
 
@@ -305,7 +305,7 @@ impl<B: NeoBackend> Started<B> {
             }
         };
         let rows = read_metrics(folder.path().join("metrics.jsonl"))?;
-        loss_chart(folder.path().join("loss_chart.png"), &report_page::curves(&rows))?;
+        Chart::losses(&facts::losses(&rows))?.write_png(folder.path().join("loss_chart.png"))?;
         let train::Trained { model, model_step, state, ending } = trained;
         let done = FineTuned { model, model_step, state, ending, result };
         done.say();

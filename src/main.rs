@@ -8,6 +8,7 @@ mod commands;
 mod dashboard;
 mod data;
 mod embedded;
+mod facts;
 mod failure;
 mod fine_tuning;
 mod hub;
@@ -16,16 +17,14 @@ mod live;
 mod loading;
 mod machine;
 mod manifest;
-mod model_card;
 mod notes;
 mod output;
-mod performance;
 mod preflight;
 mod presets;
 mod progress;
-mod report_page;
 mod run_folder;
 mod settings;
+mod tables;
 
 use std::process::ExitCode;
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use gptneo_training::report::write_whole;
+use gptneo_files::write_file;
 
 use crate::failure::Misuse;
 use crate::hub::Sources;
@@ -129,7 +129,7 @@ impl RunFolder {
 }
 
 fn write_text(path: &Path, text: &str) -> Result<()> {
-    Ok(write_whole(path, |file| file.write_all(text.as_bytes()))?)
+    Ok(write_file(path, |file| file.write_all(text.as_bytes()))?)
 }
 
 #[cfg(test)]

@@ -6,8 +6,7 @@ use anyhow::Result;
 use gptneo_datasets::{PromptTemplate, Tokenizer, read_records};
 use gptneo_model::NeoBackend;
 use gptneo_model::generate::GenerationConfig;
-use gptneo_training::answer_score::AnswerMetrics;
-use gptneo_training::report::{GenerationRow, write_generation};
+use gptneo_report::{AnswerScores, GenerationRow, write_generation};
 use serde::Serialize;
 
 use crate::answers::{self, Question};
@@ -17,14 +16,14 @@ use crate::commands::compare_runs;
 use crate::failure::Misuse;
 use crate::hub;
 use crate::loading::{load, read_config, read_tokenizer};
-use crate::output;
+use crate::{output, tables};
 use crate::settings::{DataSettings, Flags, Origin, Settings};
 
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Report {
     comparisons: Vec<GenerationRow>,
-    metrics: Vec<AnswerMetrics>,
+    metrics: Vec<AnswerScores>,
 }
 
 /// Runs the command.
@@ -75,8 +74,8 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
         true => output::json(&report),
         false => output::line(format_args!(
             "{}\n{}",
-            answers::render(&report.comparisons),
-            answers::render_metrics(&report.metrics).trim_end()
+            tables::answers(&report.comparisons),
+            tables::scores(&report.metrics).trim_end()
         )),
     }
 }
@@ -135,7 +134,7 @@ impl Job for Compare<'_> {
         let name = if adapter.is_some() { "LoRA Model" } else { "Tuned Model" };
         Ok(Report {
             comparisons: answers::rows(questions, &base, &tuned),
-            metrics: answers::metrics(questions, [("Base Model", &base), (name, &tuned)]),
+            metrics: answers::scores(questions, [("Base Model", &base), (name, &tuned)]),
         })
     }
 }

@@ -6,11 +6,12 @@ use anyhow::Result;
 use burn::module::AutodiffModule;
 use gptneo_model::generate::GenerationConfig;
 use gptneo_model::{GptNeo, NeoBackend, SamplingConfig};
+use gptneo_report::{
+    Chart, Findings, HeldOutRow, PROTOCOLS_NOTE, write_answer_scores, write_generation, write_held_out,
+    write_perplexities,
+};
 use gptneo_training::evaluate::{Evaluation, RecordLoss, evaluate_records};
 use gptneo_training::paired::PairedDifference;
-use gptneo_training::report::{
-    HeldOutRow, perplexity_chart, write_answer_metrics, write_generation, write_held_out, write_performance,
-};
 
 use crate::answers::{self, Answer, Question};
 use crate::backend::{Job, dispatch};
@@ -19,12 +20,10 @@ use crate::commands::compare_runs::HELD_OUT;
 use crate::commands::merge::Merge;
 use crate::failure::Misuse;
 use crate::fine_tuning::{FineTuning, Request, Started};
-use crate::model_card::ModelCard;
 use crate::presets::Preset;
 use crate::progress::Progress;
-use crate::report_page::{self, Findings};
 use crate::settings::{Flags, Origin, Tuning};
-use crate::{loading, notes, output, performance};
+use crate::{facts, loading, notes, output, tables};
 
 /// Runs the command.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
@@ -57,12 +56,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     }
     let Outcome { findings, weights } = dispatch(plan.settings.run.place(), Pipeline(plan))?;
     if !findings.answers.is_empty() {
-        output::line(format_args!("\n{}", answers::render(&findings.answers).trim_end()))?;
-        output::line(format_args!("\n{}", answers::render_metrics(&findings.metrics).trim_end()))?;
+        output::line(format_args!("\n{}", tables::answers(&findings.answers).trim_end()))?;
+        output::line(format_args!("\n{}", tables::scores(&findings.scores).trim_end()))?;
     }
-    output::line(format_args!("\n{}{}", performance::render(&findings.performance), performance::NOTE))?;
+    output::line(format_args!("\n{}{PROTOCOLS_NOTE}", tables::perplexities(&findings.perplexities)))?;
     let weights: Vec<String> = weights.iter().map(|path| path.display().to_string()).collect();
-    let page = folder.join(report_page::FILE);
+    let page = folder.join(facts::PAGE);
     output::line(format_args!(
         "\neverything is in {}; weights: {}; to read: {}",
         folder.display(),
@@ -107,47 +106,40 @@ impl Job for Pipeline {
         started.preflight()?;
         let base = started.base.valid();
         let (measured, before) = measure(&started, &base, "measuring the base")?;
-        let mut performance = performance::rows("Base Model", &measured);
+        let mut perplexities = facts::perplexities("Base Model", &measured);
         let tuned = started.train()?;
         let mut weights = vec![tuned.result.clone()];
         let lora = started.plan.settings.model.tuning == Tuning::Lora;
         let name = if lora { "LoRA Model" } else { "Tuned Model" };
         let (measured, after) = measure(&started, &tuned.model, "measuring the tuned model")?;
-        performance.extend(performance::rows(name, &measured));
+        perplexities.extend(facts::perplexities(name, &measured));
         if lora {
             let merged = merge(&started, tuned.model.clone(), &tuned.result)?;
             // From the files, so that what was written is what was measured.
             let model = loading::load::<B>(&merged, None, &started.device)?;
             let (measured, _) = measure(&started, &model, "measuring the merged model")?;
-            performance.extend(performance::rows("Merged Model", &measured));
+            perplexities.extend(facts::perplexities("Merged Model", &measured));
             weights.push(merged);
         }
         let Compared { questions, base, tuned: answers } = compare(&started, &base, &tuned.model)?;
         let findings = Findings {
-            performance,
-            gain: PairedDifference::of(&before, &after),
+            perplexities,
+            gain: PairedDifference::of(&before, &after).map(facts::gain),
             answers: answers::rows(&questions, &base, &answers),
             expected: questions.iter().filter_map(|question| question.reference.clone()).collect(),
-            metrics: answers::metrics(&questions, [("Base Model", &base), (name, &answers)]),
+            scores: answers::scores(&questions, [("Base Model", &base), (name, &answers)]),
         };
 
         let file = |name: &str| started.plan.folder.path().join(name);
-        write_performance(file("model_performance_comparison.csv"), &findings.performance)?;
-        perplexity_chart(file("perplexity_chart.png"), &findings.performance)?;
+        write_perplexities(file("model_performance_comparison.csv"), &findings.perplexities)?;
+        Chart::perplexities(&findings.perplexities)?.write_png(file("perplexity_chart.png"))?;
         write_held_out(file(HELD_OUT), &held_out_rows(&before, &after))?;
         if !findings.answers.is_empty() {
             write_generation(file("generation_comparison.csv"), &findings.answers)?;
-            write_answer_metrics(file("answer_metrics.csv"), &findings.metrics)?;
+            write_answer_scores(file("answer_metrics.csv"), &findings.scores)?;
         }
-        let card = ModelCard {
-            settings: &started.plan.settings,
-            manifest: &started.manifest,
-            steps: tuned.state.step,
-            model_step: tuned.model_step,
-            performance: &findings.performance,
-            answers: &findings.answers,
-        };
-        card.write(&file("README.md"))?;
+        let facts = facts::run(&started.manifest, tuned.state.step, tuned.model_step);
+        facts::card(&started.plan.settings, &started.manifest, &facts, &findings).write(file("README.md"))?;
         started.report(&tuned, Some(&findings))?;
         Ok(Outcome { findings, weights })
     }

@@ -3,14 +3,14 @@
 
 use anyhow::Result;
 use gptneo_model::NeoBackend;
+use gptneo_report::{Findings, Page};
 use gptneo_training::metrics::read_metrics;
 use gptneo_training::plan::Plan;
 use gptneo_training::samples::{SamplePlan, SampleQuestion, read_samples};
 
 use super::{FineTuned, FineTuning, Started};
 use crate::preflight::{Planned, Preflight};
-use crate::report_page::{self, Findings, Page};
-use crate::{answers, notes};
+use crate::{answers, facts, notes};
 
 impl<B: NeoBackend> Started<B> {
     /// Tells what the run will take and warns of what may not fit. A run that goes on is past that.
@@ -60,17 +60,20 @@ impl<B: NeoBackend> Started<B> {
     /// The run's logs cannot be read, or the page cannot be written.
     pub(crate) fn report(&self, tuned: &FineTuned<B>, findings: Option<&Findings>) -> Result<()> {
         let folder = self.plan.folder.path();
+        let metrics = read_metrics(folder.join("metrics.jsonl"))?;
         let samples = folder.join("samples.jsonl");
-        Page {
-            settings: &self.plan.settings,
-            manifest: &self.manifest,
-            data: &self.plan.data_report(),
-            steps: tuned.state.step,
-            model_step: tuned.model_step,
-            metrics: &read_metrics(folder.join("metrics.jsonl"))?,
-            samples: &if samples.exists() { read_samples(samples)? } else { Vec::new() },
+        let samples = if samples.exists() { read_samples(samples)? } else { Vec::new() };
+        let page = Page {
+            title: facts::title(&self.plan.settings),
+            run: &facts::run(&self.manifest, tuned.state.step, tuned.model_step),
+            losses: facts::losses(&metrics),
+            steps: facts::steps(&metrics),
+            samples: facts::samples(samples),
+            data: facts::data(&self.plan.data_report()),
+            settings: self.plan.settings.to_toml()?,
+            manifest: serde_json::to_string_pretty(&self.manifest)?,
             findings,
-        }
-        .write(&folder.join(report_page::FILE))
+        };
+        Ok(page.write(folder.join(facts::PAGE))?)
     }
 }

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use gptneo_datasets::DataError;
+use gptneo_files::FileError;
 use gptneo_model::ModelError;
-
-use crate::report::ReportError;
+use gptneo_report::ReportError;
 
 /// How many records an error names before it only counts the rest.
 const LISTED: usize = 16;
@@ -123,6 +123,12 @@ impl TrainingError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+impl From<FileError> for TrainingError {
+    fn from(FileError { action, path, source }: FileError) -> Self {
+        Self::Io { action, path, source }
     }
 }
 

@@ -18,7 +18,6 @@ pub mod preflight;
 #[allow(clippy::unwrap_used)]
 mod reference_tests;
 mod renderer;
-pub mod report;
 pub mod samples;
 pub mod schedule;
 pub mod step;
