@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use gptneo_datasets::DataError;
 use gptneo_files::FileError;
 use gptneo_model::ModelError;
+use gptneo_report::ReportError;
 use gptneo_training::TrainingError;
-use gptneo_training::merge::MergeProof;
-use gptneo_training::report::{ChartError, ReportError};
+use gptneo_training::measure::MergeProof;
 
 /// The library's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -57,12 +57,9 @@ pub enum Error {
     /// The training or a measurement.
     #[error(transparent)]
     Training(#[from] TrainingError),
-    /// A table of the run.
+    /// A table, a picture, the page or the card of a run.
     #[error(transparent)]
     Report(#[from] ReportError),
-    /// A picture of the run.
-    #[error(transparent)]
-    Chart(#[from] ChartError),
 }
 
 impl Error {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
-use gptneo_lora::settings::{DEFAULT_LENGTH, Settings};
+use gptneo_datasets::DEFAULT_LENGTH;
+use gptneo_lora::settings::Settings;
 use toml::{Table, Value};
 
 use super::Cli;

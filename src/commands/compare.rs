@@ -5,18 +5,18 @@ use std::path::Path;
 use anyhow::Result;
 use gptneo_datasets::{Tokenizer, read_records};
 use gptneo_lora::run::ModelFolder;
-use gptneo_lora::run::answers::{self, Question};
+use gptneo_lora::run::answers::Question;
 use gptneo_lora::run::compare::{Comparison, compare_runs};
 use gptneo_lora::run::side_by_side::{Ask, Tuned, ask};
 use gptneo_lora::settings::{DataSettings, Layer, Origin, Settings};
 use gptneo_model::generate::GenerationConfig;
-use gptneo_training::paired::{PairedDifference, Verdict};
-use gptneo_training::report::write_generation;
+use gptneo_report::write_generation;
+use gptneo_training::measure::{PairedDifference, Verdict};
 
 use crate::cli::CompareArgs;
 use crate::hub;
 use crate::terminal::failure::Misuse;
-use crate::terminal::{Progress, output};
+use crate::terminal::{Progress, output, tables};
 
 /// Runs the command.
 pub(crate) fn run(args: &CompareArgs) -> Result<()> {
@@ -62,8 +62,8 @@ fn ask_both(args: &CompareArgs, base: &Path) -> Result<()> {
         true => output::json(&found),
         false => output::line(format_args!(
             "{}\n{}",
-            answers::render(&found.comparisons),
-            answers::render_metrics(&found.metrics).trim_end()
+            tables::answers(&found.comparisons),
+            tables::scores(&found.metrics).trim_end()
         )),
     }
 }
@@ -87,13 +87,13 @@ fn check_output(output: Option<&Path>) -> Result<()> {
 
 /// The questions given, or the first different ones of the data.
 fn questions(args: &CompareArgs, settings: &DataSettings, tokenizer: &Tokenizer) -> Result<Vec<Question>> {
-    let template = &settings.prompt_template;
+    let template = &settings.options.prompt_template;
     if settings.path.is_none() {
         return args.question.iter().map(|text| Ok(Question::new(text, template, tokenizer)?)).collect();
     }
     let mut seen = std::collections::HashSet::new();
     let file = hub::data(settings.file()?)?;
-    let records = read_records(&file, &settings.columns(), template)?;
+    let records = read_records(&file, &settings.options.columns(), template)?;
     let different = records.iter().filter(|record| seen.insert(record.input.as_str()));
     different.take(args.limit).map(|record| Ok(Question::of(record, template, tokenizer)?)).collect()
 }

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
-use gptneo_datasets::Truncation;
+use gptneo_datasets::{Truncation, encode_file};
 use gptneo_lora::run::ModelFolder;
-use gptneo_lora::run::data::first_examples;
 use gptneo_lora::run::evaluate::{Evaluate, evaluate};
 use gptneo_lora::settings::{Layer, Origin, Settings};
-use gptneo_training::evaluate::{Evaluation, Score};
+use gptneo_training::measure::{Evaluation, Score};
 use serde::Serialize;
 
 use crate::cli::EvaluateArgs;
@@ -47,8 +46,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let name = settings.data.file()?.to_path_buf();
     let model = ModelFolder::open(hub::model(settings.model.folder()?)?)?;
     let max_length = settings.data.resolve_length(Some(model.config().max_position_embeddings))?;
-    let data = settings.data.with_file(&hub::data(&name)?);
-    let texts = first_examples(&data, model.tokenizer(), max_length, args.limit)?;
+    let texts = encode_file(&hub::data(&name)?, &settings.data_options(), model.tokenizer(), args.limit)?;
 
     let started = Instant::now();
     let adapter = settings.model.adapter.as_deref();

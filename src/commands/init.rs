@@ -1,8 +1,7 @@
 //! `init`: a model with random weights, of a given shape and with a given or a new tokenizer.
 
 use anyhow::{Context, Result};
-use gptneo_datasets::{Tokenizer, train_byte_level_bpe};
-use gptneo_lora::run::data::texts;
+use gptneo_datasets::{Tokenizer, read_texts, train_byte_level_bpe};
 use gptneo_lora::run::{init::init, refuse_used};
 use gptneo_model::GptNeoConfig;
 
@@ -33,7 +32,7 @@ fn tokenizer(args: &InitArgs) -> Result<Tokenizer> {
         (None, Some(file), Some(size)) => {
             let folder = tempfile::tempdir().context("cannot make a temporary folder for the tokenizer")?;
             // The tokenizer holds its files' bytes: the folder is not needed afterwards.
-            Ok(train_byte_level_bpe(texts(file)?.into_iter(), size, folder.path())?)
+            Ok(train_byte_level_bpe(read_texts(file)?.into_iter(), size, folder.path())?)
         }
         _ => Err(Misuse::error(
             "a tokenizer is missing: give --tokenizer DIR, or --train-tokenizer FILE with --vocab-size N",

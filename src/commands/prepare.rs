@@ -1,12 +1,11 @@
 //! `prepare`: what the model will see of a data file, and what a training run would take, before anything is trained.
 
 use anyhow::{Result, anyhow};
-use gptneo_datasets::{DataReport, Example, Tokenizer, mark_supervised};
+use gptneo_datasets::{DataReport, Dataset, Example, Tokenizer, mark_supervised};
 use gptneo_lora::run::ModelFolder;
-use gptneo_lora::run::data::Data;
 use gptneo_lora::run::preflight::{Preflight, cut_answers};
 use gptneo_lora::settings::{Layer, Origin, Settings};
-use gptneo_training::plan::Plan;
+use gptneo_training::BatchOrder;
 use serde::Serialize;
 
 use crate::cli::PrepareArgs;
@@ -68,29 +67,21 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
         }
     };
     let positions = model.as_ref().map(|model| model.config().max_position_embeddings);
-    let max_length = settings.data.resolve_length(positions)?;
-    let seed = settings.training.seed;
-    let local = settings.data.with_file(&hub::data(&name)?);
-    let data = Data::load(&local, &tokenizer, max_length, seed)?;
+    settings.data.resolve_length(positions)?;
+    let data = Dataset::from_file(&hub::data(&name)?, &settings.data_options(), &tokenizer)?;
     let shown = show_one(&data, &tokenizer)?;
-    let report = DataReport::new(
-        &data.encoded,
-        &data.split,
-        data.duplicates.clone(),
-        settings.training.batch_size,
-        seed,
-    );
+    let report = data.report(settings.training.batch_size, settings.training.seed);
     // Data that cannot be trained on are shown nevertheless; that is what this command is for.
-    let plan = Plan::new(data.examples(&data.split.train), &settings.training, tokenizer.end_of_text());
-    let first = plan.as_ref().map(|plan| plan.first_batches(args.batches)).unwrap_or_default();
+    let order = BatchOrder::new(data.training(), &settings.training);
+    let first = order.as_ref().map(|order| order.first_batches(args.batches)).unwrap_or_default();
     let batches: Vec<Batch> =
         first.iter().map(|batch| show_batch(batch, &tokenizer)).collect::<Result<_>>()?;
     let preflight = match (args.memory, &model) {
         (false, _) => None,
         (true, None) => return Err(Misuse::error("--memory needs the model itself: give --model DIR")),
         (true, Some(model)) => {
-            let plan = plan.as_ref().map_err(|error| anyhow!("{error}"))?;
-            Some(Preflight::of(&settings, model, &data, plan)?)
+            let order = order.as_ref().map_err(|error| anyhow!("{error}"))?;
+            Some(Preflight::of(&settings, model, &data, order)?)
         }
     };
     if args.json {
@@ -114,7 +105,7 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
         None => cut_answers(&report.truncation).into_iter().collect(),
     };
     let mut warnings: Vec<String> = problems.iter().map(wording::of_problem).collect();
-    warnings.extend(plan.err().map(|error| format!("training would not start: {error}")));
+    warnings.extend(order.err().map(|error| format!("training would not start: {error}")));
     warnings.iter().for_each(|warning| notes::say(format_args!("warning: {warning}")));
     Ok(())
 }
@@ -144,12 +135,10 @@ impl Batch {
 }
 
 /// The first training example that has something to learn, else the first of all.
-fn show_one(data: &Data, tokenizer: &Tokenizer) -> Result<Shown> {
-    let examples = &data.encoded.examples;
-    let learns = |example: &&Example| {
-        !example.targets().is_empty() && data.split.train.binary_search(&example.record).is_ok()
-    };
-    let Some(example) = examples.iter().find(learns).or(examples.first()) else {
+fn show_one(data: &Dataset, tokenizer: &Tokenizer) -> Result<Shown> {
+    let training = data.training();
+    let learns = |example: &&Example| !example.targets().is_empty();
+    let Some(example) = training.iter().find(learns).or(data.examples().next()) else {
         anyhow::bail!("no example is left of the data");
     };
     show(example, tokenizer)

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use gptneo_lora::run::Outcome;
 use gptneo_lora::settings::{Layer, Origin, Preset};
-use gptneo_lora::{performance, run::answers};
+use gptneo_report::PROTOCOLS_NOTE;
 
 use crate::cli::{RunArgs, TrainArgs};
 use crate::hub;
 use crate::terminal::failure::Misuse;
-use crate::terminal::{Watch, failure, output};
+use crate::terminal::{Watch, failure, output, tables};
 
 /// Runs the command.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
@@ -59,8 +59,8 @@ fn free_folder(name: &str) -> PathBuf {
 
 fn say(Outcome { findings, .. }: &Outcome) -> Result<()> {
     if !findings.answers.is_empty() {
-        output::line(format_args!("\n{}", answers::render(&findings.answers).trim_end()))?;
-        output::line(format_args!("\n{}", answers::render_metrics(&findings.metrics).trim_end()))?;
+        output::line(format_args!("\n{}", tables::answers(&findings.answers).trim_end()))?;
+        output::line(format_args!("\n{}", tables::scores(&findings.scores).trim_end()))?;
     }
-    output::line(format_args!("\n{}{}", performance::render(&findings.performance), performance::NOTE))
+    output::line(format_args!("\n{}{PROTOCOLS_NOTE}", tables::perplexities(&findings.perplexities)))
 }

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use gptneo_training::report::write_whole;
+use gptneo_files::write_file;
 
 use super::name::HubName;
 use gptneo_lora::run::Kind;
@@ -53,7 +53,7 @@ impl Cache {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        Ok(write_whole(path, |file| file.write_all(commit.as_bytes()))?)
+        Ok(write_file(&path, |file| file.write_all(commit.as_bytes()))?)
     }
 }
 

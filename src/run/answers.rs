@@ -1,14 +1,11 @@
-//! The same questions to two models: which questions, what came back, and how it is shown.
+//! The same questions to two models: which questions, what came back, and how good it is.
 
-use std::fmt::Write;
-
-use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, Record, Tokenizer};
+use gptneo_datasets::{DEFAULT_INSTRUCTION, Dataset, PromptTemplate, Record, Tokenizer};
 use gptneo_model::generate::{FinishReason, GenerationConfig, generate};
 use gptneo_model::{GptNeo, NeoBackend};
-use gptneo_training::answer_score::{AnswerMetrics, Answered};
-use gptneo_training::report::GenerationRow;
+use gptneo_report::{AnswerScores, GenerationRow};
+use gptneo_training::measure::{AnswerMetrics, Answered};
 
-use super::data::Data;
 use crate::error::Result;
 use crate::settings::Settings;
 
@@ -69,14 +66,14 @@ impl Question {
 /// The tokenizer fails.
 pub fn held_out(
     settings: &Settings,
-    data: &Data,
+    data: &Dataset,
     tokenizer: &Tokenizer,
     positions: usize,
     count: usize,
 ) -> Result<Vec<Question>> {
     let records = data.split.validation.iter().filter_map(|&index| data.records.get(index));
     let questions: Vec<Question> = records
-        .map(|record| Question::of(record, &settings.data.prompt_template, tokenizer))
+        .map(|record| Question::of(record, &settings.data.options.prompt_template, tokenizer))
         .collect::<Result<_>>()?;
     let fits = |question: &Question| question.fits(settings.answers.max_new_tokens, positions);
     let fitting: Vec<Question> = questions.into_iter().filter(fits).collect();
@@ -122,7 +119,7 @@ pub fn rows(questions: &[Question], base: &[Answer], tuned: &[Answer]) -> Vec<Ge
 }
 
 /// How close each model's answers are to the expected ones, how long, and whether they end.
-pub fn metrics(questions: &[Question], models: [(&str, &[Answer]); 2]) -> Vec<AnswerMetrics> {
+pub fn scores(questions: &[Question], models: [(&str, &[Answer]); 2]) -> Vec<AnswerScores> {
     let measure = |(model, answers): (&str, &[Answer])| {
         let answered: Vec<Answered<'_>> = questions
             .iter()
@@ -134,46 +131,12 @@ pub fn metrics(questions: &[Question], models: [(&str, &[Answer]); 2]) -> Vec<An
                 stopped: answer.stopped,
             })
             .collect();
-        AnswerMetrics::of(model, &answered)
+        let found = AnswerMetrics::of(model, &answered)?;
+        let AnswerMetrics { model, questions, token_f1, standard_error, exact_match, mean_tokens, stopped } =
+            found;
+        Some(AnswerScores { model, questions, token_f1, standard_error, exact_match, mean_tokens, stopped })
     };
     models.into_iter().filter_map(measure).collect()
-}
-
-/// The measures for a terminal.
-pub fn render_metrics(rows: &[AnswerMetrics]) -> String {
-    let heads = ["token F1", "exact match", "mean tokens", "ended by itself"];
-    let mut text =
-        format!("{:<14}{:>18}{:>14}{:>14}{:>18}\n", "answers", heads[0], heads[1], heads[2], heads[3]);
-    let share = |value: f64| format!("{:.1} %", 100.0 * value);
-    for row in rows {
-        let f1 = match (row.token_f1, row.standard_error) {
-            (Some(f1), Some(error)) => format!("{f1:.3} ± {error:.3}"),
-            (Some(f1), None) => format!("{f1:.3}"),
-            (None, _) => "-".into(),
-        };
-        let exact = row.exact_match.map_or("-".into(), share);
-        let (tokens, stopped) = (row.mean_tokens, share(row.stopped));
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{:<14}{f1:>18}{exact:>14}{tokens:>14.1}{stopped:>18}", row.model);
-    }
-    text
-}
-
-/// The rows for a terminal, a blank line between them.
-pub fn render(rows: &[GenerationRow]) -> String {
-    let mut text = String::new();
-    for GenerationRow { question, base, tuned } in rows {
-        let gap = if text.is_empty() { "" } else { "\n" };
-        // Writing to a string cannot fail.
-        let _ =
-            writeln!(text, "{gap}Question  {question}\n  before  {}\n  after   {}", flat(base), flat(tuned));
-    }
-    text
-}
-
-/// An answer on one line, for a terminal.
-fn flat(answer: &str) -> String {
-    answer.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -185,18 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_shown_on_one_line_and_kept_as_it_is() {
+    fn an_answer_is_kept_as_it_is_and_scored() {
         let question = Question { text: "Why?".into(), reference: Some("b".into()), prompt: vec![1, 2, 3] };
         assert!(question.fits(5, 8) && !question.fits(6, 8));
         let questions = [question];
         let (base, tuned) = ([answer("a\n\nb")], [answer("c")]);
         let rows = rows(&questions, &base, &tuned);
         assert_eq!(rows[0].base, "a\n\nb");
-        assert_eq!(render(&rows), "Question  Why?\n  before  a b\n  after   c\n");
-        let found = metrics(&questions, [("Base Model", &base), ("LoRA Model", &tuned)]);
+        let found = scores(&questions, [("Base Model", &base), ("LoRA Model", &tuned)]);
         assert_eq!((found[0].token_f1, found[1].token_f1), (Some(1.0), Some(0.0)));
-        assert!(
-            render_metrics(&found).contains("Base Model                 1.000       100.0 %           4.0")
-        );
     }
 }

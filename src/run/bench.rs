@@ -5,8 +5,8 @@ use std::time::Instant;
 use gptneo_model::checkpoint::{load_model, load_model_for};
 use gptneo_model::generate::{GenerationConfig, generate};
 use gptneo_model::{GptNeo, GptNeoConfig, LoraConfig, NeoBackend, SamplingConfig, WeightFormat};
-use gptneo_training::Precision;
-use gptneo_training::bench::{TimedStep, time_steps};
+use gptneo_training::timing::{TimedStep, time_steps};
+use gptneo_training::{Precision, Tuning};
 
 use crate::backend::{Job, Place, Training, dispatch};
 use crate::error::{Error, Remedy, Result};
@@ -121,7 +121,7 @@ impl Job for TimeSteps {
             BenchModel::Folder(folder, _) => load_model::<Training<B>>(folder, &device)?,
             BenchModel::Random(config) => GptNeo::init(config, &device),
         };
-        Ok(time_steps::<B>(model, &lora, precision, self.texts, steps, &device)?)
+        Ok(time_steps::<B>(model, &Tuning::Lora(lora), precision, self.texts, steps)?)
     }
 }
 

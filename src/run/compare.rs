@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use gptneo_training::evaluate::RecordLoss;
-use gptneo_training::paired::{PairedDifference, Verdict};
-use gptneo_training::report::HeldOutRow;
+use gptneo_datasets::DataOptions;
+use gptneo_report::HeldOutRow;
+use gptneo_training::measure::{PairedDifference, RecordLoss, Verdict};
 use serde::Serialize;
 
 use super::folder::RunFolder;
@@ -86,7 +86,10 @@ fn refuse_other_rows(first: &Measured, second: &Measured) -> Result<()> {
     }
     // What is learned of a text does not change which tokens are the answer's.
     let texts = |run: &Measured| Settings {
-        data: DataSettings { path: None, supervise: Default::default(), ..run.settings.data.clone() },
+        data: DataSettings {
+            path: None,
+            options: DataOptions { supervise: Default::default(), ..run.settings.data.options.clone() },
+        },
         ..Settings::default()
     };
     let differences = texts(first).differences(&texts(second))?;

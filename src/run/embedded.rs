@@ -51,6 +51,17 @@ const DATA: Embedded = Embedded {
     files: files!("datasets/medical-flashcards": "medical_flashcards.json", "README.md"),
 };
 
+/// The base model's name.
+pub(crate) const MODEL_NAME: &str = MODEL.name;
+
+/// Writes the base model into `folder`, in place of one that may be there.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn unpack_model(folder: &Path) -> Result<()> {
+    MODEL.unpack(folder)
+}
+
 /// What is unpacked for a run that has not begun: dropped before [`Unpacked::keep`] it is removed again, so that a run
 /// that is refused leaves its folder as it was.
 pub(crate) struct Unpacked {

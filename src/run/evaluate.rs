@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gptneo_datasets::Encoded;
 use gptneo_model::{NeoBackend, WeightFormat};
-use gptneo_training::evaluate::{Evaluation, evaluate as measure};
+use gptneo_training::measure::{Evaluation, evaluate as measure};
 
 use super::model_folder::ModelFolder;
 use crate::backend::{Job, Place, dispatch};

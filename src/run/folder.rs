@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use gptneo_files::{FileError, write_file};
+use gptneo_report::{HeldOutRow, read_held_out};
 use gptneo_training::metrics::{MetricsRow, read_metrics};
-use gptneo_training::report::{HeldOutRow, read_held_out};
 use gptneo_training::samples::{SampleRow, read_samples};
 
 use super::manifest::Manifest;

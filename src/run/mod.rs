@@ -7,14 +7,16 @@
 pub mod answers;
 pub mod bench;
 pub mod compare;
-pub mod data;
 mod embedded;
 pub mod evaluate;
+mod facts;
+mod fine_tune;
 mod folder;
 pub mod generate;
 pub mod init;
 mod manifest;
 pub mod merge;
+mod model;
 mod model_folder;
 mod opening;
 mod pipeline;
@@ -26,8 +28,10 @@ mod start;
 mod tensorboard;
 
 pub use self::embedded::refuse as refuse_embedded;
+pub use self::fine_tune::{Base, FineTune, Tuned};
 pub use self::folder::{MERGE_PROOF, RunFolder, refuse_used};
 pub use self::manifest::{BURN_VERSION, Counts, Inputs, Manifest};
+pub use self::model::Model;
 pub use self::model_folder::ModelFolder;
 pub use self::opening::{Opening, Run, local};
 pub use self::pipeline::Outcome;

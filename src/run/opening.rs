@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
-use gptneo_datasets::{DataReport, Example};
+use gptneo_datasets::{DataReport, Dataset, Example};
 
-use super::data::Data;
 use super::embedded::Unpacked;
 use super::folder::RunFolder;
 use super::manifest::Inputs;
@@ -37,7 +36,7 @@ pub struct Run {
     pub(crate) settings: Settings,
     pub(crate) folder: RunFolder,
     pub(crate) base: ModelFolder,
-    pub(crate) data: Data,
+    pub(crate) data: Dataset,
     /// The longest text in tokens.
     pub(crate) max_length: usize,
     /// Where model and data came from.
@@ -97,8 +96,8 @@ impl Opening {
         settings.data.path = Some(unpacked.data(settings.data.file()?)?);
         let file = find(Kind::Data, settings.data.file()?, before.data.as_ref())?;
         let max_length = settings.data.resolve_length(Some(base.config().max_position_embeddings))?;
-        let local = settings.data.with_file(&file.path);
-        let data = Data::load(&local, base.tokenizer(), max_length, settings.training.seed)?;
+        let data = Dataset::from_file(&file.path, &settings.data_options(), base.tokenizer())
+            .map_err(Error::from)?;
         let inputs = Inputs::hash(base.path(), settings.model.adapter.as_deref(), &file.path)?;
         let sources = Sources { model: found.source, data: file.source };
         Ok(Run { settings, folder, base, data, max_length, sources, inputs, start, warning, unpacked })
@@ -126,13 +125,12 @@ impl Run {
 
     /// What the data hold.
     pub fn data_report(&self) -> DataReport {
-        let (data, config) = (&self.data, &self.settings.training);
-        DataReport::new(&data.encoded, &data.split, data.duplicates.clone(), config.batch_size, config.seed)
+        self.data.report(self.settings.training.batch_size, self.settings.training.seed)
     }
 
     /// The longest text in tokens.
     pub(crate) fn longest(&self) -> usize {
-        let lengths = self.data.encoded.examples.iter().map(|example: &Example| example.ids.len());
+        let lengths = self.data.examples().map(|example: &Example| example.ids.len());
         lengths.max().unwrap_or_default()
     }
 

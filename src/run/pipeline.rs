@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use burn::module::AutodiffModule;
 use gptneo_model::generate::GenerationConfig;
 use gptneo_model::{GptNeo, NeoBackend, SamplingConfig, WeightFormat};
-use gptneo_training::evaluate::{Evaluation, RecordLoss, evaluate_records};
-use gptneo_training::paired::PairedDifference;
-use gptneo_training::report::{
-    HeldOutRow, perplexity_chart, write_answer_metrics, write_generation, write_held_out, write_performance,
+use gptneo_report::{
+    Chart, Findings, HeldOutRow, write_answer_scores, write_generation, write_held_out, write_perplexities,
 };
+use gptneo_training::TuningKind;
+use gptneo_training::measure::{Evaluation, PairedDifference, RecordLoss, evaluate_records};
 
 use super::answers::{self, Answer, Question};
+use super::facts;
 use super::merge::Merge;
 use super::model_folder::ModelFolder;
 use super::opening::Run;
@@ -20,10 +21,6 @@ use super::progress::{Event, Measured, Observer, Told};
 use super::start::{FineTuned, Started};
 use crate::backend::{Job, dispatch};
 use crate::error::{Error, Remedy, Result};
-use crate::model_card::ModelCard;
-use crate::performance;
-use crate::report_page::Findings;
-use crate::settings::Tuning;
 
 /// What a whole run found.
 pub struct Outcome {
@@ -45,7 +42,7 @@ impl Run {
                 format!(
                     "a run measures on records that it does not learn from, but none is left for that \
                      (validation_fraction is {})",
-                    self.settings.data.validation_fraction
+                    self.settings.data.options.validation_fraction
                 ),
                 Remedy::Either(vec![Remedy::Raise("data.validation_fraction"), Remedy::say("train alone")]),
             ));
@@ -97,28 +94,28 @@ impl Job for Whole {
         started.preflight()?;
         let base = started.base.valid();
         let (measured, before) = started.measure(&base, Measured::Base)?;
-        let mut performance = performance::rows("Base Model", &measured);
+        let mut perplexities = facts::perplexities("Base Model", &measured);
         let tuned = started.train()?;
         let mut weights = vec![tuned.weights.clone()];
-        let lora = started.run.settings.model.tuning == Tuning::Lora;
+        let lora = started.run.settings.model.tuning == TuningKind::Lora;
         let name = if lora { "LoRA Model" } else { "Tuned Model" };
         let (measured, after) = started.measure(&tuned.model, Measured::Tuned)?;
-        performance.extend(performance::rows(name, &measured));
+        perplexities.extend(facts::perplexities(name, &measured));
         if lora {
             let merged = started.merge(&tuned)?;
             // From the files, so that what was written is what was measured.
             let model = merged.load_adapted::<B>(None, WeightFormat::F32, &started.device)?;
             let (measured, _) = started.measure(&model, Measured::Merged)?;
-            performance.extend(performance::rows("Merged Model", &measured));
+            perplexities.extend(facts::perplexities("Merged Model", &measured));
             weights.push(merged.path().to_path_buf());
         }
         let Compared { questions, base, tuned: answers } = started.compare(&base, &tuned.model)?;
         let findings = Findings {
-            performance,
-            gain: PairedDifference::of(&before, &after),
+            perplexities,
+            gain: PairedDifference::of(&before, &after).map(facts::gain),
             answers: answers::rows(&questions, &base, &answers),
             expected: questions.iter().filter_map(|question| question.reference.clone()).collect(),
-            metrics: answers::metrics(&questions, [("Base Model", &base), (name, &answers)]),
+            scores: answers::scores(&questions, [("Base Model", &base), (name, &answers)]),
         };
         started.write(&tuned, &findings, &held_out_rows(&before, &after))?;
         Ok(Outcome { findings, weights })
@@ -179,22 +176,15 @@ impl<B: NeoBackend> Started<B> {
     /// Writes tables, charts, card and page.
     fn write(&self, tuned: &FineTuned<B>, findings: &Findings, held_out: &[HeldOutRow]) -> Result<()> {
         let folder = &self.run.folder;
-        write_performance(folder.performance_table(), &findings.performance)?;
-        perplexity_chart(folder.perplexity_chart(), &findings.performance)?;
+        write_perplexities(folder.performance_table(), &findings.perplexities)?;
+        Chart::perplexities(&findings.perplexities)?.write_png(folder.perplexity_chart())?;
         write_held_out(folder.held_out_table(), held_out)?;
         if !findings.answers.is_empty() {
             write_generation(folder.answers_table(), &findings.answers)?;
-            write_answer_metrics(folder.answer_metrics_table(), &findings.metrics)?;
+            write_answer_scores(folder.answer_metrics_table(), &findings.scores)?;
         }
-        let card = ModelCard {
-            settings: &self.run.settings,
-            manifest: &self.manifest,
-            steps: tuned.state.step,
-            model_step: tuned.model_step,
-            performance: &findings.performance,
-            answers: &findings.answers,
-        };
-        card.write(&folder.card()).map_err(|error| Error::input(format!("{error:#}"), Remedy::None))?;
+        let facts = facts::run(&self.manifest, tuned.state.step, tuned.model_step);
+        facts::card(&self.run.settings, &self.manifest, &facts, findings).write(folder.card())?;
         self.report(tuned, Some(findings))
     }
 }

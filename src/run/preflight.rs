@@ -3,20 +3,17 @@
 
 use std::path::Path;
 
-use gptneo_datasets::{Truncation, grouped};
-use gptneo_model::adapter::{attach, count_parameters};
+use gptneo_datasets::{Dataset, Truncation, grouped};
 use gptneo_model::checkpoint::Dtype;
 use gptneo_model::{GptNeo, NeoBackend};
-use gptneo_training::checkpoint::Tuning;
-use gptneo_training::plan::{Plan, Workload};
-use gptneo_training::preflight::time_largest_batch;
+use gptneo_training::timing::time_largest_batch;
+use gptneo_training::{BatchOrder, Tuning, Workload};
 use serde::Serialize;
 
-use super::data::Data;
 use super::model_folder::ModelFolder;
 use crate::backend::{Job, Training, dispatch, machine};
 use crate::error::{Problem, Remedy, Result};
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 
 /// The share of the machine's memory from which on a run is warned.
 const MUCH_MEMORY: f64 = 0.9;
@@ -33,13 +30,12 @@ pub(crate) struct Planned<'a, B: NeoBackend> {
     /// The model as the training takes it.
     pub(crate) model: &'a GptNeo<Training<B>>,
     pub(crate) tuning: &'a Tuning,
-    pub(crate) plan: &'a Plan,
+    pub(crate) order: &'a BatchOrder,
     pub(crate) truncation: &'a Truncation,
     /// Trained and all parameters.
     pub(crate) parameters: (usize, usize),
     /// Where the run writes.
     pub(crate) folder: &'a Path,
-    pub(crate) device: &'a B::Device,
 }
 
 /// What a run will take. Sizes in bytes.
@@ -74,13 +70,12 @@ impl Preflight {
     /// # Errors
     /// As [`time_largest_batch`].
     pub(crate) fn measure<B: NeoBackend>(planned: &Planned<'_, B>) -> Result<Self> {
-        let Planned { settings, model, tuning, plan, truncation, folder, device, .. } = planned;
+        let Planned { settings, model, tuning, order, truncation, folder, .. } = planned;
         let (trainable, total) = planned.parameters;
         machine::forget_peak();
-        let precision = settings.run.precision;
-        let seconds = time_largest_batch::<B>(model, tuning, plan, &settings.training, precision, device)?;
+        let seconds = time_largest_batch::<B>(model, tuning, order, settings.run.precision)?;
         let on_cpu = settings.run.backend.is_cpu();
-        let Workload { tokens, positions, largest_rows, largest_width } = plan.workload();
+        let Workload { tokens, positions, largest_rows, largest_width } = order.workload();
         let largest = (largest_rows * largest_width).max(1) as f64;
         let number = match settings.run.dtype {
             Dtype::F32 => F32,
@@ -94,7 +89,7 @@ impl Preflight {
         let mut found = Self {
             trainable_parameters: trainable,
             total_parameters: total,
-            steps: plan.total_steps(),
+            steps: order.total_steps(),
             tokens,
             positions,
             largest_batch: [largest_rows, largest_width],
@@ -116,11 +111,11 @@ impl Preflight {
     ///
     /// # Errors
     /// The device lacks room, a file does not fit, or a step without a supervised token.
-    pub fn of(settings: &Settings, base: &ModelFolder, data: &Data, plan: &Plan) -> Result<Self> {
+    pub fn of(settings: &Settings, base: &ModelFolder, data: &Dataset, order: &BatchOrder) -> Result<Self> {
         let place = settings.run.place();
-        let Workload { largest_rows, largest_width, .. } = plan.workload();
+        let Workload { largest_rows, largest_width, .. } = order.workload();
         place.check_room(base.config(), largest_rows, largest_width)?;
-        dispatch(place, Measure { settings, base, data, plan })
+        dispatch(place, Measure { settings, base, data, order })
     }
 
     /// All that the run's folder will hold at most.
@@ -199,32 +194,26 @@ impl Preflight {
 struct Measure<'a> {
     settings: &'a Settings,
     base: &'a ModelFolder,
-    data: &'a Data,
-    plan: &'a Plan,
+    data: &'a Dataset,
+    order: &'a BatchOrder,
 }
 
 impl Job for Measure<'_> {
     type Output = Preflight;
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Preflight> {
-        let Self { settings, base, data, plan } = self;
+        let Self { settings, base, data, order } = self;
         let model = base.load::<Training<B>>(&device)?;
-        let (tuning, parameters) = match settings.model.tuning {
-            settings::Tuning::Full => (Tuning::Full, count_parameters(&model)),
-            settings::Tuning::Lora => {
-                let adapted = attach(model.clone(), &settings.lora, &device)?;
-                (Tuning::Lora(settings.lora.clone()), count_parameters(&adapted))
-            }
-        };
+        let tuning = Tuning::of(settings.model.tuning, settings.lora.clone());
+        let parameters = tuning.count_parameters(&model)?;
         Preflight::measure::<B>(&Planned {
             settings,
             model: &model,
             tuning: &tuning,
-            plan,
-            truncation: &data.encoded.truncation,
+            order,
+            truncation: &data.truncation,
             parameters,
             folder: settings.run.output.as_deref().unwrap_or(Path::new(".")),
-            device: &device,
         })
     }
 }

@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::train::Interrupter;
 use gptneo_datasets::DataReport;
+use gptneo_training::Interrupter;
 use gptneo_training::checkpoint::Best;
 use gptneo_training::metrics::MetricsRow;
 use gptneo_training::samples::SampleRow;
-use gptneo_training::strategy;
 
 use super::merge::MergeReport;
 use super::preflight::Preflight;
@@ -129,23 +128,5 @@ impl Told {
 
     pub(crate) fn tell(&self, event: Event<'_>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).hear(event);
-    }
-}
-
-impl strategy::Observer for Told {
-    fn row(&mut self, row: &MetricsRow) {
-        self.tell(Event::Row(row));
-    }
-
-    fn validating(&mut self, done: usize, total: usize) {
-        self.tell(Event::Validating { done, total });
-    }
-
-    fn checkpoint(&mut self, step: usize) {
-        self.tell(Event::Checkpoint { step });
-    }
-
-    fn sample(&mut self, row: &SampleRow) {
-        self.tell(Event::Sample(row));
     }
 }

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use gptneo_model::generate::GenerationConfig;
 use gptneo_model::{NeoBackend, WeightFormat};
-use gptneo_training::answer_score::AnswerMetrics;
-use gptneo_training::report::GenerationRow;
+use gptneo_report::{AnswerScores, GenerationRow};
 use serde::Serialize;
 
 use super::answers::{self, Question};
@@ -19,7 +18,7 @@ pub struct SideBySide {
     /// Question by question.
     pub comparisons: Vec<GenerationRow>,
     /// Model by model, in numbers.
-    pub metrics: Vec<AnswerMetrics>,
+    pub metrics: Vec<AnswerScores>,
 }
 
 /// What makes the tuned form.
@@ -102,7 +101,7 @@ impl Job for AskBoth<'_> {
         };
         Ok(SideBySide {
             comparisons: answers::rows(questions, &before, &after),
-            metrics: answers::metrics(questions, [("Base Model", &before), (name, &after)]),
+            metrics: answers::scores(questions, [("Base Model", &before), (name, &after)]),
         })
     }
 }

@@ -2,28 +2,26 @@
 
 use std::path::PathBuf;
 
-use burn::train::Interrupter;
+use std::sync::Arc;
+
 use gptneo_datasets::Example;
-use gptneo_model::adapter::{attach, count_parameters, load_adapter, save_adapter, set_dropout};
+use gptneo_model::adapter::{load_adapter, save_adapter, set_dropout};
 use gptneo_model::checkpoint::save_model;
 use gptneo_model::{GptNeo, LoraConfig, NeoBackend};
-use gptneo_training::checkpoint::{self, RunState};
-use gptneo_training::plan::Plan;
-use gptneo_training::report::loss_chart;
-use gptneo_training::samples::{SamplePlan, SampleQuestion};
-use gptneo_training::strategy::Ending;
-use gptneo_training::train::{self, TrainingRun};
+use gptneo_report::{Chart, Findings, Page};
+use gptneo_training::checkpoint::RunState;
+use gptneo_training::samples::{SampleQuestion, SampleQuestions};
+use gptneo_training::{BatchOrder, Ending, Interrupter, Trained, TrainingRun, Tuning};
 
-use super::answers;
 use super::manifest::{BURN_VERSION, Counts, Manifest};
 use super::opening::{Run, Start};
 use super::preflight::{Planned, Preflight};
 use super::progress::{Event, Told, TrainingSummary};
 use super::tensorboard::{Curves, Watched};
+use super::{answers, facts};
 use crate::backend::{self, Training};
 use crate::error::{Error, Remedy, Result};
-use crate::report_page::{self, Findings, Page};
-use crate::settings::{DataSettings, Settings, Tuning};
+use crate::settings::{DataSettings, Settings};
 
 /// A run that is ready to train; its folder stands, with settings and manifest in it.
 pub(crate) struct Started<B: NeoBackend> {
@@ -32,10 +30,10 @@ pub(crate) struct Started<B: NeoBackend> {
     pub(crate) base: GptNeo<Training<B>>,
     /// The base; with the adapter to go on with, if one was given. A fresh adapter is not attached yet.
     model: GptNeo<Training<B>>,
-    tuning: checkpoint::Tuning,
-    training: Vec<Example>,
+    tuning: Tuning,
+    training: Arc<[Example]>,
     /// The examples that are measured on.
-    pub(crate) validation: Vec<Example>,
+    pub(crate) validation: Arc<[Example]>,
     pub(crate) manifest: Manifest,
     pub(crate) device: B::Device,
     /// Devices that take a share of each training step.
@@ -62,8 +60,7 @@ impl Run {
     /// A model or an adapter that cannot be used, settings that contradict the adapter or the run, a full disk.
     pub(crate) fn start<B: NeoBackend>(mut self, device: B::Device, observer: Told) -> Result<Started<B>> {
         self.settings.run.precision.check::<B>(&device)?;
-        let training = self.data.examples(&self.data.split.train);
-        let validation = self.data.validation(self.settings.data.validation_limit);
+        let (training, validation) = (self.data.training(), self.data.validation());
         check_validation(&self.settings, &validation)?;
 
         let further_devices = backend::further_devices::<B>(&device, self.settings.run.further_devices())?;
@@ -77,15 +74,8 @@ impl Run {
             }
             None => base.clone(),
         };
-        let (tuning, (trainable_parameters, total_parameters)) = match self.settings.model.tuning {
-            Tuning::Full => (checkpoint::Tuning::Full, count_parameters(&model)),
-            Tuning::Lora => {
-                let config = self.settings.lora.clone();
-                // Counting draws no numbers, and the run attaches its own adapter after it has set the seed.
-                let counted = count_parameters(&attach(model.clone(), &config, &device)?);
-                (checkpoint::Tuning::Lora(config), counted)
-            }
-        };
+        let tuning = Tuning::of(self.settings.model.tuning, self.settings.lora.clone());
+        let (trainable_parameters, total_parameters) = tuning.count_parameters(&model)?;
         let manifest = Manifest {
             version: env!("CARGO_PKG_VERSION").to_string(),
             burn: BURN_VERSION.to_string(),
@@ -130,18 +120,17 @@ impl<B: NeoBackend> Started<B> {
         if self.run.start == Start::Resumed {
             return Ok(());
         }
-        let Run { settings, folder, base, data, .. } = &self.run;
-        let plan = Plan::new(self.training.clone(), &settings.training, base.tokenizer().end_of_text())?;
+        let Run { settings, folder, data, .. } = &self.run;
+        let order = BatchOrder::new(self.training.clone(), &settings.training)?;
         let counts = &self.manifest.counts;
         let found = Preflight::measure(&Planned {
             settings,
             model: &self.model,
             tuning: &self.tuning,
-            plan: &plan,
-            truncation: &data.encoded.truncation,
+            order: &order,
+            truncation: &data.truncation,
             parameters: (counts.trainable_parameters, counts.total_parameters),
             folder: folder.path(),
-            device: &self.device,
         })?;
         self.observer.tell(Event::Preflight(&found));
         Ok(())
@@ -161,41 +150,39 @@ impl<B: NeoBackend> Started<B> {
         };
         let samples = self.samples()?;
         self.observer.tell(Event::TrainingBegins { total_steps, interrupter: &interrupter });
-        let trained = train::train(TrainingRun {
-            model: self.model.clone(),
-            tuning: self.tuning.clone(),
-            training: self.training.clone(),
-            validation: &self.validation,
-            padding_id: base.tokenizer().end_of_text(),
-            config: settings.training.clone(),
-            precision: settings.run.precision,
-            folder: folder.path(),
-            fingerprint: self.fingerprint()?,
-            resume: self.run.start == Start::Resumed,
-            interrupter,
-            samples,
-            observer: Box::new(Watched { observer: self.observer.clone(), curves }),
-            device: self.device.clone(),
-            further_devices: self.further_devices.clone(),
-        })?;
+        let training = TrainingRun::new(self.model.clone(), self.training.clone())
+            .tuning(self.tuning.clone())
+            .validation(self.validation.clone())
+            .config(settings.training.clone())
+            .precision(settings.run.precision)
+            .folder(folder.path())
+            .fingerprint(self.fingerprint())
+            .interrupter(interrupter)
+            .samples(samples)
+            .observer(Watched { observer: self.observer.clone(), curves })
+            .further_devices(self.further_devices.clone());
+        let trained = match self.run.start {
+            Start::New => training.train()?,
+            Start::Resumed => training.resume().train()?,
+        };
         if trained.ending == Ending::Interrupted {
             return Err(Error::Interrupted { step: trained.state.step, folder: folder.path().into() });
         }
         let weights = match &self.tuning {
-            checkpoint::Tuning::Lora(config) => {
+            Tuning::Lora(config) => {
                 let named = self.run.sources.model.as_ref().map(|source| source.repository.clone());
                 let base_name = named.unwrap_or(settings.model.folder()?.display().to_string());
                 save_adapter(&trained.model, config, &base_name, &folder.adapter())?;
                 folder.adapter()
             }
-            checkpoint::Tuning::Full => {
+            Tuning::Full => {
                 let files = base.tokenizer().files();
                 save_model(&trained.model, &folder.merged(), settings.run.save_format(), &files)?;
                 folder.merged()
             }
         };
-        loss_chart(folder.loss_chart(), &report_page::curves(&folder.metrics()?))?;
-        let train::Trained { model, model_step, state, ending } = trained;
+        Chart::losses(&facts::losses(&folder.metrics()?))?.write_png(folder.loss_chart())?;
+        let Trained { model, model_step, state, ending } = trained;
         self.observer.tell(Event::TrainingEnds(&TrainingSummary {
             steps: state.step,
             total_steps: state.total_steps,
@@ -208,13 +195,13 @@ impl<B: NeoBackend> Started<B> {
     }
 
     /// Stands for the base and the texts, which depend on the settings of the data as much as on the file.
-    fn fingerprint(&self) -> Result<String> {
+    fn fingerprint(&self) -> String {
         let data = DataSettings { path: None, ..self.run.settings.data.clone() };
-        Ok(serde_json::to_string(&(&self.manifest.inputs, data)).unwrap_or_default())
+        serde_json::to_string(&(&self.manifest.inputs, data)).unwrap_or_default()
     }
 
     /// What the model is asked while it learns, if anything.
-    fn samples(&self) -> Result<Option<SamplePlan>> {
+    fn samples(&self) -> Result<Option<SampleQuestions>> {
         let Run { settings, data, base, .. } = &self.run;
         let (tokenizer, positions) = (base.tokenizer(), base.config().max_position_embeddings);
         let questions = answers::held_out(settings, data, tokenizer, positions, settings.answers.samples)?;
@@ -222,7 +209,7 @@ impl<B: NeoBackend> Started<B> {
             .into_iter()
             .map(|question| SampleQuestion { text: question.text, prompt: question.prompt })
             .collect();
-        Ok((!questions.is_empty()).then(|| SamplePlan {
+        Ok((!questions.is_empty()).then(|| SampleQuestions {
             questions,
             max_new_tokens: settings.answers.max_new_tokens,
             tokenizer: tokenizer.clone(),
@@ -234,19 +221,20 @@ impl<B: NeoBackend> Started<B> {
     /// # Errors
     /// The run's logs cannot be read, or the page cannot be written.
     pub(crate) fn report(&self, tuned: &FineTuned<B>, findings: Option<&Findings>) -> Result<()> {
-        let folder = &self.run.folder;
-        Page {
-            settings: &self.run.settings,
-            manifest: &self.manifest,
-            data: &self.run.data_report(),
-            steps: tuned.state.step,
-            model_step: tuned.model_step,
-            metrics: &folder.metrics()?,
-            samples: &folder.samples()?,
+        let Run { folder, settings, .. } = &self.run;
+        let metrics = folder.metrics()?;
+        let page = Page {
+            title: facts::title(settings),
+            run: &facts::run(&self.manifest, tuned.state.step, tuned.model_step),
+            losses: facts::losses(&metrics),
+            steps: facts::steps(&metrics),
+            samples: facts::samples(folder.samples()?),
+            data: facts::data(&self.run.data_report()),
+            settings: settings.to_toml()?,
+            manifest: self.manifest.to_json(),
             findings,
-        }
-        .write(&folder.report())
-        .map_err(|error| Error::input(format!("{error:#}"), Remedy::None))
+        };
+        Ok(page.write(folder.report())?)
     }
 }
 
@@ -261,7 +249,7 @@ fn check_validation(settings: &Settings, validation: &[Example]) -> Result<()> {
         Some((name, _)) if validation.is_empty() => Err(Error::settings(
             format!(
                 "{name} is given, but no record is left to measure on (validation_fraction is {})",
-                settings.data.validation_fraction
+                settings.data.options.validation_fraction
             ),
             Remedy::Raise("data.validation_fraction"),
         )),

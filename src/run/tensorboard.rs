@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
+use gptneo_training::Observer;
 use gptneo_training::metrics::MetricsRow;
-use gptneo_training::samples::SampleRow;
-use gptneo_training::strategy::Observer;
 use gptneo_training::tensorboard::EventLog;
 
 use super::opening::Start;
@@ -39,22 +38,18 @@ pub(crate) struct Watched {
 }
 
 impl Observer for Watched {
-    fn row(&mut self, row: &MetricsRow) {
-        if let Some(problem) = self.curves.as_mut().and_then(|curves| curves.append(row)) {
-            self.observer.tell(Event::Warning(&problem));
+    fn hear(&mut self, event: gptneo_training::Event<'_>) {
+        use gptneo_training::Event::{Checkpoint, Row, Sample, Validating};
+        match event {
+            Row(row) => {
+                if let Some(problem) = self.curves.as_mut().and_then(|curves| curves.append(row)) {
+                    self.observer.tell(Event::Warning(&problem));
+                }
+                self.observer.tell(Event::Row(row));
+            }
+            Validating { done, total } => self.observer.tell(Event::Validating { done, total }),
+            Checkpoint { step } => self.observer.tell(Event::Checkpoint { step }),
+            Sample(row) => self.observer.tell(Event::Sample(row)),
         }
-        self.observer.row(row);
-    }
-
-    fn validating(&mut self, done: usize, total: usize) {
-        self.observer.validating(done, total);
-    }
-
-    fn checkpoint(&mut self, step: usize) {
-        self.observer.checkpoint(step);
-    }
-
-    fn sample(&mut self, row: &SampleRow) {
-        self.observer.sample(row);
     }
 }

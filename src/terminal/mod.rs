@@ -7,6 +7,7 @@ mod live;
 pub(crate) mod notes;
 pub(crate) mod output;
 mod progress;
+pub(crate) mod tables;
 mod watch;
 pub(crate) mod wording;
 

@@ -6,12 +6,10 @@ use gptneo_datasets::DataError;
 use gptneo_files::FileError;
 use gptneo_model::ModelError;
 
-use crate::report::ReportError;
-
 /// How many records an error names before it only counts the rest.
 const LISTED: usize = 16;
 
-/// An error of training, evaluating or reporting.
+/// An error of training or evaluating.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainingError {
@@ -21,9 +19,6 @@ pub enum TrainingError {
     /// The records, their tokens or batches.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A table or a picture.
-    #[error(transparent)]
-    Report(#[from] ReportError),
     /// A file or folder cannot be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -129,12 +124,6 @@ pub enum TrainingError {
     },
 }
 
-impl From<FileError> for TrainingError {
-    fn from(error: FileError) -> Self {
-        Self::Model(error.into())
-    }
-}
-
 impl TrainingError {
     /// An [`TrainingError::Io`] for `path`, as a closure for `map_err`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
@@ -145,6 +134,12 @@ impl TrainingError {
     /// A [`TrainingError::Setting`] for a word that is none of `names`.
     pub(crate) fn unknown_name(name: &'static str, found: &str, names: &[&str]) -> Self {
         Self::Setting { name, found: format!("{found:?}"), expected: names.join(" or ") }
+    }
+}
+
+impl From<FileError> for TrainingError {
+    fn from(FileError { action, path, source }: FileError) -> Self {
+        Self::Io { action, path, source }
     }
 }
 

@@ -53,7 +53,6 @@ pub mod precision;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod reference_tests;
-pub mod report;
 mod run;
 pub mod samples;
 pub mod schedule;
