@@ -3,13 +3,12 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, Record, Tokenizer};
+use gptneo_datasets::{DEFAULT_INSTRUCTION, Dataset, PromptTemplate, Record, Tokenizer};
 use gptneo_model::generate::{FinishReason, GenerationConfig, generate};
 use gptneo_model::{GptNeo, NeoBackend};
-use gptneo_training::answer_score::{AnswerMetrics, Answered};
+use gptneo_training::measure::{AnswerMetrics, Answered};
 use gptneo_training::report::GenerationRow;
 
-use crate::data::Data;
 use crate::progress::Progress;
 use crate::settings::Settings;
 
@@ -68,14 +67,14 @@ impl Question {
 /// The tokenizer fails.
 pub(crate) fn held_out(
     settings: &Settings,
-    data: &Data,
+    data: &Dataset,
     tokenizer: &Tokenizer,
     positions: usize,
     count: usize,
 ) -> Result<Vec<Question>> {
     let records = data.split.validation.iter().filter_map(|&index| data.records.get(index));
     let questions: Vec<Question> = records
-        .map(|record| Question::of(record, &settings.data.prompt_template, tokenizer))
+        .map(|record| Question::of(record, &settings.data.options.prompt_template, tokenizer))
         .collect::<Result<_>>()?;
     let fits = |question: &Question| question.fits(settings.answers.max_new_tokens, positions);
     let fitting: Vec<Question> = questions.into_iter().filter(fits).collect();

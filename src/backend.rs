@@ -46,36 +46,6 @@ pub(crate) enum BackendKind {
     Ndarray,
 }
 
-/// The numbers that matrix products are made in while training.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Precision {
-    /// 32-bit floats throughout
-    #[default]
-    F32,
-    /// 16-bit floats with the range of f32
-    Bf16,
-    /// 16-bit floats, with a scaled loss
-    F16,
-}
-
-impl Precision {
-    /// The name of the flag's value.
-    pub(crate) fn name(self) -> &'static str {
-        gptneo_training::Precision::from(self).name()
-    }
-}
-
-impl From<Precision> for gptneo_training::Precision {
-    fn from(precision: Precision) -> Self {
-        match precision {
-            Precision::F32 => Self::F32,
-            Precision::Bf16 => Self::Bf16,
-            Precision::F16 => Self::F16,
-        }
-    }
-}
-
 impl BackendKind {
     /// The backend that `auto` stands for in this build; the others stand for themselves.
     pub(crate) fn resolved(self) -> Self {

@@ -91,7 +91,7 @@ fn is_misuse(error: &Error) -> bool {
 fn is_refused_setting(cause: &(dyn std::error::Error + 'static)) -> bool {
     // The training crate's wrappers are transparent, so the chain steps over what they hold.
     match cause.downcast_ref::<TrainingError>() {
-        Some(TrainingError::Settings(_)) => return true,
+        Some(TrainingError::Settings(_) | TrainingError::Setting { .. }) => return true,
         Some(TrainingError::Model(inner)) => return is_refused_setting(inner),
         Some(TrainingError::Data(inner)) => return is_refused_setting(inner),
         _ => {}

@@ -4,24 +4,22 @@
 mod watching;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
-use burn::train::Interrupter;
-use gptneo_datasets::{DataReport, Example, Tokenizer};
-use gptneo_model::adapter::{attach, count_parameters, load_adapter, save_adapter, set_dropout};
+use gptneo_datasets::{DataReport, Dataset, Example, Tokenizer};
+use gptneo_model::adapter::{load_adapter, save_adapter, set_dropout};
 use gptneo_model::checkpoint::save_model;
 use gptneo_model::{GptNeo, LoraConfig, NeoBackend};
-use gptneo_training::checkpoint::{self, RunState};
+use gptneo_training::checkpoint::RunState;
 use gptneo_training::metrics::read_metrics;
 use gptneo_training::report::loss_chart;
-use gptneo_training::strategy::Ending;
 use gptneo_training::tensorboard::EventLog;
-use gptneo_training::train::{self, TrainingRun};
+use gptneo_training::{Ending, Interrupter, Trained, TrainingRun, Tuning};
 
 use crate::backend::{self, Training};
 use crate::cli::TrainArgs;
 use crate::dashboard::{self, Dashboard};
-use crate::data::Data;
 use crate::embedded::Unpacked;
 use crate::failure::{Interrupted, Misuse};
 use crate::hub::{self, Found, Kind, Sources};
@@ -32,7 +30,7 @@ use crate::manifest::{BURN_VERSION, Counts, Inputs, Manifest};
 use crate::notes;
 use crate::report_page;
 use crate::run_folder::RunFolder;
-use crate::settings::{DataSettings, Flags, Origin, Settings, Tuning};
+use crate::settings::{DataSettings, Flags, Origin, Settings};
 
 /// A run whose inputs are read: the model's folder looked at, the data encoded and split, everything hashed.
 pub(crate) struct FineTuning {
@@ -40,7 +38,7 @@ pub(crate) struct FineTuning {
     pub(crate) folder: RunFolder,
     unpacked: Unpacked,
     pub(crate) tokenizer: Tokenizer,
-    pub(crate) data: Data,
+    pub(crate) data: Dataset,
     /// The base model's folder.
     pub(crate) base: Found,
     /// Where model and data came from.
@@ -112,8 +110,7 @@ impl FineTuning {
         settings.data.path = Some(unpacked.data(settings.data.file()?)?);
         let file = hub::find(Kind::Data, settings.data.file()?, before.data.as_ref())?;
         let max_length = settings.data.resolve_length(Some(config.max_position_embeddings))?;
-        let local = settings.data.with_file(&file.path);
-        let data = Data::load(&local, &tokenizer, max_length, settings.training.seed)?;
+        let data = Dataset::from_file(&file.path, &settings.data_options(), &tokenizer)?;
         let inputs = Inputs::hash(&base.path, settings.model.adapter.as_deref(), &file.path)?;
         let sources = Sources { model: base.source.clone(), data: file.source };
         Ok(Self {
@@ -134,7 +131,7 @@ impl FineTuning {
 
     /// The longest text in tokens.
     pub(crate) fn longest(&self) -> usize {
-        self.data.encoded.examples.iter().map(|example| example.ids.len()).max().unwrap_or_default()
+        self.data.examples().map(|example| example.ids.len()).max().unwrap_or_default()
     }
 
     /// Refuses a model, or batches of texts of `tokens` tokens, that the device cannot hold.
@@ -148,8 +145,8 @@ impl FineTuning {
 
     /// What the data hold.
     pub(crate) fn data_report(&self) -> DataReport {
-        let (data, config) = (&self.data, &self.settings.training);
-        DataReport::new(&data.encoded, &data.split, data.duplicates.clone(), config.batch_size, config.seed)
+        let config = &self.settings.training;
+        self.data.report(config.batch_size, config.seed)
     }
 
     /// Loads the model and writes settings and manifest into the run's folder, or compares them with those there.
@@ -158,9 +155,8 @@ impl FineTuning {
     /// A model or an adapter that cannot be used, settings that contradict the adapter or the run, a full disk.
     pub(crate) fn start<B: NeoBackend>(mut self, device: B::Device) -> Result<Started<B>> {
         let precision = self.settings.run.precision;
-        gptneo_training::Precision::from(precision).check::<B>(&device)?;
-        let training = self.data.examples(&self.data.split.train);
-        let validation = self.data.validation(self.settings.data.validation_limit);
+        precision.check::<B>(&device)?;
+        let (training, validation) = (self.data.training(), self.data.validation());
         check_validation(&self.settings, &validation)?;
 
         let further_devices = backend::further_devices::<B>(&device, self.settings.run.further_devices())?;
@@ -174,15 +170,8 @@ impl FineTuning {
             }
             None => base.clone(),
         };
-        let (tuning, (trainable_parameters, total_parameters)) = match self.settings.model.tuning {
-            Tuning::Full => (checkpoint::Tuning::Full, count_parameters(&model)),
-            Tuning::Lora => {
-                let config = self.settings.lora.clone();
-                // Counting draws no numbers, and the run attaches its own adapter after it has set the seed.
-                let counted = count_parameters(&attach(model.clone(), &config, &device)?);
-                (checkpoint::Tuning::Lora(config), counted)
-            }
-        };
+        let tuning = Tuning::of(self.settings.model.tuning, self.settings.lora.clone());
+        let (trainable_parameters, total_parameters) = tuning.count_parameters(&model)?;
         let manifest = Manifest {
             version: env!("CARGO_PKG_VERSION").to_string(),
             burn: BURN_VERSION.to_string(),
@@ -224,10 +213,10 @@ pub(crate) struct Started<B: NeoBackend> {
     pub(crate) base: GptNeo<Training<B>>,
     /// The base; with the adapter to go on with, if one was given. A fresh adapter is not attached yet.
     model: GptNeo<Training<B>>,
-    tuning: checkpoint::Tuning,
-    training: Vec<Example>,
+    tuning: Tuning,
+    training: Arc<[Example]>,
     /// The examples that are measured on.
-    pub(crate) validation: Vec<Example>,
+    pub(crate) validation: Arc<[Example]>,
     pub(crate) manifest: Manifest,
     pub(crate) device: B::Device,
     /// Devices that take a share of each training step.
@@ -252,7 +241,7 @@ impl<B: NeoBackend> Started<B> {
     /// Trains, saves the adapter or the model, and draws the loss.
     ///
     /// # Errors
-    /// [`Interrupted`], what [`train::train`] says, or a file that cannot be written.
+    /// [`Interrupted`], what [`TrainingRun::train`] says, or a file that cannot be written.
     pub(crate) fn train(&self) -> Result<FineTuned<B>> {
         let FineTuning { settings, folder, tokenizer, .. } = &self.plan;
         let total_steps = settings.training.total_steps(self.training.len());
@@ -264,41 +253,34 @@ impl<B: NeoBackend> Started<B> {
         let samples = self.samples()?;
         let dashboard = self.plan.tui.then(|| Dashboard::open(total_steps, interrupter.clone()));
         let listening = interrupt::listen(interrupter.clone())?;
-        let trained = train::train(TrainingRun {
-            model: self.model.clone(),
-            tuning: self.tuning.clone(),
-            training: self.training.clone(),
-            validation: &self.validation,
-            padding_id: tokenizer.end_of_text(),
-            config: settings.training.clone(),
-            precision: settings.run.precision.into(),
-            folder: folder.path(),
-            // Texts depend on the settings of the data as much as on the file.
-            fingerprint: serde_json::to_string(&(
-                &self.manifest.inputs,
-                DataSettings { path: None, ..settings.data.clone() },
-            ))?,
-            resume: self.plan.resume,
-            interrupter,
-            samples,
-            observer: Box::new(Live::new(total_steps, events, dashboard)),
-            device: self.device.clone(),
-            further_devices: self.further_devices.clone(),
-        })?;
+        // Texts depend on the settings of the data as much as on the file.
+        let texts = DataSettings { path: None, ..settings.data.clone() };
+        let run = TrainingRun::new(self.model.clone(), self.training.clone())
+            .tuning(self.tuning.clone())
+            .validation(self.validation.clone())
+            .config(settings.training.clone())
+            .precision(settings.run.precision)
+            .folder(folder.path())
+            .fingerprint(serde_json::to_string(&(&self.manifest.inputs, texts))?)
+            .interrupter(interrupter)
+            .samples(samples)
+            .observer(Live::new(total_steps, events, dashboard))
+            .further_devices(self.further_devices.clone());
+        let trained = if self.plan.resume { run.resume() } else { run }.train()?;
         drop(listening);
         if trained.ending == Ending::Interrupted {
             let (step, folder) = (trained.state.step, folder.path().into());
             return Err(Interrupted { step, folder, command: self.plan.command }.into());
         }
         let result = match &self.tuning {
-            checkpoint::Tuning::Lora(config) => {
+            Tuning::Lora(config) => {
                 let adapter = folder.path().join("adapter");
                 let named = self.plan.base.source.as_ref().map(|source| source.repository.clone());
                 let base_name = named.unwrap_or(settings.model.folder()?.display().to_string());
                 save_adapter(&trained.model, config, &base_name, &adapter)?;
                 adapter
             }
-            checkpoint::Tuning::Full => {
+            Tuning::Full => {
                 let merged = folder.path().join("merged");
                 save_model(&trained.model, &merged, settings.run.save_format(), &tokenizer.files())?;
                 merged
@@ -306,7 +288,7 @@ impl<B: NeoBackend> Started<B> {
         };
         let rows = read_metrics(folder.path().join("metrics.jsonl"))?;
         loss_chart(folder.path().join("loss_chart.png"), &report_page::curves(&rows))?;
-        let train::Trained { model, model_step, state, ending } = trained;
+        let Trained { model, model_step, state, ending } = trained;
         let done = FineTuned { model, model_step, state, ending, result };
         done.say();
         Ok(done)
@@ -343,7 +325,7 @@ fn check_validation(settings: &Settings, validation: &[Example]) -> Result<()> {
     match named.iter().find(|(_, given)| *given) {
         Some((name, _)) if validation.is_empty() => Err(Misuse::error(format!(
             "{name} is given, but no record is left to measure on: raise validation_fraction (now {})",
-            settings.data.validation_fraction
+            settings.data.options.validation_fraction
         ))),
         _ => Ok(()),
     }

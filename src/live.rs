@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use gptneo_training::metrics::{MetricsRow, TrainRow};
 use gptneo_training::samples::SampleRow;
-use gptneo_training::strategy::Observer;
 use gptneo_training::tensorboard::EventLog;
+use gptneo_training::{Event, Observer};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::dashboard::Dashboard;
@@ -94,6 +94,17 @@ impl Live {
 }
 
 impl Observer for Live {
+    fn hear(&mut self, event: Event<'_>) {
+        match event {
+            Event::Row(row) => self.row(row),
+            Event::Validating { done, total } => self.validating(done, total),
+            Event::Checkpoint { .. } => {}
+            Event::Sample(row) => self.sample(row),
+        }
+    }
+}
+
+impl Live {
     fn row(&mut self, row: &MetricsRow) {
         if let Some(Err(error)) = self.events.as_mut().map(|events| events.append(row)) {
             // The curves are in metrics.jsonl as well: the training is worth more than this file.
@@ -121,8 +132,6 @@ impl Observer for Live {
             Display::Dashboard(dashboard, _) => dashboard.validating(done, total),
         }
     }
-
-    fn checkpoint(&mut self, _step: usize) {}
 
     /// Shows the first of a step's answers; all of them are in the run's folder.
     fn sample(&mut self, row: &SampleRow) {

@@ -6,7 +6,6 @@ mod backend;
 mod cli;
 mod commands;
 mod dashboard;
-mod data;
 mod embedded;
 mod failure;
 mod fine_tuning;

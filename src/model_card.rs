@@ -10,13 +10,14 @@ use std::path::Path;
 
 use anyhow::Result;
 use gptneo_datasets::DEFAULT_INSTRUCTION;
+use gptneo_training::TuningKind;
 use gptneo_training::report::{GenerationRow, PerformanceRow, write_whole};
 
 use self::front_matter::{FrontMatter, quoted};
 use crate::hub::Source;
 use crate::manifest::Manifest;
 use crate::performance;
-use crate::settings::{Settings, Tuning};
+use crate::settings::Settings;
 
 /// What the examples of use ask.
 const QUESTION: &str = "What causes asthma?";
@@ -50,7 +51,7 @@ impl ModelCard<'_> {
         let sources = &self.manifest.sources;
         let base = called(sources.model.as_ref(), model.path.as_deref());
         let data = called(sources.data.as_ref(), data.path.as_deref());
-        let lora = model.tuning == Tuning::Lora;
+        let lora = model.tuning == TuningKind::Lora;
         let title = format!("{base} tuned on {data}");
         // Each model has a row a protocol; the tuned one comes after the base.
         let tuned = self.performance.iter().find(|row| row.model != self.performance[0].model);
@@ -128,8 +129,8 @@ impl ModelCard<'_> {
             "- batches of {} x {}, at most {} tokens, supervised: {}",
             training.batch_size,
             training.grad_accumulation_steps,
-            data.max_seq_length.unwrap_or_default(),
-            name_of(&data.supervise)
+            data.options.max_seq_length.unwrap_or_default(),
+            name_of(&data.options.supervise)
         )
     }
 
@@ -146,7 +147,8 @@ impl ModelCard<'_> {
     }
 
     fn render_use(&self, text: &mut String, lora: bool, base: &str) -> std::fmt::Result {
-        let prompt = self.settings.data.prompt_template.question_prompt(QUESTION, DEFAULT_INSTRUCTION);
+        let prompt =
+            self.settings.data.options.prompt_template.question_prompt(QUESTION, DEFAULT_INSTRUCTION);
         writeln!(text, "\n## Use\n")?;
         writeln!(
             text,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use gptneo_training::evaluate::Evaluation;
+use gptneo_training::measure::Evaluation;
 use gptneo_training::report::PerformanceRow;
 
 /// What a reader of the three protocols must know.
@@ -81,7 +81,7 @@ pub(crate) fn render(rows: &[PerformanceRow]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use gptneo_training::evaluate::Score;
+    use gptneo_training::measure::Score;
 
     use super::*;
 

@@ -6,9 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 use gptneo_datasets::{Truncation, grouped};
 use gptneo_model::{GptNeo, NeoBackend};
-use gptneo_training::checkpoint::Tuning;
-use gptneo_training::plan::{Plan, Workload};
-use gptneo_training::preflight::time_largest_batch;
+use gptneo_training::timing::time_largest_batch;
+use gptneo_training::{BatchOrder, Tuning, Workload};
 use serde::Serialize;
 
 use crate::backend::Training;
@@ -31,13 +30,12 @@ pub(crate) struct Planned<'a, B: NeoBackend> {
     /// The model as the training takes it.
     pub(crate) model: &'a GptNeo<Training<B>>,
     pub(crate) tuning: &'a Tuning,
-    pub(crate) plan: &'a Plan,
+    pub(crate) plan: &'a BatchOrder,
     pub(crate) truncation: &'a Truncation,
     /// Trained and all parameters.
     pub(crate) parameters: (usize, usize),
     /// Where the run writes.
     pub(crate) folder: &'a Path,
-    pub(crate) device: &'a B::Device,
 }
 
 /// What a run will take. Sizes in bytes.
@@ -72,11 +70,10 @@ impl Preflight {
     /// # Errors
     /// As [`time_largest_batch`].
     pub(crate) fn measure<B: NeoBackend>(planned: &Planned<'_, B>) -> Result<Self> {
-        let Planned { settings, model, tuning, plan, truncation, folder, device, .. } = planned;
+        let Planned { settings, model, tuning, plan, truncation, folder, .. } = planned;
         let (trainable, total) = planned.parameters;
         machine::forget_peak();
-        let precision = settings.run.precision.into();
-        let seconds = time_largest_batch::<B>(model, tuning, plan, &settings.training, precision, device)?;
+        let seconds = time_largest_batch::<B>(model, tuning, plan, settings.run.precision)?;
         let on_cpu = settings.run.backend.is_cpu();
         let Workload { tokens, positions, largest_rows, largest_width } = plan.workload();
         let largest = (largest_rows * largest_width).max(1) as f64;

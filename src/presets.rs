@@ -50,6 +50,6 @@ mod tests {
         assert_eq!((settings.lora.r, settings.lora.alpha, settings.lora.dropout), (16, 32.0, 0.1));
         let training = &settings.training;
         assert_eq!((training.epochs, training.batch_size, training.learning_rate), (3, 8, 2e-4));
-        assert_eq!(settings.data.max_seq_length, Some(256));
+        assert_eq!(settings.data.options.max_seq_length, Some(256));
     }
 }

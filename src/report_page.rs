@@ -13,9 +13,8 @@ use std::path::Path;
 use anyhow::Result;
 use gptneo_datasets::DataReport;
 use gptneo_datasets::grouped;
-use gptneo_training::answer_score::AnswerMetrics;
+use gptneo_training::measure::{AnswerMetrics, PairedDifference};
 use gptneo_training::metrics::MetricsRow;
-use gptneo_training::paired::PairedDifference;
 use gptneo_training::report::{GenerationRow, PerformanceRow, write_whole};
 use gptneo_training::samples::SampleRow;
 

@@ -9,20 +9,17 @@ mod layers;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use gptneo_datasets::{Columns, Overlong, PromptTemplate, Supervise};
+use gptneo_datasets::{DEFAULT_LENGTH, DataOptions};
 use gptneo_model::LoraConfig;
 use gptneo_model::checkpoint::{SaveFormat, ShardSize};
-use gptneo_training::TrainingConfig;
+use gptneo_training::{Precision, TrainingConfig, TuningKind};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub(crate) use self::layers::{Flags, Origin};
-use crate::backend::{BackendKind, Place, Precision};
+use crate::backend::{BackendKind, Place};
 use crate::cli::DtypeFlag;
 use crate::failure::Misuse;
-
-/// The longest text where no length is given, in tokens.
-const DEFAULT_LENGTH: usize = 256;
 
 /// All settings, by the sections of the file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -45,60 +42,18 @@ pub(crate) struct ModelSettings {
     /// The folder of an adapter to use or to train on.
     pub(crate) adapter: Option<PathBuf>,
     /// What is trained.
-    pub(crate) tuning: Tuning,
-}
-
-/// What of a model is trained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Tuning {
-    /// An adapter.
-    #[default]
-    Lora,
-    /// All weights.
-    Full,
+    pub(crate) tuning: TuningKind,
 }
 
 /// Which data, and how they become examples.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct DataSettings {
     /// The file or its name, as the user gave it.
     pub(crate) path: Option<PathBuf>,
-    /// The columns of a record.
-    pub(crate) instruction_column: String,
-    pub(crate) question_column: String,
-    pub(crate) answer_column: String,
-    /// The text of a record.
-    pub(crate) prompt_template: PromptTemplate,
-    /// The longest text in tokens; see [`DataSettings::resolve_length`].
-    pub(crate) max_seq_length: Option<usize>,
-    /// The share of the records to measure on.
-    pub(crate) validation_fraction: f64,
-    /// The most examples that are measured on; all where there is none.
-    pub(crate) validation_limit: Option<usize>,
-    /// Which tokens are learned.
-    pub(crate) supervise: Supervise,
-    /// What happens to a text that is too long.
-    pub(crate) overlong: Overlong,
-}
-
-impl Default for DataSettings {
-    fn default() -> Self {
-        let Columns { instruction, input, output } = Columns::default();
-        Self {
-            path: None,
-            instruction_column: instruction,
-            question_column: input,
-            answer_column: output,
-            prompt_template: PromptTemplate::default(),
-            max_seq_length: None,
-            validation_fraction: 0.1,
-            validation_limit: None,
-            supervise: Supervise::default(),
-            overlong: Overlong::default(),
-        }
-    }
+    /// All other keys of the section.
+    #[serde(flatten)]
+    pub(crate) options: DataOptions,
 }
 
 /// What a run asks: both models at its end, and the model while it learns.
@@ -143,23 +98,19 @@ pub(crate) struct RunSettings {
 }
 
 impl Settings {
+    /// How the data become examples, split by the run's seed.
+    pub(crate) fn data_options(&self) -> DataOptions {
+        DataOptions { seed: self.training.seed, ..self.data.options.clone() }
+    }
+
     fn validate(&self) -> Result<()> {
         self.training.validate()?;
         self.lora.validate()?;
-        let fraction = self.data.validation_fraction;
-        if !(0.0..1.0).contains(&fraction) {
-            return Err(Misuse::error(format!(
-                "validation_fraction is {fraction}, expected 0 or more and less than 1"
-            )));
+        self.data.options.validate()?;
+        if self.answers.max_new_tokens == 0 {
+            return Err(Misuse::error("max_new_tokens is 0, expected at least 1"));
         }
-        let counts = [
-            ("validation_limit", self.data.validation_limit),
-            ("max_new_tokens", Some(self.answers.max_new_tokens)),
-        ];
-        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
-            return Err(Misuse::error(format!("{name} is 0, expected at least 1")));
-        }
-        if let (Tuning::Full, Some(adapter)) = (self.model.tuning, &self.model.adapter) {
+        if let (TuningKind::Full, Some(adapter)) = (self.model.tuning, &self.model.adapter) {
             return Err(Misuse::error(format!(
                 "full tuning trains the model itself, but the adapter {} is given: merge it first, or tune with lora",
                 adapter.display()
@@ -220,34 +171,20 @@ impl DataSettings {
         required(&self.path, "data", "[data] path")
     }
 
-    /// The same settings, with the local file that their name stands for.
-    pub(crate) fn with_file(&self, file: &Path) -> Self {
-        Self { path: Some(file.to_path_buf()), ..self.clone() }
-    }
-
-    /// The columns of a record.
-    pub(crate) fn columns(&self) -> Columns {
-        Columns {
-            instruction: self.instruction_column.clone(),
-            input: self.question_column.clone(),
-            output: self.answer_column.clone(),
-        }
-    }
-
     /// Settles the longest text for a model of `positions`, where one is known: as given, else 256 or fewer.
     ///
     /// # Errors
     /// The length given is more than the model's positions.
     pub(crate) fn resolve_length(&mut self, positions: Option<usize>) -> Result<usize> {
         let positions = positions.unwrap_or(usize::MAX);
-        let length = self.max_seq_length.unwrap_or(DEFAULT_LENGTH.min(positions));
+        let length = self.options.max_seq_length.unwrap_or(DEFAULT_LENGTH.min(positions));
         if length > positions {
             return Err(Misuse::error(format!(
                 "the longest text is {length} tokens, but the model has {positions} positions: give --max-seq-length \
                  {positions} or less"
             )));
         }
-        self.max_seq_length = Some(length);
+        self.options.max_seq_length = Some(length);
         Ok(length)
     }
 }
@@ -356,7 +293,7 @@ mod tests {
         settings.lora.rank_pattern = [("h.0.mlp.c_fc".parse().unwrap(), 3)].into();
         settings.lora.alpha_pattern = [("q_proj".parse().unwrap(), 8.5)].into();
         settings.run.max_shard_size = Some("500MB".parse().unwrap());
-        settings.data.prompt_template = "Q: {input}\nA: {output}".parse().unwrap();
+        settings.data.options.prompt_template = "Q: {input}\nA: {output}".parse().unwrap();
         let file = file(&settings.to_toml().unwrap());
         let read = Settings::resolve(Origin::File(file.path()), Flags::default()).unwrap();
         assert_eq!(read.differences(&settings).unwrap(), Vec::<String>::new());
@@ -376,7 +313,7 @@ mod tests {
         let mut data = DataSettings::default();
         assert_eq!(data.clone().resolve_length(None).unwrap(), 256);
         assert_eq!(data.clone().resolve_length(Some(64)).unwrap(), 64);
-        data.max_seq_length = Some(65);
+        data.options.max_seq_length = Some(65);
         assert!(data.resolve_length(Some(64)).unwrap_err().to_string().contains("64 or less"));
     }
 }

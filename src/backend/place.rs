@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use gptneo_model::{GptNeoConfig, WeightFormat};
+use gptneo_training::Precision;
 
+use super::BackendKind;
 use super::device::Device;
-use super::{BackendKind, Precision};
 use crate::failure::Misuse;
 
 /// A backend and a device of it.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use gptneo_training::Precision;
 
-use super::flags::{BackendFlag, LoraFlags, WeightsFlag, at_least_one};
-use crate::backend::Precision;
+use super::flags::{BackendFlag, LoraFlags, WeightsFlag, at_least_one, precision};
 
 /// What `bench` measures.
 #[derive(Debug, Subcommand)]
@@ -75,7 +75,7 @@ pub(crate) struct BenchFlags {
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,
     /// The numbers of the matrix products in training; bench generate has --weights instead
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    #[arg(long, value_parser = precision(), default_value_t = Precision::F32)]
     pub(crate) precision: Precision,
     #[command(flatten)]
     pub(crate) backend: BackendFlag,

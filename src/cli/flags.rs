@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
 use gptneo_model::generate::GenerationConfig;
 use gptneo_model::{SamplingConfig, WeightFormat};
+use gptneo_training::Precision;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::backend::{BackendKind, Place, Precision};
+use crate::backend::{BackendKind, Place};
 
 /// The settings file.
 #[derive(Debug, Default, Args)]
@@ -192,7 +194,7 @@ pub(crate) struct RunFlags {
     pub(crate) devices: Option<Vec<usize>>,
     /// The numbers of the matrix products in training; all else stays f32, the measurements after it and what is
     /// written too [default: f32]
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = precision())]
     pub(crate) precision: Option<Precision>,
     /// The format of the written model; adapters are always f32 [default: f32]
     #[arg(long, value_enum)]
@@ -328,6 +330,11 @@ impl From<DtypeFlag> for Dtype {
             DtypeFlag::Bf16 => Self::Bf16,
         }
     }
+}
+
+/// Parses a precision by the library's own names.
+pub(super) fn precision() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(Precision::ALL.map(Precision::name)).try_map(|name| name.parse())
 }
 
 /// Parses a count that cannot be 0.

@@ -6,11 +6,12 @@ use std::time::Instant;
 use anyhow::Result;
 use gptneo_model::checkpoint::{load_model, load_model_for};
 use gptneo_model::generate::{GenerationConfig, generate};
-use gptneo_model::{GptNeo, GptNeoConfig, LoraConfig, NeoBackend, SamplingConfig, WeightFormat};
-use gptneo_training::bench::{TimedStep, time_steps};
+use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, SamplingConfig, WeightFormat};
+use gptneo_training::timing::{TimedStep, time_steps};
+use gptneo_training::{Precision, Tuning};
 use serde::Serialize;
 
-use crate::backend::{Job, Precision, Training, dispatch};
+use crate::backend::{Job, Training, dispatch};
 use crate::cli::{BenchCommand, BenchGenerateArgs, BenchTrainArgs};
 use crate::failure::Misuse;
 use crate::hub;
@@ -46,12 +47,13 @@ struct TrainReport {
 fn train(args: &BenchTrainArgs) -> Result<()> {
     let folder = args.source.model.as_deref().map(hub::model).transpose()?;
     let config = shape(folder.as_deref(), args.source.config.as_deref())?;
-    let lora = Settings::resolve(Origin::Defaults, Flags::default().with("lora", &args.lora)?)?.lora;
+    let settings = Settings::resolve(Origin::Defaults, Flags::default().with("lora", &args.lora)?)?;
+    let tuning = Tuning::Lora(settings.lora);
     let texts = random_texts(&config, args.batch_size, args.length, 0, args.common.seed)?;
     let place = args.common.backend.place();
     place.check_room(&config, args.batch_size, args.length)?;
     let precision = place.precision(args.common.precision)?;
-    let steps = dispatch(place, Train { args, folder, config, lora, texts, precision })?;
+    let steps = dispatch(place, Train { args, folder, config, tuning, texts, precision })?;
     let seconds: Vec<f64> = steps.iter().map(|step| step.seconds).collect();
     let seconds_per_step = median(if seconds.len() > 1 { &seconds[1..] } else { &seconds });
     let report = TrainReport {
@@ -77,7 +79,7 @@ struct Train<'a> {
     args: &'a BenchTrainArgs,
     folder: Option<PathBuf>,
     config: GptNeoConfig,
-    lora: LoraConfig,
+    tuning: Tuning,
     texts: Vec<Vec<u32>>,
     precision: Precision,
 }
@@ -91,7 +93,7 @@ impl Job for Train<'_> {
             Some(folder) => load_model::<Training<B>>(folder, &device)?,
             None => GptNeo::init(&self.config, &device),
         };
-        Ok(time_steps::<B>(model, &self.lora, self.precision.into(), self.texts, self.args.steps, &device)?)
+        Ok(time_steps::<B>(model, &self.tuning, self.precision, self.texts, self.args.steps)?)
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use gptneo_datasets::{PromptTemplate, Tokenizer, read_records};
 use gptneo_model::NeoBackend;
 use gptneo_model::generate::GenerationConfig;
-use gptneo_training::answer_score::AnswerMetrics;
+use gptneo_training::measure::AnswerMetrics;
 use gptneo_training::report::{GenerationRow, write_generation};
 use serde::Serialize;
 
@@ -100,13 +100,13 @@ fn check_output(output: Option<&Path>) -> Result<()> {
 
 /// The questions given, or the first different ones of the data.
 fn questions(args: &CompareArgs, settings: &DataSettings, tokenizer: &Tokenizer) -> Result<Vec<Question>> {
-    let template: &PromptTemplate = &settings.prompt_template;
+    let template: &PromptTemplate = &settings.options.prompt_template;
     if settings.path.is_none() {
         return args.question.iter().map(|text| Question::new(text, template, tokenizer)).collect();
     }
     let mut seen = std::collections::HashSet::new();
     let file = hub::data(settings.file()?)?;
-    let records = read_records(&file, &settings.columns(), template)?;
+    let records = read_records(&file, &settings.options.columns(), template)?;
     let different = records.iter().filter(|record| seen.insert(record.input.as_str()));
     different.take(args.limit).map(|record| Question::of(record, template, tokenizer)).collect()
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use gptneo_training::evaluate::RecordLoss;
-use gptneo_training::paired::{PairedDifference, Verdict};
+use gptneo_datasets::DataOptions;
+use gptneo_training::measure::{PairedDifference, RecordLoss, Verdict};
 use gptneo_training::report::{HeldOutRow, read_held_out};
 use serde::Serialize;
 
@@ -98,7 +98,10 @@ fn refuse_other_rows(first: &Measured, second: &Measured) -> Result<()> {
     }
     // What is learned of a text does not change which tokens are the answer's.
     let texts = |run: &Measured| Settings {
-        data: DataSettings { path: None, supervise: Default::default(), ..run.settings.data.clone() },
+        data: DataSettings {
+            path: None,
+            options: DataOptions { supervise: Default::default(), ..run.settings.data.options.clone() },
+        },
         ..Settings::default()
     };
     let differences = texts(first).differences(&texts(second))?;

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
-use gptneo_datasets::{Encoded, Tokenizer, Truncation};
+use gptneo_datasets::{Encoded, Tokenizer, Truncation, encode_file};
 use gptneo_model::{NeoBackend, WeightFormat};
-use gptneo_training::evaluate::{Evaluation, Score, evaluate};
+use gptneo_training::measure::{Evaluation, Score, evaluate};
 use serde::Serialize;
 
 use crate::backend::{Job, dispatch};
@@ -51,8 +51,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let tokenizer = read_tokenizer(&folder, &config)?;
     let max_length = settings.data.resolve_length(Some(config.max_position_embeddings))?;
     place.check_room_for(weights, &config, settings.training.batch_size, max_length)?;
-    let data = settings.data.with_file(&hub::data(&name)?);
-    let encoded = crate::data::first_examples(&data, &tokenizer, max_length, args.limit)?;
+    let encoded = encode_file(&hub::data(&name)?, &settings.data.options, &tokenizer, args.limit)?;
 
     let started = Instant::now();
     let job = Evaluate {

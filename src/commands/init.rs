@@ -1,14 +1,13 @@
 //! `init`: a model with random weights, of a given shape and with a given or a new tokenizer.
 
 use anyhow::{Context, Result};
-use gptneo_datasets::{Tokenizer, train_byte_level_bpe};
+use gptneo_datasets::{Tokenizer, read_texts, train_byte_level_bpe};
 use gptneo_model::adapter::count_parameters;
 use gptneo_model::checkpoint::{Dtype, save_model};
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend};
 
 use crate::backend::{Job, dispatch};
 use crate::cli::InitArgs;
-use crate::data;
 use crate::failure::Misuse;
 use crate::loading::refuse_used;
 use crate::output;
@@ -39,7 +38,7 @@ fn tokenizer(args: &InitArgs) -> Result<Tokenizer> {
         (None, Some(file), Some(size)) => {
             let folder = tempfile::tempdir().context("cannot make a temporary folder for the tokenizer")?;
             // The tokenizer holds its files' bytes: the folder is not needed afterwards.
-            Ok(train_byte_level_bpe(data::texts(file)?.into_iter(), size, folder.path())?)
+            Ok(train_byte_level_bpe(read_texts(file)?.into_iter(), size, folder.path())?)
         }
         _ => Err(Misuse::error(
             "a tokenizer is missing: give --tokenizer DIR, or --train-tokenizer FILE with --vocab-size N",

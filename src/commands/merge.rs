@@ -7,7 +7,7 @@ use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, Tokenizer};
 use gptneo_model::adapter;
 use gptneo_model::checkpoint::{SaveFormat, ShardSize, save_model};
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend};
-use gptneo_training::merge::{MergeProof, prove_merge};
+use gptneo_training::measure::{MergeProof, prove_merge};
 use serde::Serialize;
 
 use crate::backend::{BackendKind, Job, dispatch};

@@ -3,21 +3,18 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
-use gptneo_datasets::{DataReport, Example, Tokenizer, mark_supervised};
+use gptneo_datasets::{DataReport, Dataset, Example, Tokenizer, mark_supervised};
 use gptneo_model::NeoBackend;
-use gptneo_model::adapter::{attach, count_parameters};
-use gptneo_training::checkpoint;
-use gptneo_training::plan::{Plan, Workload};
+use gptneo_training::{BatchOrder, Tuning, Workload};
 use serde::Serialize;
 
 use crate::backend::{Job, Training, dispatch};
 use crate::cli::PrepareArgs;
-use crate::data::Data;
 use crate::failure::Misuse;
 use crate::hub;
 use crate::loading::{load_base, read_config, read_tokenizer};
 use crate::preflight::{Planned, Preflight, cut_answers};
-use crate::settings::{Flags, Origin, Settings, Tuning};
+use crate::settings::{Flags, Origin, Settings};
 use crate::{notes, output};
 
 /// What `--json` prints.
@@ -70,20 +67,12 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
             return Err(Misuse::error("a tokenizer is missing: give --model DIR or --tokenizer DIR"));
         }
     };
-    let max_length = settings.data.resolve_length(positions)?;
-    let seed = settings.training.seed;
-    let local = settings.data.with_file(&hub::data(&name)?);
-    let data = Data::load(&local, &tokenizer, max_length, seed)?;
+    settings.data.resolve_length(positions)?;
+    let data = Dataset::from_file(&hub::data(&name)?, &settings.data_options(), &tokenizer)?;
     let shown = show_one(&data, &tokenizer)?;
-    let report = DataReport::new(
-        &data.encoded,
-        &data.split,
-        data.duplicates.clone(),
-        settings.training.batch_size,
-        seed,
-    );
+    let report = data.report(settings.training.batch_size, settings.training.seed);
     // Data that cannot be trained on are shown nevertheless; that is what this command is for.
-    let plan = Plan::new(data.examples(&data.split.train), &settings.training, tokenizer.end_of_text());
+    let plan = BatchOrder::new(data.training(), &settings.training);
     let first = plan.as_ref().map(|plan| plan.first_batches(args.batches)).unwrap_or_default();
     let batches: Vec<Batch> =
         first.iter().map(|batch| show_batch(batch, &tokenizer)).collect::<Result<_>>()?;
@@ -127,8 +116,8 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
 struct Measure<'a> {
     settings: &'a Settings,
     folder: &'a Path,
-    data: &'a Data,
-    plan: &'a Plan,
+    data: &'a Dataset,
+    plan: &'a BatchOrder,
 }
 
 impl Job for Measure<'_> {
@@ -137,22 +126,16 @@ impl Job for Measure<'_> {
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Preflight> {
         let Self { settings, folder, data, plan } = self;
         let model = load_base::<Training<B>>(folder, &device)?;
-        let (tuning, parameters) = match settings.model.tuning {
-            Tuning::Full => (checkpoint::Tuning::Full, count_parameters(&model)),
-            Tuning::Lora => {
-                let adapted = attach(model.clone(), &settings.lora, &device)?;
-                (checkpoint::Tuning::Lora(settings.lora.clone()), count_parameters(&adapted))
-            }
-        };
+        let tuning = Tuning::of(settings.model.tuning, settings.lora.clone());
+        let parameters = tuning.count_parameters(&model)?;
         Preflight::measure::<B>(&Planned {
             settings,
             model: &model,
             tuning: &tuning,
             plan,
-            truncation: &data.encoded.truncation,
+            truncation: &data.truncation,
             parameters,
             folder: settings.run.output.as_deref().unwrap_or(Path::new(".")),
-            device: &device,
         })
     }
 }
@@ -187,12 +170,10 @@ fn from_model(folder: &Path) -> Result<(Tokenizer, Option<usize>)> {
 }
 
 /// The first training example that has something to learn, else the first of all.
-fn show_one(data: &Data, tokenizer: &Tokenizer) -> Result<Shown> {
-    let examples = &data.encoded.examples;
-    let learns = |example: &&Example| {
-        !example.targets().is_empty() && data.split.train.binary_search(&example.record).is_ok()
-    };
-    let Some(example) = examples.iter().find(learns).or(examples.first()) else {
+fn show_one(data: &Dataset, tokenizer: &Tokenizer) -> Result<Shown> {
+    let training = data.training();
+    let learns = |example: &&Example| !example.targets().is_empty();
+    let Some(example) = training.iter().find(learns).or(data.examples().next()) else {
         anyhow::bail!("no example is left of the data");
     };
     show(example, tokenizer)

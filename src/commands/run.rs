@@ -6,8 +6,8 @@ use anyhow::Result;
 use burn::module::AutodiffModule;
 use gptneo_model::generate::GenerationConfig;
 use gptneo_model::{GptNeo, NeoBackend, SamplingConfig};
-use gptneo_training::evaluate::{Evaluation, RecordLoss, evaluate_records};
-use gptneo_training::paired::PairedDifference;
+use gptneo_training::TuningKind;
+use gptneo_training::measure::{Evaluation, PairedDifference, RecordLoss, evaluate_records};
 use gptneo_training::report::{
     HeldOutRow, perplexity_chart, write_answer_metrics, write_generation, write_held_out, write_performance,
 };
@@ -23,7 +23,7 @@ use crate::model_card::ModelCard;
 use crate::presets::Preset;
 use crate::progress::Progress;
 use crate::report_page::{self, Findings};
-use crate::settings::{Flags, Origin, Tuning};
+use crate::settings::{Flags, Origin};
 use crate::{loading, notes, output, performance};
 
 /// Runs the command.
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         return Err(Misuse::error(format!(
             "a run measures on records that it does not learn from, but none is left for that: raise \
              validation_fraction (now {}), or use train",
-            plan.settings.data.validation_fraction
+            plan.settings.data.options.validation_fraction
         )));
     }
     // The protocol `notebook` pads to the full length.
@@ -110,7 +110,7 @@ impl Job for Pipeline {
         let mut performance = performance::rows("Base Model", &measured);
         let tuned = started.train()?;
         let mut weights = vec![tuned.result.clone()];
-        let lora = started.plan.settings.model.tuning == Tuning::Lora;
+        let lora = started.plan.settings.model.tuning == TuningKind::Lora;
         let name = if lora { "LoRA Model" } else { "Tuned Model" };
         let (measured, after) = measure(&started, &tuned.model, "measuring the tuned model")?;
         performance.extend(performance::rows(name, &measured));

@@ -3,9 +3,9 @@
 
 use anyhow::Result;
 use gptneo_model::NeoBackend;
+use gptneo_training::BatchOrder;
 use gptneo_training::metrics::read_metrics;
-use gptneo_training::plan::Plan;
-use gptneo_training::samples::{SamplePlan, SampleQuestion, read_samples};
+use gptneo_training::samples::{SampleQuestion, SampleQuestions, read_samples};
 
 use super::{FineTuned, FineTuning, Started};
 use crate::preflight::{Planned, Preflight};
@@ -21,18 +21,17 @@ impl<B: NeoBackend> Started<B> {
         if self.plan.resume {
             return Ok(());
         }
-        let FineTuning { settings, folder, tokenizer, data, .. } = &self.plan;
-        let plan = Plan::new(self.training.clone(), &settings.training, tokenizer.end_of_text())?;
+        let FineTuning { settings, folder, data, .. } = &self.plan;
+        let plan = BatchOrder::new(self.training.clone(), &settings.training)?;
         let counts = &self.manifest.counts;
         let found = Preflight::measure(&Planned {
             settings,
             model: &self.model,
             tuning: &self.tuning,
             plan: &plan,
-            truncation: &data.encoded.truncation,
+            truncation: &data.truncation,
             parameters: (counts.trainable_parameters, counts.total_parameters),
             folder: folder.path(),
-            device: &self.device,
         })?;
         notes::say(found.render().trim_end());
         found.warnings.iter().for_each(|warning| notes::say(format_args!("warning: {warning}")));
@@ -40,14 +39,14 @@ impl<B: NeoBackend> Started<B> {
     }
 
     /// What the model is asked while it learns, if anything.
-    pub(super) fn samples(&self) -> Result<Option<SamplePlan>> {
+    pub(super) fn samples(&self) -> Result<Option<SampleQuestions>> {
         let FineTuning { settings, data, tokenizer, .. } = &self.plan;
         let (positions, count) = (self.base.config().max_position_embeddings, settings.answers.samples);
         let questions = answers::held_out(settings, data, tokenizer, positions, count)?.into_iter();
         let questions: Vec<SampleQuestion> = questions
             .map(|question| SampleQuestion { text: question.text, prompt: question.prompt })
             .collect();
-        Ok((!questions.is_empty()).then(|| SamplePlan {
+        Ok((!questions.is_empty()).then(|| SampleQuestions {
             questions,
             max_new_tokens: settings.answers.max_new_tokens,
             tokenizer: tokenizer.clone(),

@@ -2,8 +2,7 @@
 
 use anyhow::Result;
 use gptneo_datasets::grouped;
-use gptneo_training::answer_score::AnswerMetrics;
-use gptneo_training::paired::Verdict;
+use gptneo_training::measure::{AnswerMetrics, Verdict};
 use gptneo_training::report::{PerformanceRow, perplexity_chart_svg};
 
 use super::Findings;

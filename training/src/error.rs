@@ -36,6 +36,16 @@ pub enum TrainingError {
     /// Settings that do not work, alone or together.
     #[error("these settings do not work: {0}")]
     Settings(String),
+    /// A setting outside its range.
+    #[error("{name} is {found}; expected {expected}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// The value given.
+        found: String,
+        /// The values that are allowed.
+        expected: String,
+    },
     /// The loss of a step, or its gradient, is no number.
     #[error(
         "step {step}: the loss ({loss}) or its gradient is not a finite number{}. Lower the learning rate, or train \
@@ -123,6 +133,11 @@ impl TrainingError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// A [`TrainingError::Setting`] for a word that is none of `names`.
+    pub(crate) fn unknown_name(name: &'static str, found: &str, names: &[&str]) -> Self {
+        Self::Setting { name, found: format!("{found:?}"), expected: names.join(" or ") }
     }
 }
 

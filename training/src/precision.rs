@@ -1,37 +1,22 @@
-//! In which numbers a model is trained, and the loss scaling that f16 needs.
+//! In which numbers a model is trained.
 //!
 //! Half precision means half products ([`GptNeo::with_half_products`]), forward and backward, in training and in the
 //! evaluations during it. What is trained, its gradients and the optimizer's state are f32, and so is what comes out.
-//!
-//! f16 holds nothing below 6e-8, and gradients are often smaller. So the loss is multiplied by a scale before the
-//! backward pass, and the gradients are divided by it before they are clipped. The scale finds itself as in PyTorch's
-//! `torch.amp.GradScaler`: too large a one gives gradients that are not finite; that step is skipped and the scale
-//! halved; after 2000 good steps in a row it is doubled. bf16 has the range of f32 and needs none of it.
-//!
-//! A skipped step has used its texts and counts as a step of the run, but the learning rate does not move on: so it is
-//! in transformers' `Trainer`, which steps its scheduler only where `optimizer_step_was_skipped` is false and counts
-//! `global_step` all the same.
 
-use burn::module::{AutodiffModule, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
-use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::cast::ToElement;
-use burn::tensor::{Bool, DType, Tensor};
+mod loss_scale;
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::tensor::DType;
+use burn::tensor::backend::Backend;
 use gptneo_model::GptNeo;
 use serde::{Deserialize, Serialize};
 
+pub use self::loss_scale::LossScale;
 use crate::TrainingError;
 
-/// Where the scale starts.
-const FIRST_SCALE: f64 = 65536.0;
-/// What the scale is multiplied with after enough good steps, and divided by after a bad one.
-const FACTOR: f64 = 2.0;
-/// Good steps in a row before the scale grows.
-const GROWTH_INTERVAL: usize = 2000;
-/// Gradients that are not finite at this scale are not a matter of the scale. (PyTorch goes on for ever.)
-const SMALLEST_SCALE: f64 = 1.0;
-
-/// The numbers that matrix products are made in.
+/// The numbers that matrix products are made in; f32 by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -45,6 +30,9 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// All of them, for a list to choose from.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
+
     /// The half type, if it is one.
     pub fn half(self) -> Option<DType> {
         match self {
@@ -94,77 +82,18 @@ impl Precision {
     }
 }
 
-/// What the loss is multiplied with, and what that becomes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LossScale {
-    /// The factor.
-    pub scale: f64,
-    /// Good steps since the factor last changed.
-    pub good_steps: usize,
-    /// Good steps in a row before it grows.
-    pub growth_interval: usize,
-}
-
-impl Default for LossScale {
-    fn default() -> Self {
-        Self { scale: FIRST_SCALE, good_steps: 0, growth_interval: GROWTH_INTERVAL }
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
-impl LossScale {
-    /// Divides the gradients of a scaled loss by the scale and moves the scale on; whether all of them are finite, so
-    /// that the step may be taken.
-    pub fn unscale<AB: AutodiffBackend, M: AutodiffModule<AB>>(
-        &mut self,
-        model: &M,
-        gradients: &mut GradientsParams,
-    ) -> bool {
-        let mut visitor = Unscale::<AB> { gradients, factor: 1.0 / self.scale, finite: Vec::new() };
-        model.visit(&mut visitor);
-        let finite = visitor.finite;
-        let finite = finite.is_empty() || Tensor::cat(finite, 0).all().into_scalar().to_bool();
-        self.update(finite);
-        finite
-    }
+impl FromStr for Precision {
+    type Err = TrainingError;
 
-    /// The rule of `torch.amp.GradScaler.update`.
-    fn update(&mut self, finite: bool) {
-        if !finite {
-            self.scale /= FACTOR;
-            self.good_steps = 0;
-            return;
-        }
-        self.good_steps += 1;
-        if self.good_steps >= self.growth_interval {
-            self.good_steps = 0;
-            // The loss is f32: a scale beyond its range is none.
-            if ((self.scale * FACTOR) as f32).is_finite() {
-                self.scale *= FACTOR;
-            }
-        }
-    }
-
-    /// Whether no smaller scale can help.
-    pub fn is_exhausted(&self) -> bool {
-        self.scale < SMALLEST_SCALE
-    }
-}
-
-/// Scales each gradient and asks whether it is finite, for all of them in one answer from the device.
-struct Unscale<'a, AB: AutodiffBackend> {
-    gradients: &'a mut GradientsParams,
-    factor: f64,
-    finite: Vec<Tensor<AB::InnerBackend, 1, Bool>>,
-}
-
-impl<AB: AutodiffBackend> ModuleVisitor<AB> for Unscale<'_, AB> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<AB, D>>) {
-        if let Some(gradient) = self.gradients.remove::<AB::InnerBackend, D>(param.id) {
-            // Not `contains_nan`, which sums in the tensor's own type.
-            self.finite.push(gradient.clone().is_finite().all());
-            self.gradients.register(param.id, gradient * self.factor);
-        }
+    fn from_str(name: &str) -> Result<Self, TrainingError> {
+        let found = Self::ALL.into_iter().find(|one| one.name() == name);
+        found.ok_or_else(|| TrainingError::unknown_name("precision", name, &Self::ALL.map(Self::name)))
     }
 }
 

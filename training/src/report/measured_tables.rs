@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ReportError;
 use super::tables::write_table;
-use crate::answer_score::AnswerMetrics;
+use crate::measure::AnswerMetrics;
 
 /// The columns of the table of answer measures, in order.
 const ANSWER_COLUMNS: [&str; 7] =

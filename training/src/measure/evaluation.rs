@@ -5,7 +5,7 @@
 //! text's mean by its count of real tokens. Any adapter learns to predict padding at once, so read it beside `text`.
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
-use gptneo_datasets::{Example, Padding, TokenBatch, plan_by_length};
+use gptneo_datasets::{Example, Padding, TokenBatch, batches_by_length};
 use gptneo_model::{GptNeo, NeoBackend, device_failure};
 use serde::{Deserialize, Serialize};
 
@@ -96,14 +96,14 @@ pub fn evaluate_records<B: NeoBackend>(
         examples.iter().map(|example| cut(example, example.ids.len(), max_length)).collect();
     let bare: Vec<Example> =
         examples.iter().map(|example| cut(example, text_length(example, end_of_text), max_length)).collect();
-    let text_plan = plan(&texts, batch_size, 2);
-    let notebook_plan = plan(&bare, batch_size, 1);
-    let batches = text_plan.len() + notebook_plan.len();
+    let text_batches = by_length(&texts, batch_size, 2);
+    let notebook_batches = by_length(&bare, batch_size, 1);
+    let batches = text_batches.len() + notebook_batches.len();
 
     let mut text: Vec<Sum> = vec![(0.0, 0); examples.len()];
     let mut response = text.clone();
     let mut notebook = text.clone();
-    for (done, indices) in text_plan.iter().enumerate() {
+    for (done, indices) in text_batches.iter().enumerate() {
         let batch = collate(&texts, indices, end_of_text, Padding::Longest)?;
         let targets = every_target(&batch.lengths);
         // A target's own row of hidden states sees nothing to its right, so padding needs no mask.
@@ -116,7 +116,7 @@ pub fn evaluate_records<B: NeoBackend>(
         device_failure::check()?;
         on_batch(done + 1, batches);
     }
-    for (done, indices) in notebook_plan.iter().enumerate() {
+    for (done, indices) in notebook_batches.iter().enumerate() {
         let batch = collate(&bare, indices, end_of_text, Padding::Fixed(max_length))?;
         let targets = every_target(&vec![max_length; batch.rows()]);
         for (&(row, _), loss) in targets.iter().zip(target_losses(model, &batch, &targets, true)) {
@@ -127,7 +127,7 @@ pub fn evaluate_records<B: NeoBackend>(
             notebook[index].1 = length as u64;
         }
         device_failure::check()?;
-        on_batch(text_plan.len() + done + 1, batches);
+        on_batch(text_batches.len() + done + 1, batches);
     }
     check_finite(examples, &[&text, &response, &notebook])?;
     let evaluation = Evaluation {
@@ -186,10 +186,10 @@ fn cut(example: &Example, length: usize, max_length: usize) -> Example {
 }
 
 /// Batches by length of the examples that have at least `shortest` ids.
-fn plan(examples: &[Example], batch_size: usize, shortest: usize) -> Vec<Vec<usize>> {
+fn by_length(examples: &[Example], batch_size: usize, shortest: usize) -> Vec<Vec<usize>> {
     let counted: Vec<usize> = (0..examples.len()).filter(|&i| examples[i].ids.len() >= shortest).collect();
     let lengths: Vec<usize> = counted.iter().map(|&i| examples[i].ids.len()).collect();
-    let batches = plan_by_length(&lengths, batch_size).into_iter();
+    let batches = batches_by_length(&lengths, batch_size).into_iter();
     batches.map(|batch| batch.into_iter().map(|i| counted[i]).collect()).collect()
 }
 

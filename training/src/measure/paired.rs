@@ -5,14 +5,14 @@
 
 use serde::Serialize;
 
-use crate::evaluate::{RecordLoss, ratio};
+use super::evaluation::{RecordLoss, ratio};
 
 /// How far two models' losses on the same rows are apart.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PairedDifference {
     /// The second's loss less the first's, in nats per token; below zero the second is better.
     pub difference: f64,
-    /// The standard error of `difference`, as [`crate::evaluate::Score::standard_error`] over the rows' differences.
+    /// The standard error of `difference`, as [`super::Score::standard_error`] over the rows' differences.
     pub standard_error: Option<f64>,
     /// The rows.
     pub records: usize,

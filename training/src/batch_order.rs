@@ -3,44 +3,13 @@
 
 use std::sync::Arc;
 
-use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
-use burn::tensor::backend::Backend;
-use gptneo_datasets::{Example, Order, Padding, TokenBatch, plan_batches, plan_by_length};
+use gptneo_datasets::{Example, Order, Padding, TokenBatch, batches_in_order};
 
+use crate::step::StepInput;
 use crate::{TrainingConfig, TrainingError};
 
-/// What one call of the model's training or validation step works on.
-#[derive(Clone, Debug)]
-pub struct StepInput {
-    /// The batches of one optimizer step.
-    pub micro_batches: Vec<TokenBatch>,
-    /// Seed of the step's dropout.
-    pub seed: u64,
-    /// What the loss is multiplied with for the backward pass; the gradients come out multiplied.
-    pub loss_scale: f64,
-}
-
-impl StepInput {
-    /// Tokens that count in the loss.
-    pub fn supervised_tokens(&self) -> usize {
-        self.micro_batches.iter().map(TokenBatch::supervised_tokens).sum()
-    }
-
-    /// What one of `devices` devices works on, with dropout of its own: every row of each batch is one device's.
-    pub(crate) fn share(&self, index: usize, devices: usize) -> Self {
-        let batches = self.micro_batches.iter().map(|batch| batch.rows_from(index, devices));
-        Self {
-            micro_batches: batches.filter(|batch| batch.rows() > 0).collect(),
-            seed: self.seed.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-            loss_scale: self.loss_scale,
-        }
-    }
-
-    /// The records of the step, by their index in the data.
-    pub fn records(&self) -> Vec<usize> {
-        self.micro_batches.iter().flat_map(|batch| batch.records.iter().copied()).collect()
-    }
-}
+/// What fills the batches up. Its value never matters: no real token looks to its right, and no padding is a target.
+const PADDING_ID: u32 = 0;
 
 /// How much a whole run works through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,41 +24,31 @@ pub struct Workload {
     pub largest_width: usize,
 }
 
-/// The order of a whole run.
+/// The order in which a whole run sees its examples.
 #[derive(Clone, Debug)]
-pub struct Plan {
-    examples: Arc<Vec<Example>>,
+pub struct BatchOrder {
+    examples: Arc<[Example]>,
     config: TrainingConfig,
-    padding_id: u32,
     steps_per_epoch: usize,
     total_steps: usize,
 }
 
-impl Plan {
-    /// Plans a run over `examples`, padded with `padding_id`.
+impl BatchOrder {
+    /// The order of a run over `examples`.
     ///
     /// # Errors
     ///
     /// No examples, or a step without any supervised token.
-    pub fn new(
-        examples: Vec<Example>,
-        config: &TrainingConfig,
-        padding_id: u32,
-    ) -> Result<Self, TrainingError> {
+    pub fn new(examples: impl Into<Arc<[Example]>>, config: &TrainingConfig) -> Result<Self, TrainingError> {
+        let examples = examples.into();
         if examples.is_empty() {
             return Err(TrainingError::Settings("there is no text to train on".into()));
         }
         let steps_per_epoch = config.steps_per_epoch(examples.len());
         let total_steps = config.total_steps(examples.len());
-        let plan = Self {
-            examples: Arc::new(examples),
-            config: config.clone(),
-            padding_id,
-            steps_per_epoch,
-            total_steps,
-        };
-        plan.check_supervision()?;
-        Ok(plan)
+        let order = Self { examples, config: config.clone(), steps_per_epoch, total_steps };
+        order.check_supervision()?;
+        Ok(order)
     }
 
     /// A mean over no token is no loss; found out before the run rather than hours into it.
@@ -110,6 +69,11 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// The settings of the run.
+    pub fn config(&self) -> &TrainingConfig {
+        &self.config
     }
 
     /// Optimizer steps in one pass over the data.
@@ -155,7 +119,7 @@ impl Plan {
     pub fn largest_batch(&self) -> Result<TokenBatch, TrainingError> {
         let size = |group: &[usize]| group.len() * self.width(group);
         let larger = |a: Vec<usize>, b: Vec<usize>| if size(&b) > size(&a) { b } else { a };
-        self.collate(&self.batches().reduce(larger).unwrap_or_default())
+        collate(&self.examples, &self.batches().reduce(larger).unwrap_or_default())
     }
 
     /// The examples of the first `count` batches of the run.
@@ -171,12 +135,15 @@ impl Plan {
             true => Order::Shuffled { seed: self.config.seed, epoch },
             false => Order::File,
         };
-        let batches = plan_batches(&lengths, self.config.batch_size, order);
+        let batches = batches_in_order(&lengths, self.config.batch_size, order);
         batches.chunks(self.config.grad_accumulation_steps).map(<[_]>::to_vec).collect()
     }
 
     /// The steps after the first `done`, to the end of the run.
-    fn steps_after(&self, done: usize) -> impl Iterator<Item = Result<StepInput, TrainingError>> + '_ {
+    pub(crate) fn steps_after(
+        &self,
+        done: usize,
+    ) -> impl Iterator<Item = Result<StepInput, TrainingError>> + '_ {
         (done / self.steps_per_epoch..)
             .flat_map(move |epoch| {
                 let first = epoch * self.steps_per_epoch;
@@ -185,16 +152,25 @@ impl Plan {
             .skip_while(move |(step, _)| *step < done)
             .take_while(move |(step, _)| *step < self.total_steps)
             .map(move |(step, groups)| {
-                let micro_batches =
-                    groups.iter().map(|group| self.collate(group)).collect::<Result<Vec<_>, _>>()?;
-                Ok(StepInput { micro_batches, seed: step_seed(self.config.seed, step), loss_scale: 1.0 })
+                let micro_batches = groups.iter().map(|group| collate(&self.examples, group));
+                Ok(StepInput {
+                    number: step + 1,
+                    micro_batches: micro_batches.collect::<Result<_, _>>()?,
+                    seed: step_seed(self.config.seed, step),
+                    loss_scale: 1.0,
+                })
             })
     }
+}
 
-    fn collate(&self, group: &[usize]) -> Result<TokenBatch, TrainingError> {
-        let members: Vec<&Example> = group.iter().map(|index| &self.examples[*index]).collect();
-        Ok(TokenBatch::collate(&members, self.padding_id, Padding::Longest)?)
-    }
+/// A batch of the examples at `indices`.
+///
+/// # Errors
+///
+/// There are none, or they hold no tokens.
+pub(crate) fn collate(examples: &[Example], indices: &[usize]) -> Result<TokenBatch, TrainingError> {
+    let members: Vec<&Example> = indices.iter().map(|index| &examples[*index]).collect();
+    Ok(TokenBatch::collate(&members, PADDING_ID, Padding::Longest)?)
 }
 
 /// A seed for each step of a run (SplitMix64's mixing), so that resuming needs no state of a generator.
@@ -203,97 +179,6 @@ fn step_seed(seed: u64, step: usize) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
-}
-
-/// Burn's data loader over prepared steps: all of a run's, from a given step on, or the validation texts.
-pub struct Loader {
-    source: Source,
-}
-
-#[derive(Clone)]
-enum Source {
-    Training { plan: Arc<Plan>, done: usize },
-    Prepared(Arc<Vec<StepInput>>),
-}
-
-impl Loader {
-    /// The steps of a run after the first `done`.
-    pub fn training(plan: Arc<Plan>, done: usize) -> Self {
-        Self { source: Source::Training { plan, done } }
-    }
-
-    /// The validation texts, grouped by length.
-    ///
-    /// # Errors
-    ///
-    /// A batch that cannot be put together.
-    pub fn validation(
-        examples: &[Example],
-        batch_size: usize,
-        padding_id: u32,
-    ) -> Result<Self, TrainingError> {
-        let lengths: Vec<usize> = examples.iter().map(|example| example.ids.len()).collect();
-        let batches = plan_by_length(&lengths, batch_size)
-            .iter()
-            .map(|group| {
-                let members: Vec<&Example> = group.iter().map(|index| &examples[*index]).collect();
-                let batch = TokenBatch::collate(&members, padding_id, Padding::Longest)?;
-                Ok(StepInput { micro_batches: vec![batch], seed: 0, loss_scale: 1.0 })
-            })
-            .collect::<Result<Vec<_>, TrainingError>>()?;
-        Ok(Self { source: Source::Prepared(Arc::new(batches)) })
-    }
-}
-
-impl<B: Backend> DataLoader<B, StepInput> for Loader {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<StepInput> + 'a> {
-        let steps: Box<dyn Iterator<Item = StepInput> + 'a> = match &self.source {
-            // Every batch was put together once when the run was planned, so none fails here.
-            Source::Training { plan, done } => Box::new(plan.steps_after(*done).map_while(Result::ok)),
-            Source::Prepared(batches) => Box::new(batches.iter().cloned()),
-        };
-        let total = DataLoader::<B, StepInput>::num_items(self);
-        Box::new(Counted { steps, done: 0, total })
-    }
-
-    fn num_items(&self) -> usize {
-        match &self.source {
-            Source::Training { plan, done } => plan.total_steps.saturating_sub(*done),
-            Source::Prepared(batches) => batches.len(),
-        }
-    }
-
-    fn to_device(&self, _device: &B::Device) -> Arc<dyn DataLoader<B, StepInput>> {
-        // Steps hold no tensors; the model puts them on its own device.
-        Arc::new(Self { source: self.source.clone() })
-    }
-
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<B, StepInput>> {
-        let steps = DataLoader::<B, StepInput>::iter(self).skip(start).take(end.saturating_sub(start));
-        Arc::new(Self { source: Source::Prepared(Arc::new(steps.collect())) })
-    }
-}
-
-struct Counted<'a> {
-    steps: Box<dyn Iterator<Item = StepInput> + 'a>,
-    done: usize,
-    total: usize,
-}
-
-impl Iterator for Counted<'_> {
-    type Item = StepInput;
-
-    fn next(&mut self) -> Option<StepInput> {
-        let step = self.steps.next()?;
-        self.done += 1;
-        Some(step)
-    }
-}
-
-impl DataLoaderIterator<StepInput> for Counted<'_> {
-    fn progress(&self) -> Progress {
-        Progress::new(self.done, self.total)
-    }
 }
 
 #[cfg(test)]
@@ -318,10 +203,14 @@ mod tests {
 
     #[test]
     fn a_later_start_sees_the_same_steps() {
-        let plan = Plan::new(examples(11), &config(), 0).unwrap();
-        assert_eq!((plan.steps_per_epoch(), plan.total_steps()), (3, 6));
+        let order = BatchOrder::new(examples(11), &config()).unwrap();
+        assert_eq!((order.steps_per_epoch(), order.total_steps()), (3, 6));
         let records = |done| -> Vec<(u64, Vec<usize>)> {
-            plan.steps_after(done).map(|step| step.unwrap()).map(|step| (step.seed, step.records())).collect()
+            order
+                .steps_after(done)
+                .map(|step| step.unwrap())
+                .map(|step| (step.seed, step.records().collect()))
+                .collect()
         };
         let all = records(0);
         assert_eq!(all.len(), 6);
@@ -338,24 +227,26 @@ mod tests {
     #[test]
     fn the_workload_is_that_of_all_steps() {
         let config = TrainingConfig { max_steps: Some(4), ..config() };
-        let plan = Plan::new(examples(11), &config, 0).unwrap();
-        let steps: Vec<StepInput> = plan.steps_after(0).map(|step| step.unwrap()).collect();
+        let order = BatchOrder::new(examples(11), &config).unwrap();
+        let steps: Vec<StepInput> = order.steps_after(0).map(|step| step.unwrap()).collect();
         let batches = || steps.iter().flat_map(|step| &step.micro_batches);
-        let work = plan.workload();
+        let work = order.workload();
         assert_eq!(work.positions, batches().map(|batch| batch.ids.len() as u64).sum::<u64>());
         assert_eq!(work.tokens, steps.iter().map(|step| step.supervised_tokens() as u64).sum::<u64>());
-        let largest = plan.largest_batch().unwrap();
+        let largest = order.largest_batch().unwrap();
         assert_eq!(Some(largest.ids.len()), batches().map(|batch| batch.ids.len()).max());
         assert_eq!((largest.rows(), largest.width), (work.largest_rows, work.largest_width));
-        let first: Vec<usize> = plan.first_batches(2).concat().iter().map(|example| example.record).collect();
-        assert_eq!(first, steps[0].records());
+        let first: Vec<usize> =
+            order.first_batches(2).concat().iter().map(|example| example.record).collect();
+        assert_eq!(first, steps[0].records().collect::<Vec<_>>());
     }
 
     #[test]
     fn file_order_drops_nothing() {
         let config = TrainingConfig { shuffle: false, grad_accumulation_steps: 1, ..config() };
-        let plan = Plan::new(examples(5), &config, 0).unwrap();
-        let records: Vec<_> = plan.steps_after(0).map(|step| step.unwrap().records()).collect();
+        let order = BatchOrder::new(examples(5), &config).unwrap();
+        let records: Vec<_> =
+            order.steps_after(0).map(|step| step.unwrap().records().collect::<Vec<_>>()).collect();
         assert_eq!(records[..3], [vec![0, 1], vec![2, 3], vec![4]]);
     }
 
@@ -366,7 +257,7 @@ mod tests {
             example.supervised_from = 99;
         }
         let config = TrainingConfig { shuffle: false, grad_accumulation_steps: 1, ..config() };
-        let message = Plan::new(examples, &config, 0).unwrap_err().to_string();
+        let message = BatchOrder::new(examples, &config).unwrap_err().to_string();
         assert!(message.contains("step 2") && message.contains('3') && message.contains('4'), "{message}");
     }
 }
