@@ -134,15 +134,7 @@ pub(crate) fn scores(questions: &[Question], models: [(&str, &[Answer]); 2]) -> 
         let found = AnswerMetrics::of(model, &answered)?;
         let AnswerMetrics { model, questions, token_f1, standard_error, exact_match, mean_tokens, stopped } =
             found;
-        Some(AnswerScores {
-            model,
-            questions,
-            token_f1,
-            standard_error,
-            exact_match,
-            mean_tokens,
-            stopped,
-        })
+        Some(AnswerScores { model, questions, token_f1, standard_error, exact_match, mean_tokens, stopped })
     };
     models.into_iter().filter_map(measure).collect()
 }

@@ -16,8 +16,8 @@ use crate::commands::compare_runs;
 use crate::failure::Misuse;
 use crate::hub;
 use crate::loading::{load, read_config, read_tokenizer};
-use crate::{output, tables};
 use crate::settings::{DataSettings, Flags, Origin, Settings};
+use crate::{output, tables};
 
 /// What `--json` prints.
 #[derive(Serialize)]

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use gptneo_report::{HeldOutRow, read_held_out};
 use gptneo_training::evaluate::RecordLoss;
 use gptneo_training::paired::{PairedDifference, Verdict};
-use gptneo_report::{HeldOutRow, read_held_out};
 use serde::Serialize;
 
 use crate::failure::Misuse;
