@@ -127,3 +127,99 @@ impl Page<'_> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn findings() -> Findings {
+        let row = |model: &str, protocol: &str, perplexity: f64| PerplexityRow {
+            model: model.into(),
+            protocol: protocol.into(),
+            loss: perplexity.ln(),
+            perplexity,
+            tokens: 1234,
+            standard_error: Some(0.01),
+        };
+        Findings {
+            perplexities: vec![row("Base Model", "response", 20.0), row("LoRA Model", "response", 15.0)],
+            gain: Some(Gain {
+                difference: -0.25,
+                standard_error: Some(0.05),
+                verdict: "more than two standard errors".into(),
+            }),
+            answers: vec![GenerationRow { question: "<b>?".into(), base: String::new(), tuned: "b".into() }],
+            expected: vec!["c".into()],
+            scores: Vec::new(),
+        }
+    }
+
+    fn page<'a>(run: &'a RunFacts, findings: Option<&'a Findings>) -> Page<'a> {
+        Page {
+            title: "a <model> tuned on cards".into(),
+            run,
+            losses: LossCurves { training: vec![(1.0, 3.0), (2.0, 2.5)], validation: vec![(2.0, 2.75)] },
+            steps: Vec::new(),
+            samples: Vec::new(),
+            data: DataFacts {
+                facts: vec![("split".into(), "1 & 2".into())],
+                lengths: vec![LengthBin { from: 1, to: 10, count: 1200 }],
+            },
+            settings: "name = \"<x>\"".into(),
+            manifest: "{}".into(),
+            findings,
+        }
+    }
+
+    #[test]
+    fn the_page_tells_what_there_is_and_no_more() {
+        let run = RunFacts { steps: 1500, train_examples: 30_559, ..RunFacts::default() };
+        let headings = |html: &str| -> Vec<String> {
+            let parts = html.split("<h2>").skip(1);
+            parts.map(|part| part.split_once("</h2>").unwrap().0.to_string()).collect()
+        };
+        let html = page(&run, None).render().unwrap();
+        assert_eq!(headings(&html), ["Loss", "Data", "Settings", "Manifest"]);
+        for part in [
+            "<h1>a &lt;model&gt; tuned on cards</h1>",
+            "1,500 optimizer steps on 30,559 examples",
+            "It measured the validation loss alone",
+            "Best validation loss 2.7500 nats per token (perplexity 15.64) after step 2.",
+            "<dt>split</dt><dd>1 &amp; 2</dd>",
+            "<td>1 – 10</td><td>1,200</td>",
+            "name = &quot;&lt;x&gt;&quot;",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+
+        let found = findings();
+        let html = page(&run, Some(&found)).render().unwrap();
+        let expected =
+            ["Before and after", "Loss", "Answers before and after", "Data", "Settings", "Manifest"];
+        assert_eq!(headings(&html), expected);
+        for part in [
+            "from 20.00 to 15.00 (-25.0\u{a0}%)",
+            "changed by -0.2500 ± 0.0500 nats per token, more than two standard errors. ",
+            "data-model=\"LoRA Model\" data-protocol=\"response\"",
+            "<h3>&lt;b&gt;?</h3>",
+            "<em>nothing</em>",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        assert!(!html.contains("It measured the validation loss alone"));
+    }
+
+    #[test]
+    fn colours_of_the_charts_have_a_dark_form() {
+        let css = include_str!("page/style.css");
+        let html = page(&RunFacts::default(), None).render().unwrap();
+        for attribute in ["fill", "stroke"] {
+            let opening = format!(" {attribute}=\"#");
+            let used = html.split(&opening).skip(1).map(|rest| &rest[..6]);
+            for color in used {
+                assert!(css.contains(&format!("svg [{attribute}=\"#{color}\"]")), "{attribute} {color}");
+            }
+        }
+    }
+}
