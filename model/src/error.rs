@@ -50,6 +50,17 @@ pub enum ModelError {
     /// LoRA settings that make no sense.
     #[error("these LoRA settings do not work: {0}")]
     Lora(String),
+    /// Products in numbers that the device cannot compute in.
+    #[error(
+        "the precision is {precision}, but the backend {backend} cannot compute in it on this device: take another \
+         precision (f32 always works) or another backend"
+    )]
+    Precision {
+        /// The precision's name.
+        precision: &'static str,
+        /// The backend's name.
+        backend: String,
+    },
     /// A prompt or a generation setting that does not work.
     #[error("{0}")]
     Generation(String),

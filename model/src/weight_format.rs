@@ -7,7 +7,7 @@ use burn::tensor::quantization::{QuantLevel, QuantScheme, QuantStore, QuantValue
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{GptNeo, LoraLinear};
+use crate::{GptNeo, LoraLinear, Precision};
 
 /// The most values of a row that share a scale.
 const BLOCK: usize = 64;
@@ -70,7 +70,7 @@ impl<B: Backend> GptNeo<B> {
             WeightFormat::F32 => return self,
             WeightFormat::F16 => {
                 self.transformer.wte.weight = self.transformer.wte.weight.map(|table| format.of(table));
-                return self.with_half_products(DType::F16);
+                return self.with_precision(Precision::F16);
             }
             WeightFormat::Bf16 | WeightFormat::Int8 => {}
         }
@@ -119,7 +119,7 @@ mod tests {
     fn logits(model: &GptNeo<Flex>, tokens: usize) -> Vec<f32> {
         let ids: Vec<i32> = (0..2 * tokens as i32).map(|index| index * 31 % 70).collect();
         let ids = Tensor::<Flex, 2, Int>::from_data(TensorData::new(ids, [2, tokens]), &Default::default());
-        let hidden = model.hidden(ids, None);
+        let hidden = model.hidden(ids);
         let [batch, _, width] = hidden.dims();
         let last = hidden.slice([0..batch, tokens - 1..tokens]).reshape([batch, width]);
         model.logits(last).into_data().to_vec().unwrap()

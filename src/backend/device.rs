@@ -2,9 +2,7 @@
 
 use anyhow::Result;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
-use burn::tensor::DType;
-#[cfg(any(feature = "flex", feature = "ndarray"))]
-use gptneo_model::NeoBackend;
+use gptneo_model::{NeoBackend, Precision};
 use serde::Serialize;
 
 use super::{BackendKind, not_compiled_in};
@@ -57,7 +55,7 @@ fn cpu<B: NeoBackend>() -> Device {
         kind: format!("CPU, {cores} threads"),
         memory_bytes: machine::total_memory(),
         largest_tensor_bytes: None,
-        f16: B::rounds_factors(DType::F16),
-        bf16: B::rounds_factors(DType::BF16),
+        f16: B::rounds_factors(Precision::F16),
+        bf16: B::rounds_factors(Precision::Bf16),
     }
 }

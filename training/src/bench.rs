@@ -11,6 +11,7 @@ use gptneo_model::{GptNeo, LoraConfig, NeoBackend, adapter, device_failure};
 
 use crate::optim::{SharedAdamW, clip_global_norm};
 use crate::plan::StepInput;
+use crate::precision::LossScale;
 use crate::step::FineTune;
 use crate::{Precision, TrainingConfig, TrainingError};
 
@@ -39,8 +40,8 @@ pub fn time_steps<B: NeoBackend>(
     precision.check::<B>(device)?;
     let config = TrainingConfig::default();
     Autodiff::<B>::seed(device, config.seed);
-    let mut model = FineTune { model: precision.apply(adapter::attach(model, lora, device)?) };
-    let mut scale = precision.loss_scale();
+    let mut model = FineTune { model: adapter::attach(model, lora, device)?.with_precision(precision) };
+    let mut scale = LossScale::of(precision);
     let mut optimizer = SharedAdamW::<B>::new(&config);
     let examples: Vec<Example> = texts
         .into_iter()

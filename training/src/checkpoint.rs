@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
 use gptneo_files::{FileError, write_folder};
-use gptneo_model::{LoraConfig, NeoBackend, adapter, checkpoint as weights};
+use gptneo_model::{LoraConfig, NeoBackend, Precision, adapter, checkpoint as weights};
 use serde::{Deserialize, Serialize};
 
 use crate::optim::SharedAdamW;
-use crate::precision::{LossScale, Precision};
+use crate::precision::LossScale;
 use crate::step::FineTune;
 use crate::{TrainingConfig, TrainingError};
 

@@ -29,4 +29,4 @@ pub mod train;
 
 pub use config::TrainingConfig;
 pub use error::TrainingError;
-pub use precision::Precision;
+pub use gptneo_model::Precision;

@@ -1,6 +1,6 @@
 //! In which numbers a model is trained, and the loss scaling that f16 needs.
 //!
-//! Half precision means half products ([`GptNeo::with_half_products`]), forward and backward, in training and in the
+//! Half precision means half products ([`gptneo_model::GptNeo::with_precision`]), forward and backward, in training and in the
 //! evaluations during it. What is trained, its gradients and the optimizer's state are f32, and so is what comes out.
 //!
 //! f16 holds nothing below 6e-8, and gradients are often smaller. So the loss is multiplied by a scale before the
@@ -14,13 +14,11 @@
 
 use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::cast::ToElement;
-use burn::tensor::{Bool, DType, Tensor};
-use gptneo_model::GptNeo;
+use burn::tensor::{Bool, Tensor};
+use gptneo_model::Precision;
 use serde::{Deserialize, Serialize};
-
-use crate::TrainingError;
 
 /// Where the scale starts.
 const FIRST_SCALE: f64 = 65536.0;
@@ -30,69 +28,6 @@ const FACTOR: f64 = 2.0;
 const GROWTH_INTERVAL: usize = 2000;
 /// Gradients that are not finite at this scale are not a matter of the scale. (PyTorch goes on for ever.)
 const SMALLEST_SCALE: f64 = 1.0;
-
-/// The numbers that matrix products are made in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floats.
-    #[default]
-    F32,
-    /// 16-bit floats with 11 bits of significand, up to 65504; the loss is scaled.
-    F16,
-    /// 16-bit floats with the range of f32 and 8 bits of significand.
-    Bf16,
-}
-
-impl Precision {
-    /// The half type, if it is one.
-    pub fn half(self) -> Option<DType> {
-        match self {
-            Self::F32 => None,
-            Self::F16 => Some(DType::F16),
-            Self::Bf16 => Some(DType::BF16),
-        }
-    }
-
-    /// The name, as settings have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Bf16 => "bf16",
-        }
-    }
-
-    /// Refuses a half type that the device cannot compute in.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainingError::Settings`], which names the backend.
-    pub fn check<B: Backend>(self, device: &B::Device) -> Result<(), TrainingError> {
-        match self.half() {
-            Some(half) if !B::supports_dtype(device, half) => Err(TrainingError::Settings(format!(
-                "the precision is {}, but the backend {} cannot compute in it on this device: train in another \
-                 precision (f32 always works) or on another backend",
-                self.name(),
-                B::name(device)
-            ))),
-            _ => Ok(()),
-        }
-    }
-
-    /// The model as it computes in this precision; attach an adapter before.
-    pub fn apply<B: Backend>(self, model: GptNeo<B>) -> GptNeo<B> {
-        match self.half() {
-            Some(half) => model.with_half_products(half),
-            None => model,
-        }
-    }
-
-    /// The loss scaling of a new run; none where there is no need.
-    pub fn loss_scale(self) -> Option<LossScale> {
-        (self == Self::F16).then(LossScale::default)
-    }
-}
 
 /// What the loss is multiplied with, and what that becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -113,6 +48,11 @@ impl Default for LossScale {
 }
 
 impl LossScale {
+    /// That of a new run in this precision; none where there is no need.
+    pub fn of(precision: Precision) -> Option<Self> {
+        (precision == Precision::F16).then(Self::default)
+    }
+
     /// Divides the gradients of a scaled loss by the scale and moves the scale on; whether all of them are finite, so
     /// that the step may be taken.
     pub fn unscale<AB: AutodiffBackend, M: AutodiffModule<AB>>(

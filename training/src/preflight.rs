@@ -14,10 +14,9 @@ use gptneo_model::{GptNeo, NeoBackend, device_failure};
 use crate::checkpoint::Tuning;
 use crate::optim::{SharedAdamW, clip_global_norm};
 use crate::plan::{Plan, StepInput};
-use crate::precision::Precision;
 use crate::step::FineTune;
 use crate::train::prepare;
-use crate::{TrainingConfig, TrainingError};
+use crate::{Precision, TrainingConfig, TrainingError};
 
 /// A first step that took longer, in seconds, is not taken again: what it spent on warming up is small beside it.
 const LONG: f64 = 2.0;
@@ -42,7 +41,7 @@ pub fn time_largest_batch<B: NeoBackend>(
     // The loss is not scaled: what the gradients are does not matter to the time.
     let input = StepInput { micro_batches: vec![plan.largest_batch()?], seed: config.seed, loss_scale: 1.0 };
     Autodiff::<B>::seed(device, config.seed);
-    let mut model = FineTune { model: precision.apply(prepare(model.clone(), tuning, device)?) };
+    let mut model = FineTune { model: prepare(model.clone(), tuning, device)?.with_precision(precision) };
     let mut optimizer = SharedAdamW::<B>::new(config);
     let mut seconds = 0.0;
     for _ in 0..2 {

@@ -14,6 +14,7 @@ use crate::metrics::{MetricsLog, MetricsRow};
 use crate::optim::SharedAdamW;
 use crate::parallel::Replicas;
 use crate::plan::{Loader, Plan};
+use crate::precision::LossScale;
 use crate::renderer::{NoLog, NoRenderer};
 use crate::samples::{SamplePlan, Samples};
 use crate::schedule::Scheduler;
@@ -96,7 +97,7 @@ pub fn train<B: NeoBackend>(run: TrainingRun<'_, B>) -> Result<Trained<B>, Train
         evaluations_without_gain: 0,
         config: run.config.clone(),
         precision: run.precision,
-        loss_scale: run.precision.loss_scale(),
+        loss_scale: LossScale::of(run.precision),
         tuning: run.tuning.clone(),
         fingerprint: run.fingerprint,
     };
@@ -123,7 +124,7 @@ pub fn train<B: NeoBackend>(run: TrainingRun<'_, B>) -> Result<Trained<B>, Train
         0 => prepare(run.model, &run.tuning, &run.device)?,
         step => load_step(run.model, &run.tuning, &checkpoints.path(step), &run.device)?,
     };
-    let model = FineTune { model: run.precision.apply(model) };
+    let model = FineTune { model: model.with_precision(run.precision) };
     let optimizer = SharedAdamW::<B>::new(&run.config);
     // It has no state before its first step.
     if state.steps_taken() > 0 {
@@ -228,7 +229,7 @@ pub(crate) fn prepare<B: Backend>(
 fn in_full<B: Backend>(trained: GptNeo<B>, base: GptNeo<B>, tuning: &Tuning) -> GptNeo<B> {
     match tuning {
         Tuning::Lora(_) => adapter::hand_over(trained, base),
-        Tuning::Full => trained.with_full_products(),
+        Tuning::Full => trained.with_precision(Precision::F32),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::backend::Autodiff;
 use burn::optim::Optimizer;
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 use burn::train::TrainStep;
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
@@ -14,7 +14,6 @@ use gptneo_model::adapter::adapter_tensors;
 use serde_json::Value;
 
 use super::*;
-use crate::TrainingConfig;
 use crate::checkpoint::{Checkpoints, RunState, Tuning};
 use crate::metrics::{MetricsRow, TrainRow, read_metrics};
 use crate::optim::SharedAdamW;
@@ -23,6 +22,7 @@ use crate::reference_tests::{Setup, base, dropout_setup, examples, json, recipe,
 use crate::step::FineTune;
 use crate::strategy::Ending;
 use crate::train::Trained;
+use crate::{TrainingConfig, TrainingError};
 
 fn train_rows(folder: &Path) -> Vec<TrainRow> {
     let rows = read_metrics(folder.join("metrics.jsonl")).unwrap().into_iter();
@@ -98,7 +98,7 @@ fn full_tuning_keeps_its_weights_in_f32() {
 fn a_step_leaves_the_frozen_halves_alone() {
     let _turn = turn();
     let (model, _) = with_adapter();
-    let mut model = FineTune { model: Precision::F16.apply(model) };
+    let mut model = FineTune { model: model.with_precision(Precision::F16) };
     let frozen = |model: &FineTune<Autodiff<Flex>>| -> Vec<TensorData> {
         let model = &model.model;
         let weights = model.linears().map(|(_, _, linear)| linear.weight.val());
