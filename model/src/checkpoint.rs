@@ -12,8 +12,10 @@
 mod shards;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::str::FromStr;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, TensorData};
@@ -44,6 +46,18 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    /// All of them, for a list to choose from.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
+
+    /// The name, as settings have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+
     /// The name in `config.json`.
     pub fn torch_name(self) -> &'static str {
         match self {
@@ -75,6 +89,21 @@ impl Dtype {
             Self::F16 => DType::F16,
             Self::Bf16 => DType::BF16,
         }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Dtype {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        let found = Self::ALL.into_iter().find(|one| one.name() == name);
+        found.ok_or_else(|| ModelError::name("number type", name, &Self::ALL.map(Self::name)))
     }
 }
 
@@ -152,8 +181,21 @@ pub fn load_model_for<B: Backend>(
     folder: &Path,
     device: &B::Device,
 ) -> Result<GptNeo<B>, ModelError> {
-    let config = GptNeoConfig::from_file(&folder.join("config.json"))?;
-    load_into(GptNeo::init(&config, device), folder, format.of_table())
+    load_model_of(&GptNeoConfig::from_file(&folder.join("config.json"))?, format, folder, device)
+}
+
+/// As [`load_model_for`], of a folder whose configuration was read already.
+///
+/// # Errors
+///
+/// As [`load_model`].
+pub fn load_model_of<B: Backend>(
+    config: &GptNeoConfig,
+    format: WeightFormat,
+    folder: &Path,
+    device: &B::Device,
+) -> Result<GptNeo<B>, ModelError> {
+    load_into(GptNeo::init(config, device), folder, format.of_table())
 }
 
 /// Replaces all weights of a model without an adapter by those of a folder.

@@ -11,6 +11,16 @@ pub enum ModelError {
     /// A file or folder cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A word that names none of the values that there are.
+    #[error("{what} is {found:?}; expected {expected}")]
+    Name {
+        /// What was to be named.
+        what: &'static str,
+        /// The word.
+        found: String,
+        /// The names that there are.
+        expected: String,
+    },
     /// A JSON file does not hold what it should.
     #[error("{path} is not what was expected: {reason}", path = path.display())]
     Format {
@@ -50,6 +60,17 @@ pub enum ModelError {
     /// LoRA settings that make no sense.
     #[error("these LoRA settings do not work: {0}")]
     Lora(String),
+    /// Products in numbers that the device cannot compute in.
+    #[error(
+        "the precision is {precision}, but the backend {backend} cannot compute in it on this device: take another \
+         precision (f32 always works) or another backend"
+    )]
+    Precision {
+        /// The precision's name.
+        precision: &'static str,
+        /// The backend's name.
+        backend: String,
+    },
     /// A prompt or a generation setting that does not work.
     #[error("{0}")]
     Generation(String),
@@ -117,4 +138,11 @@ pub(crate) fn list_problems(problems: &[String], limit: usize) -> String {
         text.push_str(&format!("\n  ... and {} more", problems.len() - limit));
     }
     text
+}
+
+impl ModelError {
+    /// A [`ModelError::Name`] for a word that is none of `names`.
+    pub(crate) fn name(what: &'static str, found: &str, names: &[&str]) -> Self {
+        Self::Name { what, found: found.to_string(), expected: names.join(" or ") }
+    }
 }

@@ -14,11 +14,11 @@ pub mod device_failure;
 mod error;
 pub mod generate;
 mod gpt_neo;
-mod half_products;
 mod lora;
 mod mlp;
 mod norm;
 pub mod ops;
+mod products;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod reference_tests;
@@ -36,7 +36,7 @@ pub use gpt_neo::{GptNeo, Transformer};
 pub use lora::{Lora, LoraConfig, LoraLinear};
 pub use mlp::Mlp;
 pub use norm::LayerNorm;
-pub use ops::NeoBackend;
+pub use ops::{NeoBackend, Precision};
 pub use sampling::{Sampler, SamplingConfig};
 pub use target::{ModuleName, Target};
 pub use weight_format::WeightFormat;

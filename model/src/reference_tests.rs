@@ -56,7 +56,7 @@ fn logits<B: NeoBackend>(
         Tensor::<B, 2, Bool>::from_data(TensorData::new(hidden, [batch, tokens]), &device)
     });
     let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(flat, [batch, tokens]), &device);
-    let hidden = model.hidden(ids, padding);
+    let hidden = model.hidden_padded(ids, padding);
     let [_, _, size] = hidden.dims();
     let logits = model.logits(hidden.reshape([batch * tokens, size]));
     let [_, vocabulary] = logits.dims();

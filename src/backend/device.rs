@@ -1,9 +1,7 @@
 //! What a backend computes on.
 
 #[cfg(any(feature = "flex", feature = "ndarray"))]
-use burn::tensor::DType;
-#[cfg(any(feature = "flex", feature = "ndarray"))]
-use gptneo_model::NeoBackend;
+use gptneo_model::{NeoBackend, Precision};
 use serde::Serialize;
 
 use super::{BackendKind, machine, not_compiled_in};
@@ -61,7 +59,7 @@ fn cpu<B: NeoBackend>() -> Device {
         kind: format!("CPU, {cores} threads"),
         memory_bytes: machine::total_memory(),
         largest_tensor_bytes: None,
-        f16: B::rounds_factors(DType::F16),
-        bf16: B::rounds_factors(DType::BF16),
+        f16: B::rounds_factors(Precision::F16),
+        bf16: B::rounds_factors(Precision::Bf16),
     }
 }

@@ -67,7 +67,7 @@ impl Figures {
         let model = model::<B>(device)?;
         let ids: Vec<i32> = texts();
         let ids = Tensor::<Training<B>, 2, Int>::from_data(TensorData::new(ids, [TEXTS, LENGTH]), device);
-        let hidden = model.hidden(ids.clone().slice([0..TEXTS, 0..LENGTH - 1]), None);
+        let hidden = model.hidden(ids.clone().slice([0..TEXTS, 0..LENGTH - 1]));
         let [texts, tokens, width] = hidden.dims();
         // [texts, tokens, width] -> [texts * tokens, width]
         let hidden = hidden.reshape([texts * tokens, width]);

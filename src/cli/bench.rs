@@ -76,7 +76,7 @@ pub(crate) struct BenchFlags {
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,
     /// The numbers of the matrix products in training; bench generate has --weights instead
-    #[arg(long, value_parser = one_of::<Precision>(["f32", "bf16", "f16"]), default_value = "f32")]
+    #[arg(long, value_parser = one_of::<Precision>(Precision::ALL.map(Precision::name)), default_value_t = Precision::F32)]
     pub(crate) precision: Precision,
     #[command(flatten)]
     pub(crate) backend: BackendFlag,

@@ -3,17 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use gptneo_datasets::{Overlong, PromptTemplate, Supervise};
 use gptneo_lora::backend::{BackendKind, Place};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
 use gptneo_model::generate::GenerationConfig;
-use gptneo_model::{SamplingConfig, WeightFormat};
-use gptneo_training::Precision;
+use gptneo_model::{ModuleName, SamplingConfig, WeightFormat};
+use gptneo_training::{Precision, Schedule, TuningKind};
 use serde::{Serialize, Serializer};
 
 use super::values::one_of;
-
-/// The names of number types.
-const FLOATS: [&str; 3] = ["f32", "bf16", "f16"];
 
 /// The settings file.
 #[derive(Debug, Default, Args)]
@@ -40,8 +38,8 @@ pub(crate) struct ModelFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct TuningFlags {
     /// Train an adapter or all weights
-    #[arg(long, value_parser = ["lora", "full"])]
-    pub(crate) tuning: Option<String>,
+    #[arg(long, value_parser = one_of::<TuningKind>(TuningKind::ALL.map(TuningKind::name)))]
+    pub(crate) tuning: Option<TuningKind>,
 }
 
 /// Which records, and how they become texts.
@@ -64,7 +62,7 @@ pub(crate) struct ReadFlags {
     pub(crate) answer_column: Option<String>,
     /// The text of a record, with {instruction}, {input} and {output}; \n is a new line
     #[arg(long, value_name = "TEXT")]
-    pub(crate) prompt_template: Option<String>,
+    pub(crate) prompt_template: Option<PromptTemplate>,
 }
 
 /// The longest text.
@@ -91,11 +89,11 @@ pub(crate) struct DataFlags {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) validation_limit: Option<usize>,
     /// What is learned: the whole text or the answer alone
-    #[arg(long, value_parser = ["text", "response"])]
-    pub(crate) supervise: Option<String>,
+    #[arg(long, value_parser = one_of::<Supervise>(Supervise::ALL.map(Supervise::name)))]
+    pub(crate) supervise: Option<Supervise>,
     /// What happens to a text that is too long
-    #[arg(long, value_parser = ["cut", "drop"])]
-    pub(crate) overlong: Option<String>,
+    #[arg(long, value_parser = one_of::<Overlong>(Overlong::ALL.map(Overlong::name)))]
+    pub(crate) overlong: Option<Overlong>,
 }
 
 /// The adapter's shape.
@@ -115,7 +113,7 @@ pub(crate) struct LoraFlags {
     pub(crate) lora_dropout: Option<f64>,
     /// The layers that get an adapter, among q_proj, k_proj, v_proj, out_proj, c_fc, c_proj
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    pub(crate) target_modules: Option<Vec<String>>,
+    pub(crate) target_modules: Option<Vec<ModuleName>>,
     /// Divide the adapter's scale by the rank's square root
     #[arg(long)]
     #[serde(rename = "use_rslora", skip_serializing_if = "is_false")]
@@ -154,8 +152,8 @@ pub(crate) struct TrainingFlags {
     #[arg(long, value_name = "X")]
     pub(crate) learning_rate: Option<f64>,
     /// How the learning rate falls
-    #[arg(long, value_parser = ["linear", "cosine", "constant"])]
-    pub(crate) schedule: Option<String>,
+    #[arg(long, value_parser = one_of::<Schedule>(Schedule::ALL.map(Schedule::name)))]
+    pub(crate) schedule: Option<Schedule>,
     /// Steps in which the learning rate rises from zero
     #[arg(long, value_name = "N")]
     pub(crate) warmup_steps: Option<usize>,
@@ -197,10 +195,10 @@ pub(crate) struct RunFlags {
     pub(crate) devices: Option<Vec<usize>>,
     /// The numbers of the matrix products in training; all else stays f32, the measurements after it and what is
     /// written too
-    #[arg(long, value_parser = one_of::<Precision>(FLOATS))]
+    #[arg(long, value_parser = one_of::<Precision>(Precision::ALL.map(Precision::name)))]
     pub(crate) precision: Option<Precision>,
     /// The format of the written model; adapters are always f32
-    #[arg(long, value_parser = one_of::<Dtype>(FLOATS))]
+    #[arg(long, value_parser = one_of::<Dtype>(Dtype::ALL.map(Dtype::name)))]
     pub(crate) dtype: Option<Dtype>,
     /// Write a whole model in several files of at most this size, such as 500MB or 2GB; without it, one file
     #[arg(long, value_name = "SIZE")]
@@ -286,7 +284,7 @@ pub(crate) struct WeightsFlag {
     /// The format that the weights are kept in: less to read is faster, at the price of some precision
     ///
     /// f16 is for GPUs, bf16 and int8 (with a scale for each 64 of them) are for the backend flex.
-    #[arg(long, value_parser = one_of::<WeightFormat>(["f32", "f16", "bf16", "int8"]), default_value = "f32")]
+    #[arg(long, value_parser = one_of::<WeightFormat>(WeightFormat::ALL.map(WeightFormat::name)), default_value_t = WeightFormat::F32)]
     pub(crate) weights: WeightFormat,
 }
 

@@ -1,7 +1,7 @@
 //! `generate`: prompts continued and questions answered, at a terminal or as JSON.
 
 use anyhow::Result;
-use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, StreamDecoder, Tokenizer};
+use gptneo_datasets::{DEFAULT_INSTRUCTION, StreamDecoder, Tokenizer};
 use gptneo_lora::run::ModelFolder;
 use gptneo_lora::run::generate::{Generate, generate};
 use gptneo_model::generate::{FinishReason, Generation, GenerationConfig};
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
     // Before anything is downloaded.
     place.check()?;
     place.check_weights(weights)?;
-    let texts = prompts(args)?;
+    let texts = prompts(args);
     let model = ModelFolder::open(hub::model(&args.model)?)?;
     let tokenizer = model.tokenizer();
     let prompts = texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
@@ -65,14 +65,11 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
 }
 
 /// The prompts as given, then the questions in the template.
-fn prompts(args: &GenerateArgs) -> Result<Vec<String>> {
-    let template: PromptTemplate = match &args.prompt_template {
-        Some(template) => template.parse()?,
-        None => PromptTemplate::default(),
-    };
+fn prompts(args: &GenerateArgs) -> Vec<String> {
+    let template = args.prompt_template.clone().unwrap_or_default();
     let questions =
         args.question.iter().map(|question| template.question_prompt(question, DEFAULT_INSTRUCTION));
-    Ok(args.prompt.iter().cloned().chain(questions).collect())
+    args.prompt.iter().cloned().chain(questions).collect()
 }
 
 fn print_json(

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use gptneo_model::checkpoint::{load_model, load_model_for};
+use gptneo_model::checkpoint::load_model_of;
 use gptneo_model::generate::{GenerationConfig, generate};
 use gptneo_model::{GptNeo, GptNeoConfig, LoraConfig, NeoBackend, SamplingConfig, WeightFormat};
 use gptneo_training::timing::{TimedStep, time_steps};
@@ -118,7 +118,9 @@ impl Job for TimeSteps {
         let BenchTraining { model, lora, precision, steps, seed, .. } = self.what;
         B::seed(&device, seed);
         let model = match &model {
-            BenchModel::Folder(folder, _) => load_model::<Training<B>>(folder, &device)?,
+            BenchModel::Folder(folder, config) => {
+                load_model_of::<Training<B>>(config, WeightFormat::F32, folder, &device)?
+            }
             BenchModel::Random(config) => GptNeo::init(config, &device),
         };
         Ok(time_steps::<B>(model, &Tuning::Lora(lora), precision, self.texts, steps)?)
@@ -137,7 +139,7 @@ impl Job for TimeRounds {
         let BenchGeneration { model, weights, max_new_tokens, seed, .. } = self.what;
         B::seed(&device, seed);
         let model = match &model {
-            BenchModel::Folder(folder, _) => load_model_for::<B>(weights, folder, &device)?,
+            BenchModel::Folder(folder, config) => load_model_of::<B>(config, weights, folder, &device)?,
             BenchModel::Random(config) => GptNeo::init(config, &device),
         }
         .with_weights(weights);

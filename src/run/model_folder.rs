@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use gptneo_datasets::Tokenizer;
 use gptneo_model::adapter::load_adapter;
-use gptneo_model::checkpoint::{check_loaded, load_model_for};
+use gptneo_model::checkpoint::{check_loaded, load_model_of};
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 
 use crate::backend::is_gpu;
@@ -64,7 +64,7 @@ impl ModelFolder {
     /// The model. On a GPU the weights are read back and compared with the files.
     ///
     /// # Errors
-    /// As [`load_model_for`]; or the GPU holds other numbers.
+    /// As [`load_model_of`]; or the GPU holds other numbers.
     pub fn load<B: NeoBackend>(&self, device: &B::Device) -> Result<GptNeo<B>> {
         self.load_in(WeightFormat::F32, device)
     }
@@ -89,7 +89,7 @@ impl ModelFolder {
     }
 
     fn load_in<B: NeoBackend>(&self, format: WeightFormat, device: &B::Device) -> Result<GptNeo<B>> {
-        let model = load_model_for::<B>(format, &self.path, device)?;
+        let model = load_model_of::<B>(&self.config, format, &self.path, device)?;
         if is_gpu::<B>(device) {
             check_loaded(&model, &self.path)?;
         }

@@ -117,8 +117,10 @@ fn is_refused_setting(cause: &(dyn std::error::Error + 'static)) -> bool {
         cause.downcast_ref::<DataError>(),
         Some(DataError::Setting { .. } | DataError::Template { .. } | DataError::UnknownFormat { .. })
     );
-    let model =
-        matches!(cause.downcast_ref::<ModelError>(), Some(ModelError::Lora(_) | ModelError::Generation(_)));
+    let model = matches!(
+        cause.downcast_ref::<ModelError>(),
+        Some(ModelError::Lora(_) | ModelError::Generation(_) | ModelError::Precision { .. })
+    );
     data || model
 }
 

@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
 use gptneo_files::{FileError, write_folder};
-use gptneo_model::NeoBackend;
+use gptneo_model::{NeoBackend, Precision};
 use serde::{Deserialize, Serialize};
 
 use crate::learner::FineTune;
 use crate::optim::SharedAdamW;
-use crate::precision::{LossScale, Precision};
+use crate::precision::LossScale;
 use crate::{TrainingConfig, TrainingError, Tuning};
 
 /// Where a run stands.

@@ -23,6 +23,7 @@ use crate::metrics::{MetricsLog, MetricsRow};
 use crate::observer::{Observer, Silent};
 use crate::optim::SharedAdamW;
 use crate::parallel::Replicas;
+use crate::precision::LossScale;
 use crate::samples::{SampleQuestions, Samples};
 use crate::tuning::device;
 use crate::{Precision, TrainingConfig, TrainingError, Tuning};
@@ -179,7 +180,7 @@ impl<B: NeoBackend> TrainingRun<B> {
             evaluations_without_gain: 0,
             config: self.config,
             precision: self.precision,
-            loss_scale: self.precision.loss_scale(),
+            loss_scale: LossScale::of(self.precision),
             tuning: self.tuning,
             fingerprint: self.fingerprint,
         };
@@ -205,7 +206,7 @@ impl<B: NeoBackend> TrainingRun<B> {
             0 => tuning.prepare(self.model)?,
             step => tuning.load(self.model, &checkpoints.path(step))?,
         };
-        let model = FineTune { model: precision.apply(model) };
+        let model = FineTune { model: model.with_precision(precision) };
         let optimizer = SharedAdamW::<B>::new(&state.config);
         // It has no state before its first step.
         if state.steps_taken() > 0 {

@@ -147,7 +147,7 @@ fn loss_sum<B: NeoBackend>(
     let count = targets.len();
     let ids: Vec<i32> = batch.ids.iter().map(|id| *id as i32).collect();
     let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(ids, [batch.rows(), width]), device);
-    let hidden = model.hidden(ids, None);
+    let hidden = model.hidden(ids);
     let [rows, tokens, size] = hidden.dims();
     // [rows, tokens, hidden] -> [supervised tokens, hidden]
     let sources = Tensor::<B, 1, Int>::from_data(TensorData::new(sources, [count]), device);

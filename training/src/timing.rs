@@ -99,7 +99,7 @@ impl<B: NeoBackend> Stopwatch<B> {
         let device = device(&model);
         precision.check::<B>(&device)?;
         Autodiff::<B>::seed(&device, config.seed);
-        let model = FineTune { model: precision.apply(tuning.prepare(model)?) };
+        let model = FineTune { model: tuning.prepare(model)?.with_precision(precision) };
         let rate = LearningRate {
             base: learning_rate,
             schedule: Schedule::Constant,
@@ -108,7 +108,7 @@ impl<B: NeoBackend> Stopwatch<B> {
         };
         Ok(Self {
             learner: learner(model, SharedAdamW::new(config), rate, 0),
-            scaling: precision.loss_scale(),
+            scaling: LossScale::of(precision),
             max_grad_norm: config.max_grad_norm,
             batch,
             taken: 0,

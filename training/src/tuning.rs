@@ -114,7 +114,7 @@ impl Tuning {
     pub fn in_full<B: Backend>(&self, trained: GptNeo<B>, base: GptNeo<B>) -> GptNeo<B> {
         match self {
             Self::Lora(_) => adapter::hand_over(trained, base),
-            Self::Full => trained.with_full_products(),
+            Self::Full => trained.with_precision(Precision::F32),
         }
     }
 }
@@ -175,7 +175,7 @@ mod tests {
     fn names_are_those_of_the_settings_and_an_unknown_one_is_refused_with_the_list() {
         fn check<T>(all: &[T])
         where
-            T: Copy + PartialEq + fmt::Debug + fmt::Display + FromStr<Err = TrainingError> + Serialize,
+            T: Copy + PartialEq + fmt::Debug + fmt::Display + FromStr<Err: fmt::Debug> + Serialize,
         {
             for one in all {
                 assert_eq!(serde_json::to_value(one).unwrap(), one.to_string());

@@ -173,8 +173,9 @@ fn lora_linear_products(bencher: Bencher) {
     let (x, weight, dy) = (random(ROWS * HIDDEN), random(HIDDEN * HIDDEN), random(ROWS * HIDDEN));
     let weight = Weight::F32(&weight);
     let layer = plain(&x, weight, [ROWS, HIDDEN, HIDDEN]);
-    bencher
-        .bench_local(|| (linear(&layer), linear_input_gradient(weight, None, &dy, [ROWS, HIDDEN, HIDDEN])));
+    bencher.bench_local(|| {
+        (linear(&layer), linear_input_gradient(weight, layer.unit, &dy, [ROWS, HIDDEN, HIDDEN]))
+    });
 }
 
 /// A chunk's hidden states, the head and targets.
@@ -191,7 +192,7 @@ fn cross_entropy_products(bencher: Bencher) {
     let layer = plain(&hidden, weight, [HEAD_ROWS, HIDDEN, VOCABULARY]);
     bencher.bench_local(|| {
         let logits = linear(&layer);
-        linear_input_gradient(weight, None, &logits, [HEAD_ROWS, VOCABULARY, HIDDEN])
+        linear_input_gradient(weight, layer.unit, &logits, [HEAD_ROWS, VOCABULARY, HIDDEN])
     });
 }
 
@@ -210,7 +211,7 @@ fn cross_entropy_step(bencher: Bencher) {
     bencher.bench_local(|| {
         let mut logits = linear(&layer);
         let losses = cross_entropy_gradients(&mut logits, &targets);
-        (losses, linear_input_gradient(weight, None, &logits, [HEAD_ROWS, VOCABULARY, HIDDEN]))
+        (losses, linear_input_gradient(weight, layer.unit, &logits, [HEAD_ROWS, VOCABULARY, HIDDEN]))
     });
 }
 

@@ -33,7 +33,7 @@
 //! assert_eq!(y, [2.0, 5.0, 0.0]);
 //! assert_eq!(gelu(&y)[2], 0.0);
 //!
-//! let of_x = linear_input_gradient(weight, None, &[1.0, 10.0, 100.0], [1, 3, 2]);
+//! let of_x = linear_input_gradient(weight, layer.unit, &[1.0, 10.0, 100.0], [1, 3, 2]);
 //! assert_eq!(of_x, [101.0, 110.0]);
 //! ```
 //!

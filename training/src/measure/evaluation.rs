@@ -231,7 +231,7 @@ fn target_losses<B: NeoBackend>(
     });
     let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(ids, [rows, width]), &device);
     let indices = |values: &[i32]| Tensor::<B, 1, Int>::from_data(values, &device);
-    let hidden = model.hidden(ids, padding);
+    let hidden = model.hidden_padded(ids, padding);
     let [_, _, size] = hidden.dims();
     // [rows, width, hidden] -> [rows * width, hidden] -> [targets, hidden]
     let hidden = hidden.reshape([rows * width, size]).select(0, indices(&sources));

@@ -121,7 +121,7 @@ fn hidden<B: NeoBackend>(model: &GptNeo<B>, prompt: &[u32]) -> Tensor<B, 2> {
     let ids: Vec<i32> = prompt.iter().map(|&id| id as i32).collect();
     let device = model.transformer.wte.weight.val().device();
     let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(ids, [1, prompt.len()]), &device);
-    model.hidden(ids, None).squeeze_dim(0)
+    model.hidden(ids).squeeze_dim(0)
 }
 
 fn values<B: Backend>(tensor: Tensor<B, 2>) -> TensorData {

@@ -14,6 +14,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::cast::ToElement;
 use burn::tensor::{Bool, Tensor};
+use gptneo_model::Precision;
 use serde::{Deserialize, Serialize};
 
 /// Where the scale starts.
@@ -44,6 +45,11 @@ impl Default for LossScale {
 }
 
 impl LossScale {
+    /// That of a new run in this precision; none where there is no need.
+    pub fn of(precision: Precision) -> Option<Self> {
+        (precision == Precision::F16).then(Self::default)
+    }
+
     /// Divides the gradients of a scaled loss by the scale and moves the scale on; whether all of them are finite, so
     /// that the step may be taken.
     pub(crate) fn unscale<AB: AutodiffBackend, M: AutodiffModule<AB>>(

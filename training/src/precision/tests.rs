@@ -20,7 +20,7 @@ use crate::metrics::{MetricsRow, TrainRow, read_metrics};
 use crate::optim::SharedAdamW;
 use crate::reference_tests::{Setup, base, dropout_setup, examples, json, recipe, turn, with_adapter};
 use crate::step::StepInput;
-use crate::{Ending, Trained, TrainingConfig, Tuning};
+use crate::{Ending, Precision, Trained, TrainingConfig, Tuning};
 
 fn train_rows(folder: &Path) -> Vec<TrainRow> {
     let rows = read_metrics(folder.join("metrics.jsonl")).unwrap().into_iter();
@@ -96,7 +96,7 @@ fn full_tuning_keeps_its_weights_in_f32() {
 fn a_step_leaves_the_frozen_halves_alone() {
     let _turn = turn();
     let (model, _) = with_adapter();
-    let mut model = FineTune { model: Precision::F16.apply(model) };
+    let mut model = FineTune { model: model.with_precision(Precision::F16) };
     let frozen = |model: &FineTune<Autodiff<Flex>>| -> Vec<TensorData> {
         let model = &model.model;
         let weights = model.linears().map(|(_, _, linear)| linear.weight.val());

@@ -118,16 +118,16 @@ pub fn linear_input_gradient(
     [rows, output, input]: [usize; 3],
 ) -> Vec<f32> {
     assert_eq!(gradient.len(), rows * output, "numbers of the output's gradient");
-    let shape = [output, input];
+    let (shape, no_bias) = ([output, input], None);
     match (weight, unit) {
         _ if rows == 0 || output == 0 => zeros(rows * input),
         (Weight::Bf16(weight), Some(unit)) => {
-            unit.rounded_product(gradient, Factor::plain(Values::Bf16(weight), shape), None)
+            unit.rounded_product(gradient, Factor::plain(Values::Bf16(weight), shape), no_bias)
         }
         (Weight::F32(weight), _) if let Some(unit) = for_f32([rows, output, input]) => {
-            unit.product(gradient, Factor::plain(Values::F32(weight), shape), None)
+            unit.product(gradient, Factor::plain(Values::F32(weight), shape), no_bias)
         }
-        (weight, _) => large_product(gradient, Factor::plain(weight, shape), None),
+        (weight, _) => large_product(gradient, Factor::plain(weight, shape), no_bias),
     }
 }
 

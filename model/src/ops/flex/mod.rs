@@ -12,13 +12,13 @@ use burn::tensor::ops::{BoolTensor, FloatTensorOps, IntTensor};
 use burn::tensor::quantization::{QTensorPrimitive, QuantLevel};
 use burn::tensor::{DType, Distribution, FloatDType, Int, Shape, Tensor, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexQTensor, FlexTensor};
-use gptneo_kernels::{self as kernels, Linear, SeededDropout, TileUnit, Weight};
+use gptneo_kernels::{self as kernels, Linear, SeededDropout, Weight};
 
 use self::tensors::{
     AttentionTensors, LinearTensors, all_f32, contiguous, floats, indices, is_f32, owned, stored, tensor,
-    tokens, with_dense_rows,
+    tile_unit, tokens, with_dense_rows,
 };
-use super::{AttentionRule, Dropout, LinearGradients, LinearInputs, NeoBackend};
+use super::{AttentionRule, Dropout, LinearGradients, LinearInputs, NeoBackend, Parameters, Precision};
 
 impl NeoBackend for Flex {
     fn causal_attention(
@@ -106,11 +106,11 @@ impl NeoBackend for Flex {
         }
     }
 
-    fn linear_input_gradient(weight: FlexTensor, gradient: FlexTensor, rounded: bool) -> FlexTensor {
-        let unit = rounded.then(TileUnit::for_bf16).flatten();
+    fn linear_input_gradient(weight: FlexTensor, gradient: FlexTensor, precision: Precision) -> FlexTensor {
+        let unit = tile_unit(precision);
         let weight_fits = if unit.is_some() { weight.dtype() == DType::BF16 } else { is_f32(&weight) };
         if !is_f32(&gradient) || !weight_fits {
-            return super::linear::plain_input_gradient::<Self>(weight, gradient, rounded);
+            return super::linear::plain_input_gradient::<Self>(weight, gradient, precision);
         }
         let ([rows, output], [_, input]) = (gradient.shape().dims(), weight.shape().dims());
         let (weight, gradient) = (contiguous(weight), contiguous(gradient));
@@ -119,8 +119,8 @@ impl NeoBackend for Flex {
         tensor(of_x, [rows, input])
     }
 
-    fn rounds_factors(half: DType) -> bool {
-        half == DType::BF16 && TileUnit::for_bf16().is_some()
+    fn rounds_factors(precision: Precision) -> bool {
+        tile_unit(precision).is_some()
     }
 
     fn quantized_linear(x: FlexTensor, weight: FlexQTensor, bias: Option<FlexTensor>) -> FlexTensor {
@@ -181,14 +181,14 @@ impl NeoBackend for Flex {
         weight: FlexTensor,
         dy: FlexTensor,
         epsilon: f64,
-        of_parameters: bool,
+        parameters: Parameters,
     ) -> (FlexTensor, Option<[FlexTensor; 2]>) {
         if !all_f32(&[&x, &weight, &dy]) {
-            return super::layer_norm::backward::<Self>(x, weight, dy, epsilon, of_parameters);
+            return super::layer_norm::backward::<Self>(x, weight, dy, epsilon, parameters);
         }
         let (x, weight, mut dy) = (x.to_contiguous(), weight.to_contiguous(), owned(dy));
         let (x, scale, gradient) = (x.storage(), weight.storage(), dy.storage_mut());
-        let of_parameters = if of_parameters {
+        let of_parameters = if parameters.are_trained() {
             let sums = kernels::layer_norm_backward(x, scale, gradient, epsilon as f32);
             Some(sums.map(|sum| tensor(sum, weight.shape())))
         } else {
@@ -202,13 +202,13 @@ impl NeoBackend for Flex {
         hidden: FlexTensor,
         weight: FlexTensor,
         targets: IntTensor<Self>,
-        rounded: bool,
+        precision: Precision,
     ) -> FlexTensor {
-        if !has_f32_logits(&hidden, &weight, rounded) {
-            return super::cross_entropy::rows::<Self>(hidden, weight, targets, rounded);
+        if !has_f32_logits(&hidden, &weight, precision) {
+            return super::cross_entropy::rows::<Self>(hidden, weight, targets, precision);
         }
         let nll: Vec<f32> =
-            row_losses(hidden, weight, targets, rounded).into_iter().map(|nll| nll as f32).collect();
+            row_losses(hidden, weight, targets, precision).into_iter().map(|nll| nll as f32).collect();
         let rows = [nll.len()];
         tensor(nll, rows)
     }
@@ -217,23 +217,23 @@ impl NeoBackend for Flex {
         hidden: FlexTensor,
         weight: FlexTensor,
         targets: IntTensor<Self>,
-        rounded: bool,
+        precision: Precision,
     ) -> FlexTensor {
-        if !has_f32_logits(&hidden, &weight, rounded) {
-            return Self::float_sum(super::cross_entropy::rows::<Self>(hidden, weight, targets, rounded));
+        if !has_f32_logits(&hidden, &weight, precision) {
+            return Self::float_sum(super::cross_entropy::rows::<Self>(hidden, weight, targets, precision));
         }
-        total(row_losses(hidden, weight, targets, rounded))
+        total(row_losses(hidden, weight, targets, precision))
     }
 
     fn cross_entropy_gradients(
         hidden: FlexTensor,
         weight: FlexTensor,
         targets: IntTensor<Self>,
-        rounded: bool,
-        of_weight: bool,
+        precision: Precision,
+        head: Parameters,
     ) -> (FlexTensor, FlexTensor, Option<FlexTensor>) {
-        if !has_f32_logits(&hidden, &weight, rounded) {
-            return super::cross_entropy::gradients::<Self>(hidden, weight, targets, rounded, of_weight);
+        if !has_f32_logits(&hidden, &weight, precision) {
+            return super::cross_entropy::gradients::<Self>(hidden, weight, targets, precision, head);
         }
         let of_chunk = |logits: Tensor<Self, 2>, targets| {
             let mut logits = owned(logits.into_primitive().tensor());
@@ -245,26 +245,31 @@ impl NeoBackend for Flex {
             Tensor::from_primitive(TensorPrimitive::Float(hidden)),
             Tensor::from_primitive(TensorPrimitive::Float(weight)),
             Tensor::from_primitive(targets),
-            rounded,
-            of_weight,
+            precision,
+            head,
             of_chunk,
         )
     }
 }
 
 /// Whether hidden states and head give logits that the kernels take.
-fn has_f32_logits(hidden: &FlexTensor, weight: &FlexTensor, rounded: bool) -> bool {
-    is_f32(hidden) && (rounded || is_f32(weight))
+fn has_f32_logits(hidden: &FlexTensor, weight: &FlexTensor, precision: Precision) -> bool {
+    is_f32(hidden) && (precision.half().is_some() || is_f32(weight))
 }
 
 /// The loss of each row, a chunk of rows at a time.
-fn row_losses(hidden: FlexTensor, weight: FlexTensor, targets: IntTensor<Flex>, rounded: bool) -> Vec<f64> {
+fn row_losses(
+    hidden: FlexTensor,
+    weight: FlexTensor,
+    targets: IntTensor<Flex>,
+    precision: Precision,
+) -> Vec<f64> {
     let hidden = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(hidden));
     let head = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(weight));
     let targets = Tensor::<Flex, 1, Int>::from_primitive(targets);
     let mut losses = Vec::new();
     for (hidden, targets) in super::cross_entropy::chunks(&hidden, &targets) {
-        let logits = super::cross_entropy::logits(hidden, head.clone(), rounded)
+        let logits = super::cross_entropy::logits(hidden, head.clone(), precision)
             .into_primitive()
             .tensor()
             .to_contiguous();

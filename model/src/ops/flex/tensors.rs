@@ -4,7 +4,7 @@ use burn::tensor::{DType, Int, Shape, Tensor, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 use gptneo_kernels::{Attention, Linear, LowRank, TileUnit, Tokens, Weight};
 
-use super::super::{AttentionRule, Dropout, LinearInputs, LoraInputs};
+use super::super::{AttentionRule, Dropout, LinearInputs, LoraInputs, Precision};
 
 pub(super) fn is_f32(tensor: &FlexTensor) -> bool {
     tensor.dtype() == DType::F32
@@ -48,6 +48,14 @@ pub(super) fn stored(weight: &FlexTensor) -> Weight<'_> {
     match weight.dtype() {
         DType::BF16 => Weight::Bf16(&weight.storage()[values]),
         _ => Weight::F32(floats(weight)),
+    }
+}
+
+/// The processor's unit for products in these numbers.
+pub(super) fn tile_unit(precision: Precision) -> Option<TileUnit> {
+    match precision {
+        Precision::Bf16 => TileUnit::for_bf16(),
+        Precision::F32 | Precision::F16 => None,
     }
 }
 
@@ -107,13 +115,13 @@ pub(super) struct LinearTensors {
     weight: FlexTensor,
     bias: Option<FlexTensor>,
     lora: Option<LoraInputs<FlexTensor>>,
-    /// What the products of a rounded layer are made with.
+    /// What products in half are made with.
     unit: Option<TileUnit>,
 }
 
 impl LinearTensors {
     /// None where the kernels do not fit: for types other than f32, but for a weight in bf16; for a mask, which no
-    /// kernel reads; for a rounded layer on a processor that does not multiply bf16.
+    /// kernel reads; for products in half on a processor that does not multiply it.
     pub(super) fn new(inputs: &LinearInputs<FlexTensor>) -> Option<Self> {
         let lora = inputs.lora.as_ref();
         let optional = [inputs.bias.as_ref(), lora.map(|lora| &lora.a), lora.map(|lora| &lora.b)];
@@ -122,8 +130,8 @@ impl LinearTensors {
         if !fits || lora.is_some_and(|lora| matches!(lora.dropout, Some(Dropout::Mask(_)))) {
             return None;
         }
-        let unit = inputs.rounded.then(TileUnit::for_bf16).flatten();
-        if inputs.rounded && (unit.is_none() || inputs.weight.dtype() != DType::BF16) {
+        let unit = tile_unit(inputs.precision);
+        if inputs.precision.half().is_some() && (unit.is_none() || inputs.weight.dtype() != DType::BF16) {
             return None;
         }
         let LinearInputs { x, weight, bias, lora, .. } = inputs.clone();

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use burn::module::{AutodiffModule, Module, ModuleMapper};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 use rand::{Rng, SeedableRng};
@@ -13,7 +13,7 @@ use crate::{GptNeoConfig, LoraConfig, NeoBackend, Target};
 type Diff = Autodiff<Flex>;
 
 /// The types, each with half a unit of its last place: the relative error of a rounding.
-const HALVES: [(DType, f64); 2] = [(DType::F16, 1.0 / 2048.0), (DType::BF16, 1.0 / 256.0)];
+const HALVES: [(Precision, f64); 2] = [(Precision::F16, 1.0 / 2048.0), (Precision::Bf16, 1.0 / 256.0)];
 
 /// A random model of f32 weights, all of them trained.
 fn trained() -> GptNeo<Diff> {
@@ -66,7 +66,7 @@ fn hidden<B: NeoBackend>(model: &GptNeo<B>) -> Tensor<B, 2> {
     let ids: Vec<i32> = (0..40).map(|index| index * 31 % 70).collect();
     let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(ids, [2, 20]), &Default::default());
     // [2, 20, hidden] -> [40, hidden]
-    model.hidden(ids, None).reshape([40, 24])
+    model.hidden(ids).reshape([40, 24])
 }
 
 fn loss<B: NeoBackend>(model: &GptNeo<B>) -> Tensor<B, 1> {
@@ -86,7 +86,7 @@ fn distance(found: &TensorData, expected: &TensorData) -> f64 {
 
 #[test]
 fn frozen_matrices_are_kept_in_half_and_all_else_in_f32() {
-    let half = adapted().with_half_products(DType::F16);
+    let half = adapted().with_precision(Precision::F16);
     assert_eq!(half.head_weight().dtype(), DType::F16);
     assert_eq!(half.transformer.wte.weight.val().dtype(), DType::F32);
     assert_eq!(half.transformer.ln_f.weight.val().dtype(), DType::F32);
@@ -107,8 +107,8 @@ fn frozen_matrices_are_kept_in_half_and_all_else_in_f32() {
 #[test]
 fn what_is_trained_stays_f32_and_is_rounded_for_the_products() {
     let full = trained();
-    for (dtype, unit) in HALVES {
-        let half = full.clone().with_half_products(dtype);
+    for (precision, unit) in HALVES {
+        let half = full.clone().with_precision(precision);
         assert!(half.lm_head.is_none());
         for (path, _, linear) in half.linears() {
             assert_eq!(linear.weight.val().dtype(), DType::F32, "{path}");
@@ -122,9 +122,9 @@ fn what_is_trained_stays_f32_and_is_rounded_for_the_products() {
         let distance = distance(&found, &expected);
         // Dozens of roundings lie on the way to a gradient, and the scores of attention, some 4, enlarge them; a gradient
         // that lacks a part is off by a good share of itself.
-        assert!(distance > 0.1 * unit && distance < 32.0 * unit, "{dtype:?}: {distance}");
+        assert!(distance > 0.1 * unit && distance < 32.0 * unit, "{precision}: {distance}");
         assert_eq!(
-            loss(&half.with_full_products()).into_data(),
+            loss(&half.with_precision(Precision::F32)).into_data(),
             loss(&full).into_data(),
             "the weights themselves were rounded"
         );
@@ -135,10 +135,10 @@ fn what_is_trained_stays_f32_and_is_rounded_for_the_products() {
 fn losses_and_gradients_are_those_of_f32_but_for_rounding() {
     let full = adapted();
     let exact = loss(&full).backward();
-    for (dtype, unit) in HALVES {
-        let half = full.clone().with_half_products(dtype);
+    for (precision, unit) in HALVES {
+        let half = full.clone().with_precision(precision);
         let distant = distance(&loss(&half).into_data(), &loss(&full).into_data());
-        assert!(distant > 0.0 && distant < 2.0 * unit, "{dtype:?}: {distant}");
+        assert!(distant > 0.0 && distant < 2.0 * unit, "{precision}: {distant}");
         let grads = loss(&half).backward();
         for ((path, _, half), (_, _, full)) in half.linears().zip(full.linears()) {
             let (Some(half), Some(full)) = (&half.lora, &full.lora) else { continue };
@@ -147,7 +147,7 @@ fn losses_and_gradients_are_those_of_f32_but_for_rounding() {
                 let expected = full.val().grad(&exact).unwrap().into_data();
                 assert_eq!(found.dtype, DType::F32, "{path}");
                 let distance = distance(&found, &expected);
-                assert!(distance > 0.1 * unit && distance < 32.0 * unit, "{dtype:?} {path}: {distance}");
+                assert!(distance > 0.1 * unit && distance < 32.0 * unit, "{precision} {path}: {distance}");
             }
         }
     }
@@ -156,7 +156,7 @@ fn losses_and_gradients_are_those_of_f32_but_for_rounding() {
 #[test]
 fn an_adapter_goes_back_to_the_exact_weights() {
     let full = adapted();
-    let half = full.clone().with_half_products(DType::BF16);
+    let half = full.clone().with_precision(Precision::Bf16);
     let back = hand_over(half.valid(), crate::adapter::detach(full.valid()));
     assert_eq!(loss(&back).into_data(), loss(&full.valid()).into_data());
 }
