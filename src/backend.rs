@@ -3,6 +3,7 @@
 //! A command puts its work into a [`Job`], which is generic over the backend, and [`dispatch`] runs it at the [`Place`]
 //! that was asked for.
 
+mod auto;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod device;
@@ -33,7 +34,7 @@ pub(crate) type Training<B> = Autodiff<B>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum BackendKind {
-    /// The fastest CPU backend of this build
+    /// A GPU that this build can use and that computes a known model as it should, else the fastest CPU backend
     #[default]
     Auto,
     /// NVIDIA GPUs
@@ -77,13 +78,22 @@ impl From<Precision> for gptneo_training::Precision {
 }
 
 impl BackendKind {
-    /// The backend that `auto` stands for in this build; the others stand for themselves.
+    /// The backend that `auto` stands for in this build on this machine; the others stand for themselves.
     pub(crate) fn resolved(self) -> Self {
         match self {
-            Self::Auto if cfg!(feature = "flex") => Self::Flex,
-            Self::Auto => Self::Ndarray,
+            Self::Auto => auto::choice(),
             named => named,
         }
+    }
+
+    /// What `auto` will stand for if the GPU passes its check, which this does not make.
+    pub(crate) fn likely_auto() -> Self {
+        auto::likely()
+    }
+
+    /// The fastest CPU backend of this build.
+    pub(crate) fn cpu() -> Self {
+        if cfg!(feature = "flex") { Self::Flex } else { Self::Ndarray }
     }
 
     /// Whether it computes on the machine's processor, in the machine's memory.
@@ -114,6 +124,12 @@ impl BackendKind {
     }
 }
 
+/// What must be done before the program starts a thread.
+pub(crate) fn prepare() {
+    #[cfg(feature = "cuda")]
+    cuda::prepare();
+}
+
 /// Work that any backend can do.
 pub(crate) trait Job: Send {
     /// What comes out.
@@ -128,7 +144,7 @@ pub(crate) trait Job: Send {
 /// # Errors
 /// The backend is not in this build, the device cannot be used or computes wrongly, or the job fails.
 pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
-    place.check()?;
+    let found = place.found()?;
     match place.kind.resolved() {
         #[cfg(feature = "flex")]
         // On one of the threads that compute: they start on an operation without waking each other first.
@@ -137,19 +153,21 @@ pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
         BackendKind::Ndarray => job.run::<burn_ndarray::NdArray>(Default::default()),
         #[cfg(feature = "wgpu")]
         BackendKind::Wgpu => {
-            on_gpu::<burn_wgpu::Wgpu, J>(job, wgpu::adapters()?.swap_remove(place.device).device)
+            on_gpu::<burn_wgpu::Wgpu, J>(job, wgpu::adapters()?.swap_remove(place.device).device, &found)
         }
         #[cfg(feature = "cuda")]
-        BackendKind::Cuda => on_gpu::<burn_cuda::Cuda, J>(job, burn_cuda::CudaDevice::new(place.device)),
+        BackendKind::Cuda => {
+            on_gpu::<burn_cuda::Cuda, J>(job, burn_cuda::CudaDevice::new(place.device), &found)
+        }
         #[allow(unreachable_patterns)]
         absent => Err(not_compiled_in(absent)),
     }
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn on_gpu<B: NeoBackend, J: Job>(job: J, device: B::Device) -> Result<J::Output> {
+fn on_gpu<B: NeoBackend, J: Job>(job: J, device: B::Device, found: &Device) -> Result<J::Output> {
     gptneo_model::device_failure::watch(|| {
-        self_check::run::<B>(&device)?;
+        self_check::run::<B>(&device, found)?;
         job.run::<B>(device)
     })
 }
@@ -159,17 +177,17 @@ fn on_gpu<B: NeoBackend, J: Job>(job: J, device: B::Device) -> Result<J::Output>
 /// # Errors
 /// As [`dispatch`].
 pub(crate) fn check_device(place: Place) -> Result<()> {
-    place.check()?;
+    let found = place.found()?;
     match place.kind.resolved() {
         #[cfg(feature = "wgpu")]
         BackendKind::Wgpu => {
             let device = wgpu::adapters()?.swap_remove(place.device).device;
-            gptneo_model::device_failure::watch(|| self_check::run::<burn_wgpu::Wgpu>(&device))
+            gptneo_model::device_failure::watch(|| self_check::run::<burn_wgpu::Wgpu>(&device, &found))
         }
         #[cfg(feature = "cuda")]
         BackendKind::Cuda => {
             let device = burn_cuda::CudaDevice::new(place.device);
-            gptneo_model::device_failure::watch(|| self_check::run::<burn_cuda::Cuda>(&device))
+            gptneo_model::device_failure::watch(|| self_check::run::<burn_cuda::Cuda>(&device, &found))
         }
         _ => Ok(()),
     }
@@ -178,13 +196,21 @@ pub(crate) fn check_device(place: Place) -> Result<()> {
 /// The devices of these numbers beside `first`, of its kind, each checked as that one was.
 ///
 /// # Errors
-/// One of them computes wrongly.
+/// One of them computes wrongly, or nothing can move numbers between them.
 pub(crate) fn further_devices<B: NeoBackend>(first: &B::Device, numbers: &[usize]) -> Result<Vec<B::Device>> {
     let kind = first.to_id().type_id;
     let name = |number: &usize| B::Device::from_id(DeviceId { type_id: kind, index_id: *number as u16 });
     let devices: Vec<B::Device> = numbers.iter().map(name).collect();
-    #[cfg(any(feature = "wgpu", feature = "cuda"))]
-    devices.iter().try_for_each(self_check::run::<B>)?;
+    // Several train together on CUDA alone.
+    #[cfg(feature = "cuda")]
+    if !numbers.is_empty() {
+        cuda::check_nccl()?;
+        let found = cuda::devices()?;
+        devices
+            .iter()
+            .zip(numbers)
+            .try_for_each(|(device, number)| self_check::run::<B>(device, &found[*number]))?;
+    }
     Ok(devices)
 }
 
@@ -227,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_backend_of_the_build_runs_and_another_names_its_feature() {
-        dispatch(Place { kind: BackendKind::Auto, device: 0 }, Nothing).unwrap();
+        dispatch(Place { kind: BackendKind::cpu(), device: 0 }, Nothing).unwrap();
         if cfg!(not(feature = "cuda")) {
             let place = Place { kind: BackendKind::Cuda, device: 0 };
             let message = dispatch(place, Nothing).unwrap_err().to_string();

@@ -35,6 +35,7 @@ use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
     allocator::keep_memory();
+    backend::prepare();
     let Cli { command, quiet } = Cli::parse();
     if quiet {
         notes::be_quiet();

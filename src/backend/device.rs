@@ -20,6 +20,9 @@ pub(crate) struct Device {
     pub(crate) memory_bytes: Option<u64>,
     /// The most bytes of one tensor; none where only the memory bounds it.
     pub(crate) largest_tensor_bytes: Option<u64>,
+    /// Whether software plays the GPU.
+    #[serde(skip)]
+    pub(crate) software: bool,
     /// Whether `--precision f16` works.
     pub(crate) f16: bool,
     /// Whether `--precision bf16` works.
@@ -57,6 +60,7 @@ fn cpu<B: NeoBackend>() -> Device {
         kind: format!("CPU, {cores} threads"),
         memory_bytes: machine::total_memory(),
         largest_tensor_bytes: None,
+        software: false,
         f16: B::rounds_factors(DType::F16),
         bf16: B::rounds_factors(DType::BF16),
     }

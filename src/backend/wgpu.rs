@@ -84,6 +84,7 @@ fn describe(adapter: &wgpu::Adapter) -> Device {
         name: info.name,
         memory_bytes: None,
         largest_tensor_bytes: Some(limits.max_buffer_size.min(limits.max_storage_buffer_binding_size)),
+        software: info.device_type == DeviceType::Cpu,
         f16: adapter.features().contains(Features::SHADER_F16),
         // WGSL has no such type.
         bf16: false,

@@ -260,7 +260,7 @@ impl From<&GenerationFlags> for GenerationConfig {
 /// What computes.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct BackendFlag {
-    /// What computes; auto takes a CPU backend for now, GPUs are used when named [default: auto]
+    /// What computes; auto takes a GPU where this build can use one that computes as it should [default: auto]
     #[arg(long, value_enum)]
     pub(crate) backend: Option<BackendKind>,
     /// Which of the backend's devices, as `gptneo-lora devices` counts them [default: 0]

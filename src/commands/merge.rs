@@ -54,34 +54,39 @@ impl std::fmt::Display for Report {
 /// Runs the command.
 pub(crate) fn run(args: &MergeArgs) -> Result<()> {
     refuse_used(&args.output)?;
-    let place = args.backend.place();
+    // GPUs may multiply in TF32, and what a merge writes is to be exact.
+    let place = args.backend.place().on_processor();
     place.check()?;
     let base = hub::model(&args.model)?;
     let config = read_config(&base)?;
     place.check_room(&config, 0, 0)?;
     let tokenizer = read_tokenizer(&base, &config)?;
-    let report = dispatch(place, Command { args, base, tokenizer })?;
+    let merge = Merge {
+        base: &base,
+        base_name: &args.model,
+        adapter: &args.adapter,
+        output: &args.output,
+        dtype: args.dtype,
+        max_shard_size: args.max_shard_size,
+        backend: place.kind,
+        tokenizer: &tokenizer,
+    };
+    let report = dispatch(place, FromFiles(merge))?;
     if args.json {
         return output::json(&report);
     }
     output::line(format_args!("{report}\nwritten to {}", args.output.display()))
 }
 
-struct Command<'a> {
-    args: &'a MergeArgs,
-    base: PathBuf,
-    tokenizer: Tokenizer,
-}
+/// A merge of what the files hold.
+pub(crate) struct FromFiles<'a>(pub(crate) Merge<'a>);
 
-impl Job for Command<'_> {
+impl Job for FromFiles<'_> {
     type Output = Report;
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Report> {
-        let MergeArgs { model, adapter, output, dtype, max_shard_size, backend, .. } = self.args;
-        let adapted = load::<B>(&self.base, Some(adapter), &device)?;
-        let (base, base_name, tokenizer) = (self.base.as_path(), model.as_path(), &self.tokenizer);
-        let (dtype, max_shard_size, backend) = (*dtype, *max_shard_size, backend.backend.unwrap_or_default());
-        let merge = Merge { base, base_name, adapter, output, dtype, max_shard_size, backend, tokenizer };
+        let Self(merge) = self;
+        let adapted = load::<B>(merge.base, Some(merge.adapter), &device)?;
         merge.write(adapted)
     }
 }

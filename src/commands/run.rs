@@ -13,10 +13,10 @@ use gptneo_training::report::{
 };
 
 use crate::answers::{self, Answer, Question};
-use crate::backend::{Job, dispatch};
+use crate::backend::{Job, dispatch, is_gpu};
 use crate::cli::{RunArgs, TrainArgs};
 use crate::commands::compare_runs::HELD_OUT;
-use crate::commands::merge::Merge;
+use crate::commands::merge::{FromFiles, Merge};
 use crate::failure::Misuse;
 use crate::fine_tuning::{FineTuning, Request, Started};
 use crate::model_card::ModelCard;
@@ -194,10 +194,15 @@ fn merge<B: NeoBackend>(started: &Started<B>, adapted: GptNeo<B>, adapter: &Path
         output: &output,
         dtype: plan.settings.run.dtype,
         max_shard_size: plan.settings.run.max_shard_size,
-        backend: plan.settings.run.backend,
+        backend: plan.settings.run.place().on_processor().kind,
         tokenizer: &plan.tokenizer,
     };
-    notes::say(merge.write(adapted)?);
+    // GPUs may multiply in TF32, and what a merge writes is to be exact.
+    let report = match is_gpu::<B>(&started.device) {
+        true => dispatch(plan.settings.run.place().on_processor(), FromFiles(merge))?,
+        false => merge.write(adapted)?,
+    };
+    notes::say(report);
     Ok(output)
 }
 

@@ -85,9 +85,11 @@ impl<B: NeoBackend> FineTune<Autodiff<B>> {
         let mut sum = 0.0;
         for batch in &input.micro_batches {
             let Some(loss) = loss_sum(&self.model, batch, &device) else { continue };
-            sum += number(loss.clone().inner());
+            let value = loss.clone().inner();
             let gradients = (loss / tokens as f64 * input.loss_scale).backward();
             accumulator.accumulate(self, GradientsParams::from_grads(gradients, self));
+            // Read last: a GPU would wait for the host between the two passes.
+            sum += number(value);
         }
         (accumulator.grads(), sum)
     }
