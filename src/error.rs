@@ -69,6 +69,7 @@ impl Error {
     }
 
     /// A device cannot be used.
+    #[cfg(any(feature = "wgpu", feature = "cuda", test))]
     pub(crate) fn device(what: impl Into<String>, remedy: Remedy) -> Self {
         Self::Device(Problem { what: what.into(), remedy })
     }

@@ -7,14 +7,18 @@ mod terminal;
 
 use std::process::ExitCode;
 
+use gptneo_lora::backend;
+
 use crate::cli::{Cli, Command};
-use crate::terminal::{failure, notes};
+use crate::terminal::{failure, notes, wording};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     gptneo_lora::use_whole_machine();
+    backend::prepare();
+    backend::on_choice(|choice| notes::say(wording::of_problem(choice)));
     let Cli { command, quiet } = cli::parse();
     if quiet {
         notes::be_quiet();

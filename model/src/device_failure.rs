@@ -65,6 +65,12 @@ pub fn check() -> Result<(), ModelError> {
     Err(ModelError::Device(first.clone().unwrap_or_default()))
 }
 
+/// Forgets a failure, before the program goes on without the device that failed.
+pub fn forget() {
+    FIRST.lock().unwrap_or_else(PoisonError::into_inner).take();
+    FAILED.store(false, Ordering::Release);
+}
+
 fn is_of_device() -> bool {
     std::thread::current().name().is_some_and(|name| name.starts_with(DEVICE_THREADS))
 }
@@ -116,8 +122,8 @@ mod tests {
         assert!(text.contains("no room for 5 bytes"), "{text}");
         assert!(check().is_err());
 
-        FIRST.lock().unwrap().take();
-        FAILED.store(false, Ordering::Release);
+        forget();
+        check().unwrap();
         let here = watch::<(), ModelError>(|| panic!("{}", "word ".repeat(1000))).unwrap_err().to_string();
         assert!(here.contains("word word") && here.chars().count() < LONGEST + 300, "{here}");
         assert!(check().is_err());

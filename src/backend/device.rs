@@ -18,6 +18,9 @@ pub struct Device {
     pub memory_bytes: Option<u64>,
     /// The most bytes of one tensor; none where only the memory bounds it.
     pub largest_tensor_bytes: Option<u64>,
+    /// Whether software plays the GPU.
+    #[serde(skip)]
+    pub software: bool,
     /// Whether it trains in f16.
     pub f16: bool,
     /// Whether it trains in bf16.
@@ -43,7 +46,7 @@ impl BackendKind {
                 .map(|adapter| adapter.described)
                 .collect()),
             #[cfg(feature = "cuda")]
-            Self::Cuda => super::cuda::devices().map_err(super::unusable),
+            Self::Cuda => super::cuda::devices(),
             #[allow(unreachable_patterns)]
             absent => Err(not_compiled_in(absent)),
         }
@@ -59,6 +62,7 @@ fn cpu<B: NeoBackend>() -> Device {
         kind: format!("CPU, {cores} threads"),
         memory_bytes: machine::total_memory(),
         largest_tensor_bytes: None,
+        software: false,
         f16: B::rounds_factors(Precision::F16),
         bf16: B::rounds_factors(Precision::Bf16),
     }

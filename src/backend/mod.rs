@@ -4,6 +4,7 @@
 //! [`Place`] that was asked for. The rooms around run their jobs inside the library, so that a program is compiled
 //! without any of a backend's code.
 
+mod auto;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod device;
@@ -23,6 +24,7 @@ use burn::tensor::backend::{Backend, Device as _, DeviceId};
 use gptneo_model::NeoBackend;
 use serde::{Deserialize, Serialize};
 
+pub use self::auto::on_choice;
 pub use self::device::Device;
 pub use self::memory::use_whole_machine;
 pub use self::place::Place;
@@ -38,7 +40,7 @@ pub type Training<B> = Autodiff<B>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendKind {
-    /// The fastest CPU backend of this build
+    /// A GPU that this build can use and that computes a known model as it should, else the fastest CPU backend
     #[default]
     Auto,
     /// NVIDIA GPUs
@@ -62,13 +64,22 @@ impl BackendKind {
     /// All of them, those that are not in this build too.
     pub const ALL: [Self; 5] = [Self::Auto, Self::Cuda, Self::Wgpu, Self::Flex, Self::Ndarray];
 
-    /// The backend that `auto` stands for in this build; the others stand for themselves.
+    /// The backend that `auto` stands for in this build on this machine; the others stand for themselves.
     pub fn resolved(self) -> Self {
         match self {
-            Self::Auto if cfg!(feature = "flex") => Self::Flex,
-            Self::Auto => Self::Ndarray,
+            Self::Auto => auto::choice(),
             named => named,
         }
+    }
+
+    /// What `auto` will stand for if the GPU passes its check, which this does not make.
+    pub fn likely_auto() -> Self {
+        auto::likely()
+    }
+
+    /// The fastest CPU backend of this build.
+    pub fn cpu() -> Self {
+        if cfg!(feature = "flex") { Self::Flex } else { Self::Ndarray }
     }
 
     /// Whether it computes on the machine's processor, in the machine's memory.
@@ -105,6 +116,12 @@ impl fmt::Display for BackendKind {
     }
 }
 
+/// What must be done before the program starts a thread.
+pub fn prepare() {
+    #[cfg(feature = "cuda")]
+    cuda::prepare();
+}
+
 impl FromStr for BackendKind {
     type Err = Error;
 
@@ -130,19 +147,20 @@ pub trait Job: Send {
 /// # Errors
 /// The backend is not in this build, the device cannot be used or computes wrongly, or the job fails.
 pub fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
-    place.check()?;
+    let found = place.found()?;
     match place.kind.resolved() {
         #[cfg(feature = "flex")]
         BackendKind::Flex => on_compute_thread(|| job.run::<burn_flex::Flex>(Default::default())),
         #[cfg(feature = "ndarray")]
         BackendKind::Ndarray => job.run::<burn_ndarray::NdArray>(Default::default()),
         #[cfg(feature = "wgpu")]
-        BackendKind::Wgpu => on_gpu::<burn_wgpu::Wgpu, J>(
-            job,
-            wgpu::adapters().map_err(unusable)?.swap_remove(place.device).device,
-        ),
+        BackendKind::Wgpu => {
+            on_gpu::<burn_wgpu::Wgpu, J>(job, wgpu::adapters()?.swap_remove(place.device).device, &found)
+        }
         #[cfg(feature = "cuda")]
-        BackendKind::Cuda => on_gpu::<burn_cuda::Cuda, J>(job, burn_cuda::CudaDevice::new(place.device)),
+        BackendKind::Cuda => {
+            on_gpu::<burn_cuda::Cuda, J>(job, burn_cuda::CudaDevice::new(place.device), &found)
+        }
         #[allow(unreachable_patterns)]
         absent => Err(not_compiled_in(absent)),
     }
@@ -158,9 +176,9 @@ pub fn on_compute_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn on_gpu<B: NeoBackend, J: Job>(job: J, device: B::Device) -> Result<J::Output> {
+fn on_gpu<B: NeoBackend, J: Job>(job: J, device: B::Device, found: &Device) -> Result<J::Output> {
     gptneo_model::device_failure::watch(|| {
-        self_check::run::<B>(&device).map_err(unusable)?;
+        self_check::run::<B>(&device, found)?;
         job.run::<B>(device)
     })
 }
@@ -170,36 +188,43 @@ fn on_gpu<B: NeoBackend, J: Job>(job: J, device: B::Device) -> Result<J::Output>
 /// # Errors
 /// As [`dispatch`].
 pub fn check_device(place: Place) -> Result<()> {
-    place.check()?;
+    let found = place.found()?;
     match place.kind.resolved() {
         #[cfg(feature = "wgpu")]
         BackendKind::Wgpu => {
-            let device = wgpu::adapters().map_err(unusable)?.swap_remove(place.device).device;
-            gptneo_model::device_failure::watch(|| {
-                self_check::run::<burn_wgpu::Wgpu>(&device).map_err(unusable)
-            })
+            let device = wgpu::adapters()?.swap_remove(place.device).device;
+            gptneo_model::device_failure::watch(|| self_check::run::<burn_wgpu::Wgpu>(&device, &found))
         }
         #[cfg(feature = "cuda")]
         BackendKind::Cuda => {
             let device = burn_cuda::CudaDevice::new(place.device);
-            gptneo_model::device_failure::watch(|| {
-                self_check::run::<burn_cuda::Cuda>(&device).map_err(unusable)
-            })
+            gptneo_model::device_failure::watch(|| self_check::run::<burn_cuda::Cuda>(&device, &found))
         }
-        _ => Ok(()),
+        _ => {
+            drop(found);
+            Ok(())
+        }
     }
 }
 
 /// The devices of these numbers beside `first`, of its kind, each checked as that one was.
 ///
 /// # Errors
-/// One of them computes wrongly.
-pub fn further_devices<B: NeoBackend>(first: &B::Device, numbers: &[usize]) -> Result<Vec<B::Device>> {
+/// One of them computes wrongly, or nothing can move numbers between them.
+pub(crate) fn further_devices<B: NeoBackend>(first: &B::Device, numbers: &[usize]) -> Result<Vec<B::Device>> {
     let kind = first.to_id().type_id;
     let name = |number: &usize| B::Device::from_id(DeviceId { type_id: kind, index_id: *number as u16 });
     let devices: Vec<B::Device> = numbers.iter().map(name).collect();
-    #[cfg(any(feature = "wgpu", feature = "cuda"))]
-    devices.iter().try_for_each(|device| self_check::run::<B>(device).map_err(unusable))?;
+    // Several train together on CUDA alone.
+    #[cfg(feature = "cuda")]
+    if !numbers.is_empty() {
+        cuda::check_nccl()?;
+        let found = cuda::devices()?;
+        devices
+            .iter()
+            .zip(numbers)
+            .try_for_each(|(device, number)| self_check::run::<B>(device, &found[*number]))?;
+    }
     Ok(devices)
 }
 
@@ -208,10 +233,10 @@ pub fn is_gpu<B: Backend>(device: &B::Device) -> bool {
     B::name(device).contains("cubecl")
 }
 
-/// The error of a device that cannot be used.
+/// The error of devices that cannot be used, in words that say what to do.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn unusable(error: anyhow::Error) -> Error {
-    Error::device(format!("{error:#}"), Remedy::None)
+fn unusable(what: String) -> Error {
+    Error::device(what, Remedy::None)
 }
 
 /// The error for a backend that this build lacks.
@@ -246,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_backend_of_the_build_runs_and_another_names_its_feature() {
-        dispatch(Place { kind: BackendKind::Auto, device: 0 }, Nothing).unwrap();
+        dispatch(Place { kind: BackendKind::cpu(), device: 0 }, Nothing).unwrap();
         if cfg!(not(feature = "cuda")) {
             let place = Place { kind: BackendKind::Cuda, device: 0 };
             let message = dispatch(place, Nothing).unwrap_err().to_string();

@@ -17,6 +17,16 @@ pub struct Place {
 }
 
 impl Place {
+    /// The processor in place of a GPU, for what must be exact; a processor stays.
+    pub fn on_processor(self) -> Self {
+        match self.kind {
+            BackendKind::Flex | BackendKind::Ndarray => self,
+            BackendKind::Auto | BackendKind::Cuda | BackendKind::Wgpu => {
+                Self { kind: BackendKind::cpu(), device: 0 }
+            }
+        }
+    }
+
     /// Refuses a place that cannot compute, before anything is read or downloaded for it.
     ///
     /// # Errors
@@ -79,15 +89,17 @@ impl Place {
     /// then with what there is to say about it.
     ///
     /// # Errors
-    /// As [`Place::check`].
+    /// As [`Place::check`]; or a GPU has no products in that precision.
     pub fn precision(self, asked: Precision) -> Result<(Precision, Option<Problem>)> {
-        // A GPU that lacks a type refuses it before the model is loaded.
-        if asked == Precision::F32 || !self.kind.is_cpu() {
+        if asked == Precision::F32 {
             return Ok((asked, None));
         }
         let found = self.found()?;
-        if (asked == Precision::F16 && found.f16) || (asked == Precision::Bf16 && found.bf16) {
+        if computes_in(&found, asked) {
             return Ok((asked, None));
+        }
+        if !self.kind.is_cpu() {
+            return Err(refusal(&found, asked));
         }
         let what = format!(
             "precision {}: the backend {} has no instructions for it on this processor, and f32 is used",
@@ -98,7 +110,10 @@ impl Place {
     }
 
     /// The device itself.
-    fn found(self) -> Result<Device> {
+    ///
+    /// # Errors
+    /// As [`Place::check`].
+    pub(super) fn found(self) -> Result<Device> {
         let name = self.kind.resolved().name();
         let mut devices = self.kind.devices()?;
         if self.device < devices.len() {
@@ -113,6 +128,23 @@ impl Place {
     }
 }
 
+fn computes_in(device: &Device, precision: Precision) -> bool {
+    match precision {
+        Precision::F32 => true,
+        Precision::F16 => device.f16,
+        Precision::Bf16 => device.bf16,
+    }
+}
+
+/// Why a GPU does not train in a precision, and which one to take instead.
+fn refusal(device: &Device, asked: Precision) -> Error {
+    let instead = if computes_in(device, Precision::F16) { Precision::F16 } else { Precision::F32 };
+    Error::settings(
+        format!("{} ({}) has no products in {asked}", device.name, device.kind),
+        Remedy::Set("run.precision", instead.name().into()),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -120,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_cpu_backend_has_one_device_without_a_limit() {
-        let place = |device| Place { kind: BackendKind::Auto, device };
+        let place = |device| Place { kind: BackendKind::cpu(), device };
         place(0).check().unwrap();
         assert_eq!(place(0).found().unwrap().largest_tensor_bytes, None);
         let message = place(1).check().unwrap_err().to_string();
@@ -128,13 +160,41 @@ mod tests {
     }
 
     #[test]
+    fn what_must_be_exact_is_computed_on_the_processor() {
+        let cpu = Place { kind: BackendKind::cpu(), device: 0 };
+        for kind in [BackendKind::Auto, BackendKind::Cuda, BackendKind::Wgpu] {
+            assert_eq!(Place { kind, device: 2 }.on_processor(), cpu);
+        }
+        let second = Place { kind: BackendKind::Ndarray, device: 0 };
+        assert_eq!(second.on_processor(), second);
+    }
+
+    #[test]
+    fn a_gpu_without_bf16_is_told_to_take_f16() {
+        let turing = Device {
+            name: "Tesla T4".into(),
+            kind: "CUDA, compute capability 7.5".into(),
+            memory_bytes: None,
+            largest_tensor_bytes: None,
+            software: false,
+            f16: true,
+            bf16: false,
+        };
+        assert!(computes_in(&turing, Precision::F16) && !computes_in(&turing, Precision::Bf16));
+        let message = refusal(&turing, Precision::Bf16).to_string();
+        assert!(message.contains("Tesla T4") && message.contains("set run.precision to f16"), "{message}");
+        let older = Device { f16: false, ..turing };
+        assert!(refusal(&older, Precision::F16).to_string().contains("set run.precision to f32"));
+    }
+
+    #[test]
     fn a_format_is_for_the_backends_that_compute_with_it() {
         let place = |kind| Place { kind, device: 0 };
         let refused = |kind, format| place(kind).check_weights(format).unwrap_err().to_string();
         for format in [WeightFormat::F32, WeightFormat::Bf16, WeightFormat::Int8] {
-            place(BackendKind::Auto).check_weights(format).unwrap();
+            place(BackendKind::cpu()).check_weights(format).unwrap();
         }
-        let message = refused(BackendKind::Auto, WeightFormat::F16);
+        let message = refused(BackendKind::cpu(), WeightFormat::F16);
         assert!(message.contains("GPUs that compute in f16") && message.contains("flex"), "{message}");
         for format in [WeightFormat::F16, WeightFormat::Bf16, WeightFormat::Int8] {
             assert!(refused(BackendKind::Ndarray, format).contains("ndarray was asked for"));

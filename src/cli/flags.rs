@@ -263,7 +263,7 @@ impl From<&GenerationFlags> for GenerationConfig {
 /// What computes.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct BackendFlag {
-    /// What computes; auto takes a CPU backend for now, GPUs are used when named
+    /// What computes; auto takes a GPU where this build can use one that computes as it should
     #[arg(long, value_parser = one_of::<BackendKind>(BackendKind::ALL.map(BackendKind::name)))]
     pub(crate) backend: Option<BackendKind>,
     /// Which of the backend's devices, as `gptneo-lora devices` counts them

@@ -14,7 +14,8 @@ pub(crate) fn run(args: &MergeArgs) -> Result<()> {
     let MergeArgs { model, adapter, output: folder, dtype, max_shard_size, backend, json } = args;
     // Before anything is downloaded.
     refuse_used(folder)?;
-    let place = backend.place();
+    // GPUs may multiply in TF32, and what a merge writes is to be exact.
+    let place = backend.place().on_processor();
     place.check()?;
     let base = ModelFolder::open(hub::model(model)?)?;
     let format = SaveFormat { dtype: *dtype, max_shard_size: *max_shard_size };

@@ -19,7 +19,7 @@ use super::model_folder::ModelFolder;
 use super::opening::Run;
 use super::progress::{Event, Measured, Observer, Told};
 use super::start::{FineTuned, Started};
-use crate::backend::{Job, dispatch};
+use crate::backend::{Job, dispatch, is_gpu};
 use crate::error::{Error, Remedy, Result};
 
 /// What a whole run found.
@@ -146,9 +146,14 @@ impl<B: NeoBackend> Started<B> {
             adapter: &tuned.weights,
             output: &output,
             format: settings.run.save_format(),
-            backend: settings.run.backend,
+            backend: settings.run.place().on_processor().kind,
         };
-        self.observer.tell(Event::Merged(&merge.write(tuned.model.clone())?));
+        // GPUs may multiply in TF32, and what a merge writes is to be exact.
+        let report = match is_gpu::<B>(&self.device) {
+            true => dispatch(settings.run.place().on_processor(), merge)?,
+            false => merge.write(tuned.model.clone())?,
+        };
+        self.observer.tell(Event::Merged(&report));
         ModelFolder::open(output)
     }
 

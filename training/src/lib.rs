@@ -68,6 +68,7 @@ pub use config::TrainingConfig;
 pub use error::TrainingError;
 pub use gptneo_model::Precision;
 pub use observer::{Event, Observer, Silent};
+pub use optim::clip_global_norm;
 pub use run::{Ending, Trained, TrainingRun};
 pub use schedule::Schedule;
 pub use tuning::{Tuning, TuningKind};

@@ -220,7 +220,7 @@ impl<B: NeoBackend> ModuleVisitor<Autodiff<B>> for Restore<'_, B> {
 
 /// Clips the gradients of all parameters together to `max_norm`, as PyTorch's `clip_grad_norm_` does; returns
 /// the norm before. A `max_norm` of 0 only measures.
-pub(crate) fn clip_global_norm<AB: AutodiffBackend, M: AutodiffModule<AB>>(
+pub fn clip_global_norm<AB: AutodiffBackend, M: AutodiffModule<AB>>(
     model: &M,
     grads: &mut GradientsParams,
     max_norm: f64,

@@ -111,9 +111,11 @@ pub(crate) fn gradients<B: NeoBackend>(
     let mut sum = 0.0;
     for batch in &input.micro_batches {
         let Some(loss) = loss_sum(&model.model, batch, &device) else { continue };
-        sum += number(loss.clone().inner());
+        let value = loss.clone().inner();
         let gradients = (loss / tokens as f64 * input.loss_scale).backward();
         accumulator.accumulate(model, GradientsParams::from_grads(gradients, model));
+        // Read last: a GPU would wait for the host between the two passes.
+        sum += number(value);
     }
     (accumulator.grads(), sum)
 }

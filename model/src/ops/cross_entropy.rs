@@ -22,6 +22,10 @@ use super::{NeoBackend, Parameters, Precision};
 /// Rows whose logits exist at a time.
 pub(crate) const CHUNK: usize = 512;
 
+/// The width from which a row is reduced in parts, and how many.
+const LONG_ROW: usize = 4096;
+const PARTS: usize = 64;
+
 /// What the gradient of logits in half precision is multiplied with for the product with the head. It is made before
 /// the scale of the loss is known, and most words are so unlikely that f16 would round their part to nothing. The
 /// gradients of a row add up to 2 at most, so the product stays below 512 times the head's largest weight.
@@ -123,16 +127,36 @@ pub(super) fn chunks<B: Backend>(
     })
 }
 
+/// Reduces each row of `x` `[rows, width]` to one number, `[rows, 1]`: a long one in parts first, `[rows, parts, width of
+/// a part]`, because a GPU gives each row that it reduces to one thread, and some hundred threads leave it idle.
+fn along_rows<B: Backend>(
+    x: Tensor<B, 2>,
+    parts: impl Fn(Tensor<B, 3>) -> Tensor<B, 3>,
+    whole: impl Fn(Tensor<B, 2>) -> Tensor<B, 2>,
+) -> Tensor<B, 2> {
+    let [rows, width] = x.dims();
+    if width < LONG_ROW {
+        return whole(x);
+    }
+    let each = width / PARTS;
+    let even = x.clone().slice(s![.., ..PARTS * each]).reshape([rows, PARTS, each]);
+    let mut reduced = parts(even).reshape([rows, PARTS]);
+    if width > PARTS * each {
+        reduced = Tensor::cat(vec![reduced, x.slice(s![.., PARTS * each..])], 1);
+    }
+    whole(reduced)
+}
+
 /// Negative log-likelihoods `[rows]` and probabilities `[rows, vocabulary]` of a chunk of logits.
 fn chunk_nll<B: Backend>(logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> (Tensor<B, 1>, Tensor<B, 2>) {
     let [rows, _] = logits.dims();
     let logits = logits.clone().cast(loss_type(logits.dtype()));
-    let largest = logits.clone().max_dim(1);
+    let largest = along_rows(logits.clone(), |x| x.max_dim(2), |x| x.max_dim(1));
     let shifted = logits - largest;
     // [rows] -> [rows, 1]
     let picked = shifted.clone().gather(1, targets.reshape([rows, 1]));
     let exponentials = shifted.exp();
-    let total = exponentials.clone().sum_dim(1);
+    let total = along_rows(exponentials.clone(), |x| x.sum_dim(2), |x| x.sum_dim(1));
     let nll = total.clone().log() - picked;
     (nll.reshape([rows]), exponentials / total)
 }

@@ -52,7 +52,7 @@ impl LossScale {
 
     /// Divides the gradients of a scaled loss by the scale and moves the scale on; whether all of them are finite, so
     /// that the step may be taken.
-    pub(crate) fn unscale<AB: AutodiffBackend, M: AutodiffModule<AB>>(
+    pub fn unscale<AB: AutodiffBackend, M: AutodiffModule<AB>>(
         &mut self,
         model: &M,
         gradients: &mut GradientsParams,

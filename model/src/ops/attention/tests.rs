@@ -216,3 +216,12 @@ fn what_is_no_number_comes_out_as_none() {
         );
     }
 }
+
+/// In half precision a masked score would be minus infinity.
+#[test]
+#[should_panic(expected = "attention scores are f32")]
+fn scores_in_half_precision_are_refused() {
+    let x = Tensor::<Flex, 3>::ones([1, 2, 4], &Default::default()).cast(DType::F16);
+    let [query, key, value] = [x.clone(), x.clone(), x].map(unwrap);
+    plain::<Flex>(query, key, value, AttentionRule { heads: 1, window: None }, None);
+}

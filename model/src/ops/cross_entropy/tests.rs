@@ -39,7 +39,9 @@ fn ours<B: NeoBackend>(sizes: Sizes) -> [TensorData; 3] {
 /// Also across a chunk's edge.
 #[test]
 fn equals_what_autodiff_finds_in_log_softmax() {
-    for sizes in [[1, 6, 1], [1, 1, 37], [CHUNK + 3, 6, 11], [1000, 5, 37], [3, 2, 2500]] {
+    for sizes in
+        [[1, 6, 1], [1, 1, 37], [CHUNK + 3, 6, 11], [1000, 5, 37], [3, 2, 2500], [5, 2, LONG_ROW + 37]]
+    {
         // Not on NdArray: its decomposed gradients are only good to about 1e-4 here.
         let expected = outcome::<Flex>(sizes, |[hidden, weight], targets| {
             let [rows, _] = hidden.dims();
