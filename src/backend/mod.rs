@@ -34,7 +34,7 @@ use crate::error::{Error, Remedy, Result};
 pub const FUSION: bool = cfg!(feature = "fusion");
 
 /// A backend that also computes gradients.
-pub type Training<B> = Autodiff<B>;
+pub(crate) type Training<B> = Autodiff<B>;
 
 /// What computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,7 +147,7 @@ pub trait Job: Send {
 /// # Errors
 /// The backend is not in this build, the device cannot be used or computes wrongly, or the job fails.
 pub fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
-    let found = place.found()?;
+    place.check()?;
     match place.kind.resolved() {
         #[cfg(feature = "flex")]
         BackendKind::Flex => on_compute_thread(|| job.run::<burn_flex::Flex>(Default::default())),
@@ -155,11 +155,12 @@ pub fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
         BackendKind::Ndarray => job.run::<burn_ndarray::NdArray>(Default::default()),
         #[cfg(feature = "wgpu")]
         BackendKind::Wgpu => {
-            on_gpu::<burn_wgpu::Wgpu, J>(job, wgpu::adapters()?.swap_remove(place.device).device, &found)
+            let device = wgpu::adapters()?.swap_remove(place.device).device;
+            on_gpu::<burn_wgpu::Wgpu, J>(job, device, &place.found()?)
         }
         #[cfg(feature = "cuda")]
         BackendKind::Cuda => {
-            on_gpu::<burn_cuda::Cuda, J>(job, burn_cuda::CudaDevice::new(place.device), &found)
+            on_gpu::<burn_cuda::Cuda, J>(job, burn_cuda::CudaDevice::new(place.device), &place.found()?)
         }
         #[allow(unreachable_patterns)]
         absent => Err(not_compiled_in(absent)),
@@ -188,22 +189,21 @@ fn on_gpu<B: NeoBackend, J: Job>(job: J, device: B::Device, found: &Device) -> R
 /// # Errors
 /// As [`dispatch`].
 pub fn check_device(place: Place) -> Result<()> {
-    let found = place.found()?;
+    place.check()?;
     match place.kind.resolved() {
         #[cfg(feature = "wgpu")]
         BackendKind::Wgpu => {
+            let found = place.found()?;
             let device = wgpu::adapters()?.swap_remove(place.device).device;
             gptneo_model::device_failure::watch(|| self_check::run::<burn_wgpu::Wgpu>(&device, &found))
         }
         #[cfg(feature = "cuda")]
         BackendKind::Cuda => {
+            let found = place.found()?;
             let device = burn_cuda::CudaDevice::new(place.device);
             gptneo_model::device_failure::watch(|| self_check::run::<burn_cuda::Cuda>(&device, &found))
         }
-        _ => {
-            drop(found);
-            Ok(())
-        }
+        _ => Ok(()),
     }
 }
 
@@ -229,7 +229,7 @@ pub(crate) fn further_devices<B: NeoBackend>(first: &B::Device, numbers: &[usize
 }
 
 /// Whether the backend's memory is not the program's own, so that what was written there is worth reading back.
-pub fn is_gpu<B: Backend>(device: &B::Device) -> bool {
+pub(crate) fn is_gpu<B: Backend>(device: &B::Device) -> bool {
     B::name(device).contains("cubecl")
 }
 

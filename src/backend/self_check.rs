@@ -48,6 +48,7 @@ const WINDOW: usize = 40;
 ///
 /// # Errors
 /// A figure is off; the message has all of them.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
 pub(super) fn run<B: NeoBackend>(device: &B::Device, found: &Device) -> Result<()> {
     // A driver that only counts computes nothing.
     if cfg!(feature = "counting-driver") && std::env::var_os("GPTNEO_LORA_UNCHECKED").is_some() {

@@ -10,7 +10,7 @@ use gptneo_model::adapter::{self, count_parameters};
 use gptneo_model::{GptNeo, LoraConfig, checkpoint};
 use serde::{Deserialize, Serialize};
 
-use crate::TrainingError;
+use crate::{Precision, TrainingError};
 
 /// What of a model is trained; by default an adapter of the recipe's shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,7 +156,7 @@ impl FromStr for TuningKind {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{Precision, Schedule};
+    use crate::Schedule;
 
     #[test]
     fn a_tuning_reads_as_it_was_written() {
