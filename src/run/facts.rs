@@ -88,19 +88,21 @@ pub(crate) fn losses(rows: &[MetricsRow]) -> LossCurves {
 
 /// The learning rate, the gradient norm and the speed by step.
 pub(crate) fn steps(rows: &[MetricsRow]) -> Vec<StepSeries> {
-    let series = |title: &str, axis: &str, noisy, value: fn(&TrainRow) -> Option<f64>| {
+    let series = |title: &str, axis: &str, value: fn(&TrainRow) -> Option<f64>| {
         let points = rows.iter().filter_map(|row| match row {
             MetricsRow::Train(row) => Some((row.step as f64, value(row)?)),
             MetricsRow::Validation(_) => None,
         });
-        StepSeries { title: title.to_string(), axis: axis.to_string(), noisy, points: points.collect() }
+        let (title, axis) = (title.to_string(), axis.to_string());
+        StepSeries { title, axis, noisy: true, points: points.collect() }
     };
     // A step that was skipped for its gradients has no norm to show.
     let norm = |row: &TrainRow| (!row.skipped || row.grad_norm.is_finite()).then_some(row.grad_norm);
+    let rate = series("Learning rate", "learning rate", |row| Some(row.learning_rate));
     vec![
-        series("Learning rate", "learning rate", false, |row| Some(row.learning_rate)),
-        series("Gradient norm before clipping", "L2 norm", true, norm),
-        series("Speed, in supervised tokens", "tokens per second", true, |row| row.tokens_per_second),
+        StepSeries { noisy: false, ..rate },
+        series("Gradient norm before clipping", "L2 norm", norm),
+        series("Speed, in supervised tokens", "tokens per second", |row| row.tokens_per_second),
     ]
 }
 

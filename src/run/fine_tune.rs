@@ -51,7 +51,7 @@ impl Base {
     /// # Errors
     /// A file is missing or damaged.
     pub fn load_on<B: NeoBackend>(&self, device: B::Device) -> Result<Model<B>> {
-        self.opened(|folder| Model::of(folder, device))
+        self.opened(|folder| Ok(Model::of(folder.load(&device)?, folder, device)))
     }
 
     /// Its name for the adapter's settings.
@@ -149,22 +149,22 @@ impl<B: NeoBackend> FineTune<B> {
     /// A base that cannot be read, settings that make no sense, or records without an answer to learn.
     pub fn on(self, records: Vec<Record>) -> Result<Tuned<B>> {
         let Self { base, device, lora, training, mut data, mut observer } = self;
-        let plain = base.load_on::<B>(device.clone())?;
-        let positions = plain.network.config().max_position_embeddings;
-        data.max_seq_length = Some(data.max_length().min(positions));
         data.seed = training.seed;
-        let data_set = Dataset::from_records(records, &data, &plain.tokenizer)?;
-        let trained = on_compute_thread(|| -> Result<_> {
-            let network = base.opened(|folder| folder.load::<Autodiff<B>>(&device))?;
-            let run = TrainingRun::new(network, data_set.training())
-                .tuning(Tuning::Lora(lora.clone()))
-                .validation(data_set.validation())
-                .config(training)
-                .observer(move |event: Event<'_>| observer.hear(event));
-            Ok(run.train()?)
-        })?;
-        let model = Model { network: trained.model, ..plain }.with_template(data.prompt_template);
-        Ok(Tuned { model, lora, base: base.name() })
+        base.opened(|folder| {
+            let positions = folder.config().max_position_embeddings;
+            data.max_seq_length = Some(data.max_length().min(positions));
+            let examples = Dataset::from_records(records, &data, folder.tokenizer())?;
+            let trained = on_compute_thread(|| -> Result<_> {
+                let run = TrainingRun::new(folder.load::<Autodiff<B>>(&device)?, examples.training())
+                    .tuning(Tuning::Lora(lora.clone()))
+                    .validation(examples.validation())
+                    .config(training)
+                    .observer(move |event: Event<'_>| observer.hear(event));
+                Ok(run.train()?)
+            })?;
+            let model = Model::of(trained.model, folder, device.clone()).with_template(data.prompt_template);
+            Ok(Tuned { model, lora, base: base.name() })
+        })
     }
 }
 
@@ -203,5 +203,55 @@ impl<B: NeoBackend> Tuned<B> {
     /// The folder cannot be written.
     pub fn save_adapter(&self, folder: impl AsRef<Path>) -> Result<()> {
         Ok(save_adapter(&self.model.network, &self.lora, &self.base, folder.as_ref())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn base() -> Base {
+        Base::folder(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/window"))
+    }
+
+    fn tuned() -> Tuned {
+        let records = ["heart", "lungs", "kidneys", "liver", "brain"];
+        let records = records.map(|organ| Record::new(format!("What does the {organ} do?"), "It works."));
+        let config = TrainingConfig { max_steps: Some(4), learning_rate: 1e-2, ..Default::default() };
+        FineTune::of(base()).training(config).on(records.into()).unwrap()
+    }
+
+    #[test]
+    fn what_is_tuned_merged_and_saved_answers_alike() {
+        let (tuned, question) = (tuned(), "What does the heart do?");
+        let answer = tuned.model().answer(question).unwrap();
+        assert_ne!(answer, base().load().unwrap().answer(question).unwrap(), "something was learned");
+        let merged = tuned.merge().unwrap();
+        let mut pieces = String::new();
+        let streamed = merged.stream(question, |piece| pieces.push_str(piece)).unwrap();
+        assert_eq!([streamed.as_str(), pieces.trim()], [answer.as_str(); 2]);
+
+        let folder = tempfile::tempdir().unwrap();
+        let [adapter, model] = ["adapter", "merged"].map(|name| folder.path().join(name));
+        tuned.save_adapter(&adapter).unwrap();
+        merged.save(&model).unwrap();
+        let adapted = base().load().unwrap().with_adapter(&adapter).unwrap();
+        assert_eq!(adapted.answer(question).unwrap(), answer);
+        assert_eq!(Base::folder(&model).load().unwrap().answer(question).unwrap(), answer);
+        let records = [Record::new(question, "It works.")];
+        let [one, other] = [&adapted, &merged].map(|model| model.evaluate(&records).unwrap().response.loss);
+        assert!((one - other).abs() < 1e-4, "{one} {other}");
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_adapter() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| {
+            let path = folder.path().join(name);
+            tuned().save_adapter(&path).unwrap();
+            std::fs::read(path.join("adapter_model.safetensors")).unwrap()
+        });
+        assert!(one == other);
     }
 }

@@ -29,24 +29,12 @@ pub struct Model<B: NeoBackend = Cpu> {
 }
 
 impl<B: NeoBackend> Model<B> {
-    /// The model of a folder, on a device.
-    ///
-    /// # Errors
-    /// As [`ModelFolder::open`] and [`ModelFolder::load`].
-    pub fn open_on(folder: impl AsRef<Path>, device: B::Device) -> Result<Self> {
-        Self::of(&ModelFolder::open(folder.as_ref())?, device)
-    }
-
-    pub(crate) fn of(folder: &ModelFolder, device: B::Device) -> Result<Self> {
+    /// A network with the tokenizer of its base's folder.
+    pub(crate) fn of(network: GptNeo<B>, folder: &ModelFolder, device: B::Device) -> Self {
         let mut files = folder.tokenizer().files();
         files.extend(folder.generation_config());
-        Ok(Self {
-            network: folder.load(&device)?,
-            tokenizer: folder.tokenizer().clone(),
-            template: PromptTemplate::default(),
-            device,
-            files,
-        })
+        let (tokenizer, template) = (folder.tokenizer().clone(), PromptTemplate::default());
+        Self { network, tokenizer, template, device, files }
     }
 
     /// The model with the LoRA adapter of a folder, one that this program or PEFT wrote.

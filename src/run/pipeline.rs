@@ -37,6 +37,20 @@ impl Run {
     /// No record is left to measure on, a device that lacks room, an interrupt ([`Error::Interrupted`]), or what a step
     /// says.
     pub fn complete(self, observer: impl Observer + 'static) -> Result<Outcome> {
+        self.completed(Told::new(observer))
+    }
+
+    /// The training alone, with its page.
+    ///
+    /// # Errors
+    /// As [`Run::complete`], but for the records to measure on.
+    pub fn train(self, observer: impl Observer + 'static) -> Result<()> {
+        self.trained(Told::new(observer))
+    }
+
+    // Below, nothing depends on who listens: the backends' code is compiled here, not in the program.
+
+    fn completed(self, observer: Told) -> Result<Outcome> {
         if self.data.split.validation.is_empty() {
             return Err(Error::settings(
                 format!(
@@ -49,25 +63,19 @@ impl Run {
         }
         // The protocol `notebook` pads to the full length.
         self.check_room(self.max_length)?;
-        let observer = self.watched_by(observer);
+        self.warn(&observer);
         observer.tell(Event::Data(&self.data_report()));
         dispatch(self.settings.run.place(), Whole(self, observer))
     }
 
-    /// The training alone, with its page.
-    ///
-    /// # Errors
-    /// As [`Run::complete`], but for the records to measure on.
-    pub fn train(self, observer: impl Observer + 'static) -> Result<()> {
+    fn trained(self, observer: Told) -> Result<()> {
         self.check_room(self.longest())?;
-        let observer = self.watched_by(observer);
+        self.warn(&observer);
         dispatch(self.settings.run.place(), Training(self, observer))
     }
 
-    fn watched_by(&self, observer: impl Observer + 'static) -> Told {
-        let observer = Told::new(observer);
+    fn warn(&self, observer: &Told) {
         self.warning.iter().for_each(|problem| observer.tell(Event::Warning(problem)));
-        observer
     }
 }
 
