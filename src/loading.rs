@@ -22,7 +22,7 @@ pub(crate) fn read_config(folder: &Path) -> Result<GptNeoConfig> {
             folder.display()
         );
     }
-    Ok(GptNeoConfig::from_file(&folder.join("config.json"))?)
+    Ok(GptNeoConfig::from_folder(folder)?)
 }
 
 /// The tokenizer of a model's folder, which must fit the model.

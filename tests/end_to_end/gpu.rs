@@ -180,7 +180,7 @@ fn what_the_adapter_cannot_hold_is_refused_before_it_is_made() {
     let file = folder.path().join("config.json").display().to_string();
     std::fs::write(&file, config.to_string()).unwrap();
     let said = one_line(&run(&["bench", "train", "--config", &file, "--length", "16", "--backend", &gpu()]));
-    assert!(said.contains("the token embedding") && said.contains("--backend flex"), "{said}");
+    assert!(said.contains("the token embedding") && said.contains("the backend flex"), "{said}");
 }
 
 /// A token embedding that the device holds in half alone.
@@ -205,7 +205,7 @@ fn half_weights_fit_where_whole_ones_do_not() {
         [&first[..], &more].concat().into_iter().map(String::from).collect::<Vec<_>>()
     };
     let said = one_line(&run(&borrowed(&command(&gpu(), "f32"))));
-    assert!(said.contains("the token embedding") && said.contains("--weights f16"), "{said}");
+    assert!(said.contains("the token embedding") && said.contains("weights in f16"), "{said}");
     let ids = |backend: &str, weights: &str| {
         let report: Value = serde_json::from_str(&good(&borrowed(&command(backend, weights)))).unwrap();
         report["new_ids"].clone()

@@ -1,98 +1,23 @@
-//! Hugging Face model folders: reading any of their weight formats, writing safetensors.
-//!
-//! | file | key | here |
-//! |---|---|---|
-//! | all | `transformer.…`, `lm_head.weight` | the parameter at that path, unchanged |
-//! | published checkpoints | `…attn.attention.bias`, `…attn.attention.masked_bias` | ignored: masks, worked out anew |
-//! | tied models | `lm_head.weight` | ignored: it is `transformer.wte.weight` |
-//!
-//! Weights are float32 in memory whatever the file holds: Burn takes a file's type over the backend's, and mixed
-//! types never promote.
-
-mod shards;
+//! Reading a model folder, in any of the formats that its weights may be in, as float32.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use burn::tensor::DType;
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, TensorData};
 use burn_store::pytorch::PytorchStore;
 use burn_store::{ApplyError, ModuleSnapshot, ModuleStore, SafetensorsStore, TensorSnapshot};
-use gptneo_files::{FileError, write_folder};
-use safetensors::tensor::{Dtype as FileDtype, TensorView};
-use serde::{Deserialize, Serialize};
+use gptneo_files::FileError;
+use serde::Deserialize;
 
-pub use self::shards::{BadShardSize, INDEX_FILE, ShardSize, WHOLE_FILE};
+use super::parameters;
+use super::shards::{INDEX_FILE, WHOLE_FILE};
 use crate::error::list_problems;
-use crate::{GptNeo, GptNeoConfig, ModelError, WeightFormat, device_failure};
+use crate::{GptNeo, GptNeoConfig, ModelError, WeightFormat};
 
 /// Problems shown before the rest is only counted.
 const PROBLEMS_SHOWN: usize = 30;
-
-/// The number type of saved weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dtype {
-    /// 32-bit floats.
-    #[default]
-    F32,
-    /// IEEE half precision.
-    F16,
-    /// Brain floats.
-    Bf16,
-}
-
-impl Dtype {
-    /// The name in `config.json`.
-    pub fn torch_name(self) -> &'static str {
-        match self {
-            Self::F32 => "float32",
-            Self::F16 => "float16",
-            Self::Bf16 => "bfloat16",
-        }
-    }
-
-    pub(crate) fn file(self) -> FileDtype {
-        match self {
-            Self::F32 => FileDtype::F32,
-            Self::F16 => FileDtype::F16,
-            Self::Bf16 => FileDtype::BF16,
-        }
-    }
-
-    /// Bytes of a number.
-    fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 | Self::Bf16 => 2,
-        }
-    }
-
-    pub(crate) fn burn(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::F16 => DType::F16,
-            Self::Bf16 => DType::BF16,
-        }
-    }
-}
-
-/// How weights are saved.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SaveFormat {
-    /// The number type.
-    pub dtype: Dtype,
-    /// The size that a file may have before the next is begun; one file for everything where there is none.
-    pub max_shard_size: Option<ShardSize>,
-}
-
-impl From<Dtype> for SaveFormat {
-    /// In one file.
-    fn from(dtype: Dtype) -> Self {
-        Self { dtype, max_shard_size: None }
-    }
-}
 
 /// The weight files of a folder, the best format first.
 ///
@@ -152,7 +77,7 @@ pub fn load_model_for<B: Backend>(
     folder: &Path,
     device: &B::Device,
 ) -> Result<GptNeo<B>, ModelError> {
-    let config = GptNeoConfig::from_file(&folder.join("config.json"))?;
+    let config = GptNeoConfig::from_folder(folder)?;
     load_into(GptNeo::init(&config, device), folder, format.of_table())
 }
 
@@ -183,7 +108,8 @@ fn load_into<B: Backend>(mut model: GptNeo<B>, folder: &Path, table: DType) -> R
                 .into(),
         ));
     }
-    let result = model.apply(snapshots.into_values().collect(), None, None, true);
+    let (every_tensor, unchanged, skip_enum_variants) = (None, None, true);
+    let result = model.apply(snapshots.into_values().collect(), every_tensor, unchanged, skip_enum_variants);
     let mut problems: Vec<String> =
         result.missing.iter().map(|(path, _)| format!("{path}: missing")).collect();
     problems.extend(result.unused.iter().map(|path| format!("{path}: unexpected")));
@@ -209,7 +135,7 @@ fn load_into<B: Backend>(mut model: GptNeo<B>, folder: &Path, table: DType) -> R
 /// file cannot be read.
 pub fn check_loaded<B: Backend>(model: &GptNeo<B>, folder: &Path) -> Result<(), ModelError> {
     let held: HashMap<String, TensorSnapshot> =
-        model.collect(None, None, true).into_iter().map(|tensor| (tensor.full_path(), tensor)).collect();
+        parameters(model).into_iter().map(|tensor| (tensor.full_path(), tensor)).collect();
     for file in weight_files(folder)? {
         for (name, tensor) in read_tensors(&file)? {
             // What the file holds beyond the network is not loaded.
@@ -228,7 +154,7 @@ pub fn check_loaded<B: Backend>(model: &GptNeo<B>, folder: &Path) -> Result<(), 
     Ok(())
 }
 
-/// Whether a key of the checkpoint holds nothing that the network reads; see the table above.
+/// Whether a key of the checkpoint holds nothing that the network reads; see the table in this folder's front.
 fn is_ignored(name: &str, tied: bool) -> bool {
     let buffer = [".attn.attention.bias", ".attn.attention.masked_bias"];
     buffer.iter().any(|suffix| name.ends_with(suffix)) || (tied && name == "lm_head.weight")
@@ -263,101 +189,4 @@ fn converted(tensor: &TensorSnapshot, dtype: DType) -> TensorSnapshot {
         tensor.container_stack.clone().unwrap_or_default(),
         tensor.tensor_id.unwrap_or_default(),
     )
-}
-
-/// Writes a model folder that transformers loads as it is: `config.json`, `generation_config.json`,
-/// `model.safetensors` (or its shards and their index) and the extra files (the tokenizer's). The folder appears
-/// whole or not at all.
-///
-/// # Errors
-///
-/// The model still carries an adapter (merge it first), or a file cannot be written.
-pub fn save_model<B: Backend>(
-    model: &GptNeo<B>,
-    folder: &Path,
-    format: impl Into<SaveFormat>,
-    extra_files: &[(String, Vec<u8>)],
-) -> Result<(), ModelError> {
-    write_folder(folder, |path| {
-        for (name, bytes) in extra_files {
-            let file = path.join(name);
-            std::fs::write(&file, bytes).map_err(FileError::on("write", file))?;
-        }
-        write_model(model, path, format)
-    })
-}
-
-/// Writes the configuration and the weights of [`save_model`] into a folder that exists.
-///
-/// # Errors
-///
-/// As [`save_model`].
-pub fn write_model<B: Backend>(
-    model: &GptNeo<B>,
-    path: &Path,
-    format: impl Into<SaveFormat>,
-) -> Result<(), ModelError> {
-    let SaveFormat { dtype, max_shard_size } = format.into();
-    if model.linears().any(|(_, _, linear)| linear.lora.is_some()) {
-        return Err(ModelError::Lora(
-            "the model still carries an adapter: merge it before it is saved whole".into(),
-        ));
-    }
-    let config = model.config();
-    write_json(&path.join("config.json"), &config.to_json(dtype.torch_name()))?;
-    let mut generation = serde_json::Map::new();
-    if let Some(id) = config.eos_token_id {
-        generation.insert("bos_token_id".into(), id.into());
-        generation.insert("eos_token_id".into(), id.into());
-    }
-    write_json(&path.join("generation_config.json"), &generation.into())?;
-    let tensors = model.collect(None, None, true);
-    let size = |tensor: &TensorSnapshot| (tensor.shape.num_elements() * dtype.bytes()) as u64;
-    let sizes: Vec<u64> = tensors.iter().map(size).collect();
-    let files = shards::split(&sizes, max_shard_size);
-    let mut places = BTreeMap::new();
-    for (number, indices) in files.iter().enumerate() {
-        let file = shards::name(number + 1, files.len());
-        let named = indices.iter().map(|&index| (tensors[index].full_path(), &tensors[index]));
-        write_tensors(&path.join(&file), named, dtype)?;
-        places.extend(indices.iter().map(|&index| (tensors[index].full_path(), file.clone())));
-    }
-    if files.len() > 1 {
-        write_json(&path.join(INDEX_FILE), &shards::index(sizes.iter().sum(), places))?;
-    }
-    Ok(())
-}
-
-fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), ModelError> {
-    let text = format!("{value:#}\n");
-    Ok(std::fs::write(path, text).map_err(FileError::on("write", path))?)
-}
-
-/// Writes named tensors as one safetensors file that transformers and PEFT accept (`format: pt`).
-pub(crate) fn write_tensors<'a>(
-    path: &Path,
-    tensors: impl Iterator<Item = (String, &'a TensorSnapshot)>,
-    dtype: Dtype,
-) -> Result<(), ModelError> {
-    let format = |reason: String| ModelError::Format { path: path.into(), reason };
-    let mut data: Vec<(String, Vec<usize>, TensorData)> = Vec::new();
-    for (name, tensor) in tensors {
-        let values = tensor.to_data().map_err(|error| format(format!("{name}: {error}")))?;
-        data.push((name, tensor.shape.to_vec(), values.convert_dtype(dtype.burn())));
-    }
-    // Numbers of a failed device must not become a file.
-    device_failure::check()?;
-    let views = data
-        .iter()
-        .map(|(name, shape, values)| {
-            let view = TensorView::new(dtype.file(), shape.clone(), values.as_bytes())
-                .map_err(|error| format(format!("{name}: {error}")))?;
-            Ok((name.as_str(), view))
-        })
-        .collect::<Result<Vec<_>, ModelError>>()?;
-    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|error| match error {
-        safetensors::SafeTensorError::IoError(source) => FileError::on("write", path)(source).into(),
-        other => format(other.to_string()),
-    })
 }
