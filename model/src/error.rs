@@ -77,7 +77,7 @@ pub enum ModelError {
     /// A device failed while it computed; see [`crate::device_failure`].
     #[error(
         "the device failed, and what it computed since is worth nothing: {0}. Where memory is short, lower \
-         --batch-size or --max-seq-length; `gptneo-lora devices` lists what else there is"
+         the batch size or the longest length, or take another device"
     )]
     Device(String),
     /// A tensor is larger than anything that a device can hold in one piece.
@@ -104,7 +104,7 @@ pub enum ModelError {
     /// The weights take more than all memory of a device.
     #[error(
         "the weights take {size:.2} GB, but the device {device} has {memory:.2} GB: take a smaller model, a device \
-         with more memory, or --backend flex",
+         with more memory, or the backend flex",
         size = *size as f64 / 1e9,
         memory = *memory as f64 / 1e9
     )]
@@ -119,7 +119,7 @@ pub enum ModelError {
     /// Weights that a device holds are not those of the files.
     #[error(
         "{tensor} was loaded, but the device holds other numbers than the files in {path}: the device or its driver is \
-         at fault. Use another one, or --backend flex",
+         at fault. Use another one, or the backend flex",
         path = path.display()
     )]
     Damaged {

@@ -14,19 +14,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ModelError, ModuleName, NeoBackend, Precision, Target, ops};
 
-/// LoRA's settings, by PEFT's names.
+/// LoRA's settings, by PEFT's names. The defaults are this project's recipe, not PEFT's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoraConfig {
-    /// Rank of the update.
+    /// Rank of the update; 16 by default.
     pub r: usize,
-    /// Scale of the update, before the division by the rank.
+    /// Scale of the update, before the division by the rank; 32 by default.
     pub alpha: f64,
-    /// Share of the adapter's inputs that are zeroed in training.
+    /// Share of the adapter's inputs that are zeroed in training; 0.1 by default.
     pub dropout: f64,
-    /// The layers that carry an adapter.
+    /// The layers that carry an adapter; `q_proj` and `v_proj` by default.
     pub target_modules: Vec<ModuleName>,
-    /// Divide alpha by the rank's square root.
+    /// Divide alpha by the rank's square root; by the rank by default.
     pub use_rslora: bool,
     /// Layers of another rank. Where several names fit a layer, the longest holds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -288,7 +288,7 @@ fn half_weights_are_loaded_as_they_will_be_kept() {
     let mut damaged = whole;
     damaged.transformer.wpe.weight = damaged.transformer.wpe.weight.map(|table| table + 1e-3);
     let message = check_loaded(&damaged, &folder).unwrap_err().to_string();
-    assert!(message.contains("transformer.wpe.weight") && message.contains("--backend flex"), "{message}");
+    assert!(message.contains("transformer.wpe.weight") && message.contains("the backend flex"), "{message}");
 }
 
 /// Copies a fixture and lets `change` spoil it; returns what loading it says.

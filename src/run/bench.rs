@@ -30,7 +30,7 @@ impl BenchModel {
     /// Its configuration is missing or damaged.
     pub fn folder(path: impl Into<std::path::PathBuf>) -> Result<Self> {
         let path = path.into();
-        let config = GptNeoConfig::from_file(&path.join("config.json"))?;
+        let config = GptNeoConfig::from_folder(&path)?;
         Ok(Self::Folder(path, config))
     }
 

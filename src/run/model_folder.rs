@@ -32,7 +32,7 @@ impl ModelFolder {
                 Remedy::say("give the folder of a model, or its name on the Hub, OWNER/NAME"),
             ));
         }
-        let config = GptNeoConfig::from_file(&path.join("config.json"))?;
+        let config = GptNeoConfig::from_folder(&path)?;
         let tokenizer = Tokenizer::from_folder(&path)?;
         if tokenizer.vocab_size() > config.vocab_size {
             let what = format!(

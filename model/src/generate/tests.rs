@@ -3,8 +3,10 @@
 
 use std::path::Path;
 
+use super::decoder::id_tensor;
 use super::*;
 use crate::checkpoint::load_model;
+use burn::tensor::s;
 use burn_flex::Flex;
 use serde_json::{Value, json};
 

@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    const TEST: &str = "device_failure::tests::a_panic_on_a_device_thread_or_while_watched_becomes_an_error";
+    const TEST: &str = "device::failure::tests::a_panic_on_a_device_thread_or_while_watched_becomes_an_error";
     const CHILD: &str = "GPTNEO_LORA_TEST_CHILD";
 
     /// In a process of its own: the note is the whole program's.

@@ -7,20 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 
-/// How the next token is chosen.
+/// How the next token is chosen; by default always the likeliest one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SamplingConfig {
     /// Logits are divided by it; 0 takes the likeliest token always, and then `top_k`, `top_p` and `seed` do
-    /// not matter.
+    /// not matter. 0 by default.
     pub temperature: f64,
-    /// Only this many of the likeliest tokens are kept, and those that tie with the last of them.
+    /// Only this many of the likeliest tokens are kept, and those that tie with the last of them; all by
+    /// default.
     pub top_k: Option<usize>,
-    /// The smallest set of likeliest tokens whose probabilities add up to at least this is kept.
+    /// The smallest set of likeliest tokens whose probabilities add up to at least this is kept; all by default.
     pub top_p: Option<f64>,
-    /// Positive logits of tokens already in the text are divided by it, negative ones multiplied; 1 does nothing.
+    /// Positive logits of tokens already in the text are divided by it, negative ones multiplied; 1, the
+    /// default, does nothing.
     pub repetition_penalty: f64,
-    /// The same seed, prompt and settings give the same text.
+    /// The same seed, prompt and settings give the same text; 0 by default.
     pub seed: u64,
 }
 

@@ -9,14 +9,14 @@ use crate::{GptNeoConfig, ModelError, WeightFormat};
 /// Bytes of a number, in the widest type in use.
 const F32: u64 = 4;
 /// What helps where the token embedding is too large in f32, but not in half.
-const IN_HALF: &str = "where the device computes in f16, generate and evaluate with --weights f16, which keeps it in \
-                       half; or take a device that holds larger tensors, or --backend flex";
+const IN_HALF: &str = "where the device computes in f16, generate and evaluate with weights in f16, which keep it in \
+                       half; or take a device that holds larger tensors, or the backend flex";
 /// What helps where a weight is too large.
 const OTHER_DEVICE: &str =
-    "a tensor is never split, so take a device that holds larger ones, or --backend flex";
+    "a tensor is never split, so take a device that holds larger ones, or the backend flex";
 /// What helps where what a batch needs is too large.
 const SMALLER_BATCH: &str =
-    "lower --batch-size or --max-seq-length, or give fewer or shorter prompts at a time";
+    "take a smaller batch size or longest length, or give fewer or shorter prompts at a time";
 
 impl GptNeoConfig {
     /// Compares the weights, to be kept in `format`, and what a batch of `batch` texts of `tokens` tokens needs, with the
@@ -118,7 +118,7 @@ mod tests {
         let config = config(12, 768, 12);
         config.check_fits(WeightFormat::F32, [8, 256], "a GPU", USUAL).unwrap();
         let text = config.check_fits(WeightFormat::F32, [8, 256], "llvmpipe", SMALL).unwrap_err().to_string();
-        for part in ["the token embedding [50257, 768]", "154.4 MB", "llvmpipe", "134.2 MB", "--weights f16"]
+        for part in ["the token embedding [50257, 768]", "154.4 MB", "llvmpipe", "134.2 MB", "weights in f16"]
         {
             assert!(text.contains(part), "{part}: {text}");
         }
@@ -146,7 +146,7 @@ mod tests {
         config.check_fits(WeightFormat::F32, [8, 2048], "a GPU", USUAL).unwrap();
         let text = config.check_fits(WeightFormat::F32, [16, 2048], "a GPU", USUAL).unwrap_err().to_string();
         assert!(text.contains("the attention of a batch [16, 12, 2048, 2048]"), "{text}");
-        assert!(text.contains("--max-seq-length"), "{text}");
+        assert!(text.contains("longest length"), "{text}");
         assert!(config.check_fits(WeightFormat::F32, [usize::MAX, 2048], "a GPU", USUAL).is_err());
         let weight =
             config.check_fits(WeightFormat::F32, [16, 2048], "llvmpipe", SMALL).unwrap_err().to_string();

@@ -1,15 +1,12 @@
-//! LoRA adapters of a whole model: attaching, freezing, PEFT's files, merging.
+//! An adapter's folder, as PEFT writes and reads it.
 //!
 //! PEFT's key of an adapter matrix is `base_model.model.{path of the linear layer}.lora_A.weight` (`lora_B`).
 //! Older versions of PEFT wrote the matrices as `adapter_model.bin`, which is read too.
 
-mod config_file;
-mod layers;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Param;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_store::TensorSnapshot;
@@ -18,7 +15,8 @@ use safetensors::SafeTensors;
 use safetensors::tensor::Dtype as FileDtype;
 use serde_json::{Map, Value};
 
-use self::config_file::{config_from_json, config_to_json};
+use super::attach;
+use super::config_file::{config_from_json, config_to_json};
 use crate::checkpoint::{Dtype, read_tensors, write_tensors};
 use crate::error::list_problems;
 use crate::{GptNeo, LoraConfig, ModelError};
@@ -29,97 +27,8 @@ pub const CONFIG_FILE: &str = "adapter_config.json";
 pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 /// The weights as older versions of PEFT wrote them.
 const PICKLED_FILE: &str = "adapter_model.bin";
-
-/// Freezes the base and attaches a fresh adapter to each targeted layer. Seed the backend before.
-///
-/// # Errors
-///
-/// Settings that [`LoraConfig::validate`] refuses, or a name in them that fits no layer of this model.
-pub fn attach<B: Backend>(
-    model: GptNeo<B>,
-    config: &LoraConfig,
-    device: &B::Device,
-) -> Result<GptNeo<B>, ModelError> {
-    config.validate()?;
-    check_names(&model, config)?;
-    let mut model = detach(model).no_grad();
-    for (path, _, linear) in model.linears_mut() {
-        if config.targets(&path) {
-            linear.attach(&path, config, device);
-        }
-    }
-    Ok(model)
-}
-
-/// Refuses names that fit no layer: nothing would come of them, which is not what was meant.
-fn check_names<B: Backend>(model: &GptNeo<B>, config: &LoraConfig) -> Result<(), ModelError> {
-    let paths: Vec<String> = model.linears().map(|(path, ..)| path).collect();
-    let adapted: Vec<&String> = paths.iter().filter(|path| config.targets(path)).collect();
-    let layers = model.config().num_layers();
-    let names = config.target_modules.iter().map(|name| ("target_modules", name));
-    let names = names.chain(config.rank_pattern.keys().map(|name| ("rank_pattern", name)));
-    let names = names.chain(config.alpha_pattern.keys().map(|name| ("alpha_pattern", name)));
-    let problems: Vec<String> = names
-        .filter(|(_, name)| !adapted.iter().any(|path| name.matches(path)))
-        .map(|(field, name)| {
-            format!("{field}: {name} fits no layer that carries an adapter in {layers} blocks")
-        })
-        .collect();
-    if problems.is_empty() { Ok(()) } else { Err(ModelError::Lora(problems.join("; "))) }
-}
-
-/// Removes the adapter: the base model again.
-pub fn detach<B: Backend>(mut model: GptNeo<B>) -> GptNeo<B> {
-    for (_, _, linear) in model.linears_mut() {
-        linear.lora = None;
-    }
-    model
-}
-
-/// Gives an attached adapter another dropout; its weights stay.
-pub fn set_dropout<B: Backend>(model: &mut GptNeo<B>, dropout: f64) {
-    for (_, _, linear) in model.linears_mut() {
-        if let Some(lora) = &mut linear.lora {
-            lora.set_dropout(dropout);
-        }
-    }
-}
-
-/// The adapter of `from` on `base`, in place of one that may be there: the way back to exact weights from a model that
-/// was rounded to train it faster.
-pub fn hand_over<B: Backend>(from: GptNeo<B>, mut base: GptNeo<B>) -> GptNeo<B> {
-    for ((_, _, linear), (_, _, trained)) in base.linears_mut().zip(from.linears()) {
-        linear.lora = trained.lora.clone();
-    }
-    base
-}
-
-/// Adds the adapter's updates to the base weights and removes the adapter.
-pub fn merge<B: Backend>(mut model: GptNeo<B>) -> GptNeo<B> {
-    for (_, _, linear) in model.linears_mut() {
-        linear.merge();
-    }
-    model
-}
-
-/// Trainable and total parameters, as PEFT counts them: with an adapter attached, the adapter's are trainable.
-pub fn count_parameters<B: Backend>(model: &GptNeo<B>) -> (usize, usize) {
-    struct Count(usize);
-    impl<B: Backend> ModuleVisitor<B> for Count {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            self.0 += param.lazy_shape().num_elements();
-        }
-    }
-    let mut total = Count(0);
-    model.visit(&mut total);
-    let mut adapter = Count(0);
-    for (_, _, linear) in model.linears() {
-        if let Some(lora) = &linear.lora {
-            lora.visit(&mut adapter);
-        }
-    }
-    (if adapter.0 > 0 { adapter.0 } else { total.0 }, total.0)
-}
+/// Problems shown before the rest is only counted.
+const PROBLEMS_SHOWN: usize = 30;
 
 /// The adapter's matrices by PEFT's keys, A before B, layer by layer.
 pub fn adapter_tensors<B: Backend>(model: &GptNeo<B>) -> Vec<(String, Param<Tensor<B, 2>>)> {
@@ -222,7 +131,7 @@ pub fn load_adapter<B: Backend>(
         return Ok((model, config));
     }
     problems.sort();
-    Err(ModelError::Weights { path, problems: list_problems(&problems, 30) })
+    Err(ModelError::Weights { path, problems: list_problems(&problems, PROBLEMS_SHOWN) })
 }
 
 /// The matrices of a file as float32, and what is wrong with those that are not numbers.
