@@ -158,13 +158,14 @@ impl Dataset {
 /// The examples of the first `limit` records, or of the first `limit` blocks of plain text, without a split.
 ///
 /// # Errors
-/// As the readers, [`encode_examples`] and [`pack_documents`].
+/// A setting outside its range, or as the readers, [`encode_examples`] and [`pack_documents`].
 pub fn encode_file(
     path: &Path,
     options: &DataOptions,
     tokenizer: &Tokenizer,
     limit: Option<usize>,
 ) -> Result<Encoded, DataError> {
+    options.validate()?;
     let (limit, max_length) = (limit.unwrap_or(usize::MAX), options.max_length());
     if is_plain_text(path) {
         let mut blocks = pack_documents(&read_documents(path)?, tokenizer, max_length)?;

@@ -1,6 +1,6 @@
 //! A training run: from a base model and examples to the trained model, new or resumed.
 
-mod resume;
+mod files;
 mod training_loop;
 
 use std::path::PathBuf;
@@ -12,19 +12,17 @@ use burn::tensor::backend::Backend;
 use burn::train::Interrupter;
 use gptneo_datasets::Example;
 use gptneo_model::{GptNeo, NeoBackend};
-use tempfile::TempDir;
 
-use self::resume::state_to_resume;
+use self::files::{RunFiles, Start};
 pub(crate) use self::training_loop::{Progress, TrainingLoop};
 use crate::batch_order::BatchOrder;
 use crate::checkpoint::{Checkpoints, RunState};
 use crate::learner::{FineTune, Launch, StepLoader, ValidationLoader, launch, learner};
-use crate::metrics::{MetricsLog, MetricsRow};
 use crate::observer::{Observer, Silent};
 use crate::optim::SharedAdamW;
 use crate::parallel::Replicas;
 use crate::precision::LossScale;
-use crate::samples::{SampleQuestions, Samples};
+use crate::samples::SampleQuestions;
 use crate::tuning::device;
 use crate::{Precision, TrainingConfig, TrainingError, Tuning};
 
@@ -67,13 +65,6 @@ pub enum Ending {
     StoppedEarly,
     /// The interrupter was pulled; the checkpoint to go on from stands.
     Interrupted,
-}
-
-/// Where a run begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    New,
-    NewestCheckpoint,
 }
 
 impl<B: NeoBackend> TrainingRun<B> {
@@ -167,10 +158,9 @@ impl<B: NeoBackend> TrainingRun<B> {
         self.precision.check::<B>(&device)?;
         refuse_base_dropout(&self.model)?;
         let order = Arc::new(BatchOrder::new(self.examples, &self.config)?);
-        let (folder, _until_the_end) = open_folder(self.folder, self.start)?;
 
-        let checkpoints = Checkpoints::new(folder.join("checkpoints"));
-        let fresh = RunState {
+        let files = RunFiles::open(self.folder, self.start)?;
+        let state = files.state(RunState {
             step: 0,
             skipped_steps: 0,
             total_steps: order.total_steps(),
@@ -183,67 +173,61 @@ impl<B: NeoBackend> TrainingRun<B> {
             loss_scale: LossScale::of(self.precision),
             tuning: self.tuning,
             fingerprint: self.fingerprint,
-        };
-        let resumes = self.start == Start::NewestCheckpoint;
-        let state = if resumes { state_to_resume(&checkpoints, fresh)? } else { fresh };
-        let metrics = folder.join("metrics.jsonl");
-        let metrics = match self.start {
-            Start::New => MetricsLog::create(metrics)?,
-            Start::NewestCheckpoint => MetricsLog::resume(metrics, |row| match row {
-                MetricsRow::Train(row) => state.keeps_step(row.step),
-                MetricsRow::Validation(row) => state.keeps_evaluation(row.step),
-            })?,
-        };
-        let answers = folder.join("samples.jsonl");
-        let keep = |step| resumes && state.keeps_evaluation(step);
-        let samples = self.samples.map(|asked| Samples::open(asked, &answers, |row| keep(row.step)));
-        let samples = samples.transpose()?;
+        })?;
+        let metrics = files.metrics(&state)?;
+        let samples = self.samples.map(|asked| files.samples(asked, &state)).transpose()?;
 
         Autodiff::<B>::seed(&device, state.config.seed);
-        let (tuning, precision) = (state.tuning.clone(), state.precision);
         let base = self.model.clone();
-        let model = match state.step {
-            0 => tuning.prepare(self.model)?,
-            step => tuning.load(self.model, &checkpoints.path(step))?,
-        };
-        let model = FineTune { model: model.with_precision(precision) };
-        let optimizer = SharedAdamW::<B>::new(&state.config);
-        // It has no state before its first step.
-        if state.steps_taken() > 0 {
-            optimizer.load(&model, &checkpoints.path(state.step).join("optimizer.safetensors"))?;
-        }
-
-        let replicas = Replicas::new(&model, &self.further_devices);
-        let rate = state.config.rate(order.total_steps());
-        let launched = launch(Launch {
-            learner: learner(model, optimizer.clone(), rate, state.steps_taken()),
+        let (model, optimizer) = model_at(&state, self.model, &files.checkpoints)?;
+        let rate = state.config.rate(state.total_steps);
+        let (trained, ending, Progress { state, .. }) = launch(Launch {
             training: StepLoader::new(order.clone(), state.step),
             validation: ValidationLoader::new(&self.validation, state.config.batch_size)?,
             progress: Progress {
-                state,
+                replicas: Replicas::new(&model, &self.further_devices),
+                optimizer: optimizer.clone(),
+                steps_per_epoch: order.steps_per_epoch(),
+                checkpoints: files.checkpoints.clone(),
+                state: state.clone(),
                 metrics,
                 samples,
                 observer: self.observer,
-                checkpoints: checkpoints.clone(),
-                optimizer,
-                replicas,
-                steps_per_epoch: order.steps_per_epoch(),
             },
+            learner: learner(model, optimizer, rate, state.steps_taken()),
             interrupter: self.interrupter,
-            folder: &folder,
+            folder: &files.folder,
         })?;
-        let (trained, ending, Progress { state, .. }) = launched;
 
-        let base = base.valid();
+        let (base, tuning) = (base.valid(), &state.tuning);
         let (model, model_step) = match state.best {
             Some(best) if best.step != state.step => {
-                (tuning.load(base, &checkpoints.path(best.step))?, best.step)
+                (tuning.load(base, &files.checkpoints.path(best.step))?, best.step)
             }
-            _ if precision == Precision::F32 => (trained, state.step),
+            _ if state.precision == Precision::F32 => (trained, state.step),
             _ => (tuning.in_full(trained, base), state.step),
         };
         Ok(Trained { model, model_step, state, ending })
     }
+}
+
+/// The model and its optimizer as they are after the step of `state`, before which the backend was seeded.
+fn model_at<B: NeoBackend>(
+    state: &RunState,
+    base: GptNeo<Autodiff<B>>,
+    checkpoints: &Checkpoints,
+) -> Result<(FineTune<Autodiff<B>>, SharedAdamW<B>), TrainingError> {
+    let model = match state.step {
+        0 => state.tuning.prepare(base)?,
+        step => state.tuning.load(base, &checkpoints.path(step))?,
+    };
+    let model = FineTune { model: model.with_precision(state.precision) };
+    let optimizer = SharedAdamW::<B>::new(&state.config);
+    // It has no state before its first step.
+    if state.steps_taken() > 0 {
+        optimizer.load(&model, &checkpoints.path(state.step).join("optimizer.safetensors"))?;
+    }
+    Ok((model, optimizer))
 }
 
 /// The base's own dropout is not implemented: a run without it would not be what its `config.json` asks for.
@@ -258,19 +242,6 @@ fn refuse_base_dropout<B: Backend>(model: &GptNeo<B>) -> Result<(), TrainingErro
     Ok(())
 }
 
-/// The folder that was named, or a temporary one, which stands as long as its handle.
-fn open_folder(named: Option<PathBuf>, start: Start) -> Result<(PathBuf, Option<TempDir>), TrainingError> {
-    let Some(folder) = named else {
-        if start == Start::NewestCheckpoint {
-            return Err(TrainingError::Settings(
-                "a run without a folder leaves nothing to go on from: name the folder of the run to resume"
-                    .into(),
-            ));
-        }
-        let temporary =
-            tempfile::tempdir().map_err(TrainingError::io("create a folder in", &std::env::temp_dir()))?;
-        return Ok((temporary.path().into(), Some(temporary)));
-    };
-    std::fs::create_dir_all(&folder).map_err(TrainingError::io("create", &folder))?;
-    Ok((folder, None))
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

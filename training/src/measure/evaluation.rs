@@ -107,7 +107,9 @@ pub fn evaluate_records<B: NeoBackend>(
         let batch = collate(&texts, indices, end_of_text, Padding::Longest)?;
         let targets = every_target(&batch.lengths);
         // A target's own row of hidden states sees nothing to its right, so padding needs no mask.
-        for (&(row, position), loss) in targets.iter().zip(target_losses(model, &batch, &targets, false)) {
+        for (&(row, position), loss) in
+            targets.iter().zip(target_losses(model, &batch, &targets, Padded::Seen))
+        {
             add(&mut text[indices[row]], loss);
             if position >= batch.response_from[row] {
                 add(&mut response[indices[row]], loss);
@@ -119,7 +121,7 @@ pub fn evaluate_records<B: NeoBackend>(
     for (done, indices) in notebook_batches.iter().enumerate() {
         let batch = collate(&bare, indices, end_of_text, Padding::Fixed(max_length))?;
         let targets = every_target(&vec![max_length; batch.rows()]);
-        for (&(row, _), loss) in targets.iter().zip(target_losses(model, &batch, &targets, true)) {
+        for (&(row, _), loss) in targets.iter().zip(target_losses(model, &batch, &targets, Padded::Hidden)) {
             notebook[indices[row]].0 += f64::from(loss);
         }
         for (&index, &length) in indices.iter().zip(&batch.lengths) {
@@ -208,13 +210,21 @@ fn every_target(lengths: &[usize]) -> Vec<(usize, usize)> {
     lengths.iter().enumerate().flat_map(|(row, &length)| (1..length).map(move |p| (row, p))).collect()
 }
 
-/// The negative log-likelihood of each target (row, position) in one forward pass; `hide_padding` masks the padding
-/// as attention keys.
+/// Whether attention sees padding as keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Padded {
+    /// It does, which no target to the left of all padding notices.
+    Seen,
+    /// It is masked.
+    Hidden,
+}
+
+/// The negative log-likelihood of each target (row, position) in one forward pass.
 fn target_losses<B: NeoBackend>(
     model: &GptNeo<B>,
     batch: &TokenBatch,
     targets: &[(usize, usize)],
-    hide_padding: bool,
+    padded: Padded,
 ) -> Vec<f32> {
     if targets.is_empty() {
         return Vec::new();
@@ -225,7 +235,7 @@ fn target_losses<B: NeoBackend>(
     // Position t is predicted by the hidden state before it.
     let sources: Vec<i32> = targets.iter().map(|&(row, t)| (row * width + t - 1) as i32).collect();
     let expected: Vec<i32> = targets.iter().map(|&(row, t)| ids[row * width + t]).collect();
-    let padding = hide_padding.then(|| {
+    let padding = (padded == Padded::Hidden).then(|| {
         let hidden: Vec<bool> = batch.lengths.iter().flat_map(|&n| (0..width).map(move |t| t >= n)).collect();
         Tensor::<B, 2, Bool>::from_data(TensorData::new(hidden, [rows, width]), &device)
     });
