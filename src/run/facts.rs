@@ -111,3 +111,32 @@ pub(crate) fn samples(rows: Vec<SampleRow>) -> Vec<SampleAnswer> {
     let rows = rows.into_iter();
     rows.map(|SampleRow { step, question, answer }| SampleAnswer { step, question, answer }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_skipped_for_its_gradients_is_in_no_curve_of_theirs() {
+        let row = |step, skipped, value| {
+            MetricsRow::Train(TrainRow {
+                step,
+                loss: value,
+                grad_norm: value,
+                learning_rate: 1e-4,
+                tokens: 9,
+                loss_scale: None,
+                skipped,
+                epoch: None,
+                seconds: None,
+                tokens_per_second: None,
+            })
+        };
+        let rows = [row(1, true, f64::NAN), row(2, false, 2.0)];
+        assert_eq!(losses(&rows).training, [(2.0, 2.0)]);
+        let [rate, norm, speed] = &steps(&rows)[..] else { panic!("three charts") };
+        assert_eq!((rate.points.len(), &norm.points[..], speed.points.len()), (2, &[(2.0, 2.0)][..], 0));
+        // A damaged log is not hidden.
+        assert!(steps(&[row(1, false, f64::NAN)])[1].points[0].1.is_nan());
+    }
+}

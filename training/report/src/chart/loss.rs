@@ -147,9 +147,8 @@ impl Figure {
             let foot = point.0.clamp(x - half_width + 10.0, x + half_width - 10.0);
             sheet.line(&[point, (foot, toward)], VALIDATION, 1.5);
         }
-        if hidden(&(x, y)) > 0 {
-            sheet.rectangle((x - half_width, y - half_height), (x + half_width, y + half_height), PAPER);
-        }
+        // Neither a grid line nor a curve runs through the label.
+        sheet.rectangle((x - half_width, y - half_height), (x + half_width, y + half_height), PAPER);
         sheet.text(label, (x, y), LABEL);
     }
 }
