@@ -26,8 +26,8 @@
 //! - [`settings`]: every setting of a run, its default, and the file that holds it.
 //! - [`backend`]: what computes. The types are generic over Burn's backends and default to the CPU's.
 //!
-//! Below stand crates of their own: `gptneo-model` (the network, its files, generation), `gptneo-datasets` (records to
-//! batches), `gptneo-training` (the training loop and the measures) and `gptneo-report` (tables, charts, page and card).
+//! Below stand crates of their own: [`model`] (the network, its files, generation), [`datasets`] (records to batches),
+//! [`training`] (the training loop and the measures) and [`mod@report`] (tables, charts, page and card).
 //!
 //! The library reads local files, prints nothing and ends nothing: an [`Error`] tells what was found, what was expected
 //! and, as a [`Remedy`], what to do, in terms of settings. A program that trains calls [`use_whole_machine`] first.
@@ -37,9 +37,11 @@ mod error;
 pub mod run;
 pub mod settings;
 
-pub use gptneo_datasets::{DataOptions, PromptTemplate, Record};
-pub use gptneo_model::{LoraConfig, SamplingConfig, generate::GenerationConfig};
-pub use gptneo_training::{TrainingConfig, metrics};
+pub use gptneo_datasets::{self as datasets, DataOptions, PromptTemplate, Record};
+pub use gptneo_model::generate::GenerationConfig;
+pub use gptneo_model::{self as model, LoraConfig, SamplingConfig};
+pub use gptneo_report as report;
+pub use gptneo_training::{self as training, TrainingConfig};
 
 pub use self::backend::use_whole_machine;
 pub use self::error::{Error, Problem, Remedy, Result};
