@@ -1,8 +1,8 @@
 //! How long training steps take, by taking some: those of a benchmark, and the one that a run's time is estimated from.
 //!
-//! The steps are those of a run ([`crate::step`]), on a copy of the model with an optimizer of its own, and what they
-//! learn is thrown away. They draw random numbers, which a run does not notice: it sets the seed before it makes its
-//! adapter and again in every step.
+//! The steps are those of a run, taken by the same function, on a copy of the model with an optimizer of its own, and
+//! what they learn is thrown away. They draw random numbers, which a run does not notice: it sets the seed before it
+//! makes its adapter and again in every step.
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! The loop as a strategy of Burn's `SupervisedTraining`, and its launch.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::backend::Autodiff;
 use burn::train::{
@@ -35,7 +35,7 @@ pub(crate) fn launch<B: NeoBackend>(
     launch: Launch<'_, B>,
 ) -> Result<(GptNeo<B>, Ending, Progress<B>), TrainingError> {
     let Launch { learner, progress, training, validation, interrupter, folder } = launch;
-    let strategy = Arc::new(LoopStrategy { progress: Mutex::new(Some(progress)), outcome: Mutex::default() });
+    let strategy = Arc::new(LoopStrategy { progress: Mutex::new(Some(progress)), ending: Mutex::default() });
     let result = SupervisedTraining::new(folder, Arc::new(training), Arc::new(validation))
         .with_training_strategy(TrainingStrategy::Custom(strategy.clone()))
         .with_interrupter(interrupter)
@@ -43,19 +43,24 @@ pub(crate) fn launch<B: NeoBackend>(
         .with_metric_logger(NoLog)
         .renderer(NoRenderer)
         .launch(learner);
-    let outcome = strategy.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let (ending, progress) = outcome.unwrap_or_else(|| Err(TrainingError::Settings(NOT_RUN.into())))?;
-    Ok((result.model.model, ending, progress))
+    match (locked(&strategy.ending).take(), locked(&strategy.progress).take()) {
+        (Some(ending), Some(progress)) => Ok((result.model.model, ending?, progress)),
+        _ => Err(TrainingError::Settings(NOT_RUN.into())),
+    }
 }
 
 /// Burn promises to call `fit` once.
 const NOT_RUN: &str = "the training loop did not run";
 
-/// Burn hands out a strategy by shared reference, and its `fit` cannot fail: what the loop takes and what comes of it
+/// Burn hands out a strategy by shared reference, and its `fit` cannot fail: what the loop works on and how it ended
 /// pass through here.
 struct LoopStrategy<B: NeoBackend> {
     progress: Mutex<Option<Progress<B>>>,
-    outcome: Mutex<Option<Result<(Ending, Progress<B>), TrainingError>>>,
+    ending: Mutex<Option<Result<Ending, TrainingError>>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<B: NeoBackend> SupervisedLearningStrategy<Components<B>> for LoopStrategy<B> {
@@ -67,17 +72,14 @@ impl<B: NeoBackend> SupervisedLearningStrategy<Components<B>> for LoopStrategy<B
         validation: ValidLoader<Components<B>>,
         _starting_epoch: usize,
     ) -> (FineTune<Autodiff<B>>, SupervisedTrainingEventProcessor<Components<B>>) {
-        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut progress) = progress {
-            let ending = TrainingLoop {
+        if let Some(progress) = locked(&self.progress).as_mut() {
+            let training_loop = TrainingLoop {
                 learner: &mut learner,
-                progress: &mut progress,
+                progress,
                 validation: &*validation,
                 interrupter: &components.interrupter,
-            }
-            .run(&*training);
-            let outcome = ending.map(|ending| (ending, progress));
-            *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+            };
+            *locked(&self.ending) = Some(training_loop.run(&*training));
         }
         (learner.model(), components.event_processor)
     }
