@@ -30,17 +30,18 @@ class Runner:
     """Runs commands until a stage's limit, and writes what they say into one log, since few files may come back."""
 
     def __init__(self, results, work, deadline):
-        self.results, self.limit = results, deadline
+        self.results, self.work, self.limit = results, work, deadline
         self.cache = work / "cache"
         self.cache.mkdir(exist_ok=True)
         self.environment = os.environ | {"XDG_CACHE_HOME": str(self.cache), "NO_COLOR": "1"}
 
     def run(self, command, environment=None, folder=None):
         command = [str(part) for part in command]
+        own = {"LD_LIBRARY_PATH": self.libraries()} if str(self.work) in command[0] else {}
         started = time.monotonic()
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
-            env=self.environment | (environment or {}), start_new_session=True, errors="replace",
+            env=self.environment | own | (environment or {}), start_new_session=True, errors="replace",
         )
         try:
             out, err = process.communicate(timeout=max(1.0, self.limit - started))
@@ -55,6 +56,10 @@ class Runner:
         if process.returncode != 0:
             print(f"   failed ({process.returncode}): {' '.join(command)}\n{text[-1500:]}", flush=True)
         return Done(process.returncode, out, text, started, seconds)
+
+    def libraries(self):
+        """Where our program finds NVRTC; PyTorch brings its own libraries."""
+        return os.environ.get("GPU_KIT_LIBRARIES", "")
 
     def output(self, command):
         """What a command prints; nothing where there is none of that name."""

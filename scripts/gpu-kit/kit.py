@@ -223,7 +223,8 @@ class Kit:
         command = [ncu, "--csv", "--clock-control", "none", "--metrics", "gpu__time_duration.sum"]
         some = ["--launch-skip", "4500", "--launch-count", "4000"]
         bench = [self.program, "bench", "train", "--config", self.config, "--steps", "4", "--precision", "f16"]
-        environment = {"GPTNEO_LORA_UNCHECKED": "1"}
+        libraries = self.runner.libraries()
+        environment = {"GPTNEO_LORA_UNCHECKED": "1", "LD_LIBRARY_PATH": libraries}
         done = self.runner.run([*command, *some, *bench, "--backend", "cuda", "--json"], environment=environment)
         stage.update(by_kernel_of_ncu(done.out), ok=done.ok)
 

@@ -23,7 +23,13 @@ done
 
 # A folder with all the headers that kernels include: the variable's, the compiler's, the usual ones, a Python
 # environment's, and at last those that the kit brings.
-has_headers() { [ -f "$1/include/cuda_runtime.h" ] && [ -f "$1/include/crt/mma.h" ] && [ -f "$1/include/mma.h" ]; }
+has_headers() {
+    local header
+    for header in cuda_runtime.h cuda_fp16.h cuda_bf16.h mma.h crt/mma.h; do
+        if [ ! -f "$1/include/$header" ]; then return 1; fi
+    done
+    [ -e "$1/include/cccl/cuda/barrier" ] || [ -e "$1/include/cuda/barrier" ]
+}
 site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 compiler=$(command -v nvcc || true)
 [ -n "$compiler" ] && compiler=$(dirname "$(dirname "$(readlink -f "$compiler")")")
@@ -34,12 +40,12 @@ for folder in "${CUDA_PATH:-}" "$compiler" "${compiler:+$compiler/targets/x86_64
 done
 if [ -n "$found" ]; then export CUDA_PATH=$found; fi
 
-# NVRTC, and what the GPU's driver and the system's loader do not know of.
-libraries=
+# NVRTC, and what the system's loader does not know of: for gptneo-lora alone, as PyTorch brings its own.
+libraries=${LD_LIBRARY_PATH:-}
 for folder in "${CUDA_PATH:+$CUDA_PATH/lib64}" "${CUDA_PATH:+$CUDA_PATH/lib}" "$site/nvidia/cu13/lib" \
     "$site/nvidia/cuda_nvrtc/lib" /usr/local/cuda/lib64 /usr/local/nvidia/lib64; do
     if [ -n "$folder" ] && [ -d "$folder" ]; then libraries=$libraries:$folder; fi
 done
-export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH}${libraries:-}
+export GPU_KIT_LIBRARIES=$libraries
 export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 "$python" "$kit/kit.py" --kit "$kit" --work "$work" --python "$python" "$@"
