@@ -1,41 +1,25 @@
 //! `gptneo-lora`: parses the command line, runs one command, and says in one place how it ended.
 
-mod allocator;
-mod answers;
-mod backend;
 mod cli;
 mod commands;
-mod dashboard;
-mod data;
-mod embedded;
-mod failure;
-mod fine_tuning;
 mod hub;
-mod interrupt;
-mod live;
-mod loading;
-mod machine;
-mod manifest;
-mod model_card;
-mod notes;
-mod output;
-mod performance;
-mod preflight;
-mod presets;
-mod progress;
-mod report_page;
-mod run_folder;
-mod settings;
+mod terminal;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use gptneo_lora::backend;
 
 use crate::cli::{Cli, Command};
+use crate::terminal::{failure, notes, wording};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    allocator::keep_memory();
-    let Cli { command, quiet } = Cli::parse();
+    gptneo_lora::use_whole_machine();
+    backend::prepare();
+    backend::on_choice(|choice| notes::say(wording::of_problem(choice)));
+    let Cli { command, quiet } = cli::parse();
     if quiet {
         notes::be_quiet();
     }

@@ -133,7 +133,7 @@ impl TokenBatch {
 /// [`Order::File`] gives consecutive examples, the last batch short. [`Order::Shuffled`] shuffles the examples by
 /// (seed, epoch), sorts each window of [`WINDOW_BATCHES`] batches by length, which keeps padding small, and shuffles
 /// the batches. `lengths` are the examples' lengths; the result holds their indices.
-pub fn plan_batches(lengths: &[usize], batch_size: usize, order: Order) -> Vec<Vec<usize>> {
+pub fn batches_in_order(lengths: &[usize], batch_size: usize, order: Order) -> Vec<Vec<usize>> {
     let batch_size = batch_size.max(1);
     let mut indices: Vec<usize> = (0..lengths.len()).collect();
     let Order::Shuffled { seed, epoch } = order else {
@@ -154,7 +154,7 @@ pub fn plan_batches(lengths: &[usize], batch_size: usize, order: Order) -> Vec<V
 
 /// Puts every example in exactly one batch by length, shortest first, ties in file order: least padding, for
 /// measuring. `batch_size` 0 counts as 1.
-pub fn plan_by_length(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
+pub fn batches_by_length(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
     let mut indices: Vec<usize> = (0..lengths.len()).collect();
     indices.sort_by_key(|&index| lengths[index]);
     cut(&indices, batch_size.max(1))
@@ -215,22 +215,22 @@ mod tests {
 
     #[test]
     fn file_order_is_kept_and_the_last_batch_is_short() {
-        let plan = plan_batches(&[3, 1, 2, 9, 4], 2, Order::File);
-        assert_eq!(plan, [vec![0, 1], vec![2, 3], vec![4]]);
-        assert_eq!(plan_batches(&[1, 1], 0, Order::File), [[0], [1]]);
-        assert!(plan_batches(&[], 2, Order::Shuffled { seed: 0, epoch: 0 }).is_empty());
+        let batches = batches_in_order(&[3, 1, 2, 9, 4], 2, Order::File);
+        assert_eq!(batches, [vec![0, 1], vec![2, 3], vec![4]]);
+        assert_eq!(batches_in_order(&[1, 1], 0, Order::File), [[0], [1]]);
+        assert!(batches_in_order(&[], 2, Order::Shuffled { seed: 0, epoch: 0 }).is_empty());
     }
 
     #[test]
-    fn every_plan_has_every_index_once() {
+    fn every_index_is_in_one_batch() {
         for count in [1, 2, 7, 99, 100, 101, 1234] {
             let lengths: Vec<usize> = (0..count).map(|i| 1 + i * i * 7919 % 97).collect();
             for batch_size in [1, 2, 3, 8, 5000] {
-                let shuffled = plan_batches(&lengths, batch_size, Order::Shuffled { seed: 3, epoch: 1 });
-                for plan in [shuffled, plan_by_length(&lengths, batch_size)] {
-                    assert_eq!(plan.len(), count.div_ceil(batch_size));
-                    assert!(plan.iter().all(|batch| (1..=batch_size).contains(&batch.len())));
-                    let mut all = plan.concat();
+                let shuffled = batches_in_order(&lengths, batch_size, Order::Shuffled { seed: 3, epoch: 1 });
+                for batches in [shuffled, batches_by_length(&lengths, batch_size)] {
+                    assert_eq!(batches.len(), count.div_ceil(batch_size));
+                    assert!(batches.iter().all(|batch| (1..=batch_size).contains(&batch.len())));
+                    let mut all = batches.concat();
                     all.sort_unstable();
                     assert_eq!(all, (0..count).collect::<Vec<_>>());
                 }
@@ -241,12 +241,12 @@ mod tests {
     #[test]
     fn an_order_is_its_seed_and_epoch() {
         let lengths = vec![4; 300];
-        let plan = |seed, epoch| plan_batches(&lengths, 4, Order::Shuffled { seed, epoch });
-        assert_eq!(plan(42, 1), plan(42, 1));
-        assert_ne!(plan(42, 1), plan(42, 2));
-        assert_ne!(plan(42, 1), plan(43, 1));
+        let batches = |seed, epoch| batches_in_order(&lengths, 4, Order::Shuffled { seed, epoch });
+        assert_eq!(batches(42, 1), batches(42, 1));
+        assert_ne!(batches(42, 1), batches(42, 2));
+        assert_ne!(batches(42, 1), batches(43, 1));
         // Pinned from this crate's own first run: a change here changes what a resumed run sees next.
-        let small = plan_batches(&[4, 1, 3, 1, 5, 9, 2, 6], 3, Order::Shuffled { seed: 42, epoch: 1 });
+        let small = batches_in_order(&[4, 1, 3, 1, 5, 9, 2, 6], 3, Order::Shuffled { seed: 42, epoch: 1 });
         assert_eq!(small, GOLDEN.map(|batch| batch.to_vec()));
     }
 
@@ -255,17 +255,17 @@ mod tests {
     #[test]
     fn shuffled_batches_hold_like_lengths_in_no_order_of_length() {
         let lengths: Vec<usize> = (0..4000).map(|i| 1 + i * 7919 % 256).collect();
-        let width = |plan: &[Vec<usize>]| -> usize {
-            plan.iter().map(|batch| batch.len() * batch.iter().map(|&i| lengths[i]).max().unwrap()).sum()
+        let width = |batches: &[Vec<usize>]| -> usize {
+            batches.iter().map(|batch| batch.len() * batch.iter().map(|&i| lengths[i]).max().unwrap()).sum()
         };
         let real: usize = lengths.iter().sum();
-        let shuffled = plan_batches(&lengths, 8, Order::Shuffled { seed: 1, epoch: 0 });
+        let shuffled = batches_in_order(&lengths, 8, Order::Shuffled { seed: 1, epoch: 0 });
         let share = 1.0 - real as f64 / width(&shuffled) as f64;
         assert!(share < 0.03, "padding share {share}");
         let longest: Vec<usize> =
             shuffled.iter().map(|batch| batch.iter().map(|&i| lengths[i]).max().unwrap()).collect();
         let rises = longest.windows(2).filter(|pair| pair[0] < pair[1]).count();
         assert!((150..350).contains(&rises), "{rises} of 499");
-        assert!(width(&plan_by_length(&lengths, 8)) <= width(&shuffled));
+        assert!(width(&batches_by_length(&lengths, 8)) <= width(&shuffled));
     }
 }

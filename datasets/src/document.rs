@@ -8,6 +8,18 @@ use flate2::read::MultiGzDecoder;
 
 use crate::error::DataError;
 
+const ZIPPED: &str = ".txt.gz";
+
+/// Whether the file's name says plain text: `.txt` or `.txt.gz`, in any case.
+pub fn is_plain_text(path: &Path) -> bool {
+    let name = lower_case_name(path);
+    name.ends_with(".txt") || name.ends_with(ZIPPED)
+}
+
+fn lower_case_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
 /// Reads a UTF-8 text file and cuts it into documents where at least one blank line stands.
 ///
 /// Lines of a document stay apart by one newline; line ends of Windows become plain ones.
@@ -15,11 +27,10 @@ use crate::error::DataError;
 /// # Errors
 /// The file is missing, has another extension, is not UTF-8, is damaged, or holds no document.
 pub fn read_documents(path: &Path) -> Result<Vec<String>, DataError> {
-    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let zipped = name.ends_with(".txt.gz");
-    if !zipped && !name.ends_with(".txt") {
+    if !is_plain_text(path) {
         return Err(DataError::UnknownFormat { path: path.to_path_buf(), supported: ".txt and .txt.gz" });
     }
+    let zipped = lower_case_name(path).ends_with(ZIPPED);
     let mut file = File::open(path).map_err(DataError::io("read", path))?;
     let mut bytes = Vec::new();
     let read =

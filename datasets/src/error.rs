@@ -52,8 +52,7 @@ pub enum DataError {
     },
     /// Columns that the template uses are nowhere in the file.
     #[error(
-        "{}: no column {}; the file has {}. Name the columns with --instruction-column, --question-column, \
-         --answer-column",
+        "{}: no column {}; the file has {}. Name the columns of instruction, question and answer as the file does",
         path.display(), quoted(missing), quoted(found)
     )]
     MissingColumns {
@@ -72,6 +71,9 @@ pub enum DataError {
         /// The records and what is wrong with each.
         bad: BadRecords,
     },
+    /// Records that were handed over and cannot be used, all of them.
+    #[error("{0}")]
+    Unusable(BadRecords),
     /// A file without any record or document.
     #[error("{}: no {what} in it; expected at least one", path.display())]
     Empty {
@@ -139,12 +141,17 @@ impl DataError {
     pub(crate) fn setting(name: &'static str, found: impl ToString, expected: impl ToString) -> Self {
         Self::Setting { name, found: found.to_string(), expected: expected.to_string() }
     }
+
+    /// A [`DataError::Setting`] for a word that is none of `names`.
+    pub(crate) fn unknown_name(setting: &'static str, found: &str, names: &[&str]) -> Self {
+        Self::setting(setting, format_args!("{found:?}"), names.join(" or "))
+    }
 }
 
 /// One record that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRecord {
-    /// The record's number in the file, from 1.
+    /// The record's number, from 1.
     pub record: usize,
     /// The line it begins on, from 1, where the format has lines.
     pub line: Option<u64>,
@@ -152,12 +159,12 @@ pub struct BadRecord {
     pub reason: String,
 }
 
-/// All bad records of a file.
+/// All bad records of a file or of records that were handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRecords {
-    /// How many records the file has, good and bad.
+    /// How many records there are, good and bad.
     pub records: usize,
-    /// The bad ones in file order.
+    /// The bad ones in order.
     pub bad: Vec<BadRecord>,
 }
 

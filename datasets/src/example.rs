@@ -1,6 +1,8 @@
 //! One text as the model sees it: token ids closed by end-of-text, and which of them are predicted.
 
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +11,7 @@ use crate::prompt::PromptTemplate;
 use crate::record::Record;
 use crate::tokenizer::Tokenizer;
 
-/// Which tokens are learned.
+/// Which tokens are learned; by default the whole text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Supervise {
@@ -20,7 +22,35 @@ pub enum Supervise {
     Response,
 }
 
-/// What happens to a text that is longer than the longest allowed.
+impl Supervise {
+    /// All of them, for a list to choose from.
+    pub const ALL: [Self; 2] = [Self::Text, Self::Response];
+
+    /// The name, as settings have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Response => "response",
+        }
+    }
+}
+
+impl fmt::Display for Supervise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Supervise {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        let found = Self::ALL.into_iter().find(|one| one.name() == name);
+        found.ok_or_else(|| DataError::unknown_name("supervise", name, &Self::ALL.map(Self::name)))
+    }
+}
+
+/// What happens to a text that is longer than the longest allowed; by default it is cut.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overlong {
@@ -29,6 +59,34 @@ pub enum Overlong {
     Cut,
     /// It is left out.
     Drop,
+}
+
+impl Overlong {
+    /// All of them, for a list to choose from.
+    pub const ALL: [Self; 2] = [Self::Cut, Self::Drop];
+
+    /// The name, as settings have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cut => "cut",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+impl fmt::Display for Overlong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Overlong {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        let found = Self::ALL.into_iter().find(|one| one.name() == name);
+        found.ok_or_else(|| DataError::unknown_name("overlong", name, &Self::ALL.map(Self::name)))
+    }
 }
 
 /// One text in token ids. The token at position `t` is predicted from those before it.
@@ -285,5 +343,19 @@ mod tests {
     fn settings_are_lower_case_words() {
         assert_eq!(serde_json::to_string(&Supervise::Response).unwrap(), "\"response\"");
         assert_eq!(serde_json::from_str::<Overlong>("\"drop\"").unwrap(), Overlong::Drop);
+    }
+
+    #[test]
+    fn names_are_those_of_the_settings_and_an_unknown_one_is_refused_with_the_list() {
+        for one in Supervise::ALL {
+            assert_eq!(serde_json::to_value(one).unwrap(), one.to_string());
+            assert_eq!(one.name().parse::<Supervise>().unwrap(), one);
+        }
+        for one in Overlong::ALL {
+            assert_eq!(serde_json::to_value(one).unwrap(), one.to_string());
+            assert_eq!(one.name().parse::<Overlong>().unwrap(), one);
+        }
+        let message = "keep".parse::<Overlong>().unwrap_err().to_string();
+        assert_eq!(message, "overlong is \"keep\"; expected cut or drop");
     }
 }

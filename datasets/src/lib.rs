@@ -1,20 +1,49 @@
-//! Records in files to token batches: reading, formatting, tokenizing, splitting, batching.
+//! Records in files or in memory to token batches: reading, formatting, tokenizing, splitting, batching.
 //!
-//! The way of a record: [`read_records`] reads it from JSON, JSON Lines, CSV or Parquet, a [`PromptTemplate`] makes
-//! it a text, [`encode_examples`] makes that an [`Example`] of token ids, [`split_by_question`] puts it on one side
-//! of the split, [`plan_batches`] says in which batch it goes, and [`TokenBatch::collate`] pads that batch. Plain
-//! text takes [`read_documents`] and [`pack_documents`] instead.
+//! ```
+//! use gptneo_datasets::{DataOptions, Dataset, Padding, Record, TokenBatch, train_byte_level_bpe};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! let records = vec![
+//!     Record::new("What carries oxygen in the blood?", "Haemoglobin in the red cells."),
+//!     Record::new("What does insulin do?", "It lets cells take up sugar."),
+//!     Record::new("Where is bile made?", "In the liver."),
+//! ];
+//! // Or the tokenizer of a Hugging Face folder: `Tokenizer::from_folder`.
+//! let texts = records.iter().map(|record| format!("{} {}", record.input, record.output));
+//! let tokenizer = train_byte_level_bpe(texts, 300, folder)?;
+//!
+//! // Or a file: `Dataset::from_file`.
+//! let options = DataOptions { max_seq_length: Some(64), validation_fraction: 0.3, ..Default::default() };
+//! let data = Dataset::from_records(records, &options, &tokenizer)?;
+//! assert_eq!((data.training().len(), data.validation().len()), (2, 1));
+//!
+//! let training = data.training();
+//! let batch = TokenBatch::collate(&[&training[0], &training[1]], tokenizer.end_of_text(), Padding::Longest)?;
+//! assert_eq!(batch.rows(), 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The way of a record, as [`Dataset`] goes it: [`read_records`] reads it from JSON, JSON Lines, CSV or Parquet, a
+//! [`PromptTemplate`] makes it a text, [`encode_examples`] makes that an [`Example`] of token ids, and
+//! [`split_by_question`] puts it on one side of the split. Then [`batches_in_order`] says in which batch it goes, and
+//! [`TokenBatch::collate`] pads that batch. Plain text takes [`read_documents`] and [`pack_documents`] instead.
 //!
 //! The crate knows no model and no tensor, and it reads local files only.
 
 mod batch;
 mod bpe;
+mod dataset;
 mod document;
 mod duplicates;
 mod error;
 mod example;
 #[cfg(test)]
 mod flashcards_tests;
+mod options;
 mod pack;
 mod prompt;
 mod question;
@@ -23,12 +52,14 @@ mod report;
 mod split;
 mod tokenizer;
 
-pub use batch::{Order, Padding, TokenBatch, WINDOW_BATCHES, plan_batches, plan_by_length};
+pub use batch::{Order, Padding, TokenBatch, WINDOW_BATCHES, batches_by_length, batches_in_order};
 pub use bpe::{SMALLEST_VOCABULARY, train_byte_level_bpe};
-pub use document::read_documents;
+pub use dataset::{Dataset, encode_file, read_texts};
+pub use document::{is_plain_text, read_documents};
 pub use duplicates::{Duplicates, Repeated, find_duplicates};
 pub use error::{BadRecord, BadRecords, DataError};
 pub use example::{Encoded, Example, Overlong, Supervise, Truncation, encode_examples};
+pub use options::{DEFAULT_LENGTH, DataOptions};
 pub use pack::pack_documents;
 pub use prompt::{DEFAULT_INSTRUCTION, PromptTemplate};
 pub use question::normalise_question;

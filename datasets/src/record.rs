@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{BadRecord, BadRecords, DataError};
-use crate::prompt::PromptTemplate;
+use crate::prompt::{DEFAULT_INSTRUCTION, PromptTemplate};
 
 const SUPPORTED: &str = ".json (an array of objects), .jsonl, .ndjson, .csv and .parquet";
 
@@ -24,7 +24,15 @@ pub struct Record {
     pub output: String,
 }
 
-/// The names of the columns (or JSON fields) that make a record.
+impl Record {
+    /// A question with its answer, under [`DEFAULT_INSTRUCTION`].
+    pub fn new(question: impl Into<String>, answer: impl Into<String>) -> Self {
+        Self { instruction: DEFAULT_INSTRUCTION.into(), input: question.into(), output: answer.into() }
+    }
+}
+
+/// The names of the columns (or JSON fields) that make a record. By default those of the recipe's data:
+/// `instruction`, `input` and `output`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Columns {
@@ -123,6 +131,26 @@ fn check(path: &Path, columns: &Columns, used: [bool; 3], table: Table) -> Resul
             Err(DataError::BadRecords { path: path.to_path_buf(), bad: BadRecords { records: count, bad } })
         }
     }
+}
+
+/// What [`read_records`] asks of a file, of records that no file holds.
+///
+/// # Errors
+/// There are none, or a question or an answer is blank; all of those at once ([`DataError::Unusable`]).
+pub(crate) fn check_given(records: &[Record]) -> Result<(), DataError> {
+    if records.is_empty() {
+        return Err(DataError::NothingLeft { reason: "no records; expected at least one".into() });
+    }
+    let blank = |(index, record): (usize, &Record)| {
+        let fields = [("question", &record.input), ("answer", &record.output)];
+        let blank = fields.iter().filter(|(_, text)| text.trim().is_empty());
+        let faults: Vec<String> = blank.map(|(name, _)| format!("its {name} is empty")).collect();
+        let reason = faults.join("; ");
+        (!reason.is_empty()).then_some(BadRecord { record: index + 1, line: None, reason })
+    };
+    let bad: Vec<BadRecord> = records.iter().enumerate().filter_map(blank).collect();
+    let records = records.len();
+    if bad.is_empty() { Ok(()) } else { Err(DataError::Unusable(BadRecords { records, bad })) }
 }
 
 /// The record of a row's cells, or everything that is wrong with them.

@@ -4,7 +4,8 @@ mod render;
 
 use serde::Serialize;
 
-use crate::batch::{Order, plan_batches};
+use crate::batch::{Order, batches_in_order};
+use crate::dataset::Dataset;
 use crate::duplicates::Duplicates;
 use crate::error::DataError;
 use crate::example::{Encoded, Example, Truncation};
@@ -87,11 +88,24 @@ impl DataReport {
             let chosen = examples.iter().filter(|example| indices.binary_search(&example.record).is_ok());
             chosen.map(|example| example.ids.len()).collect()
         };
-        let train = side(&split.train);
+        let sides = [side(&split.train), side(&split.validation)];
+        Self::of(lengths, truncation, duplicates, sides, batch_size, seed)
+    }
+
+    /// `sides` are the lengths of the examples of the training side and of those put aside.
+    fn of(
+        lengths: &[usize],
+        truncation: &Truncation,
+        duplicates: Option<Duplicates>,
+        sides: [Vec<usize>; 2],
+        batch_size: usize,
+        seed: u64,
+    ) -> Self {
+        let [train, validation] = sides;
         Self {
             records: truncation.records,
             train: train.len(),
-            validation: side(&split.validation).len(),
+            validation: validation.len(),
             tokens: truncation.tokens_kept,
             supervised_tokens: truncation.supervised_tokens,
             lengths: Lengths::of(lengths),
@@ -106,6 +120,16 @@ impl DataReport {
     /// The report as text for a terminal.
     pub fn render(&self) -> String {
         self.to_string()
+    }
+}
+
+impl Dataset {
+    /// The data set in numbers, trained on in batches of `batch_size` that `seed` shuffles; see [`DataReport::new`].
+    pub fn report(&self, batch_size: usize, seed: u64) -> DataReport {
+        let lengths = |side: &[Example]| side.iter().map(|example| example.ids.len()).collect();
+        let sides = [lengths(&self.training()), lengths(self.held_out())];
+        let duplicates = self.duplicates.clone();
+        DataReport::of(&self.lengths, &self.truncation, duplicates, sides, batch_size, seed)
     }
 }
 
@@ -148,9 +172,9 @@ fn histogram(lengths: &[usize]) -> Vec<Bin> {
 }
 
 fn padding_share(lengths: &[usize], batch_size: usize, seed: u64) -> f64 {
-    let plan = plan_batches(lengths, batch_size, Order::Shuffled { seed, epoch: 0 });
+    let batches = batches_in_order(lengths, batch_size, Order::Shuffled { seed, epoch: 0 });
     let longest = |batch: &[usize]| batch.iter().map(|&index| lengths[index]).max().unwrap_or(0);
-    let positions: usize = plan.iter().map(|batch| batch.len() * longest(batch)).sum();
+    let positions: usize = batches.iter().map(|batch| batch.len() * longest(batch)).sum();
     match positions {
         0 => 0.0,
         _ => 1.0 - lengths.iter().sum::<usize>() as f64 / positions as f64,

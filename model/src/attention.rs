@@ -30,12 +30,12 @@ impl<B: Backend> SelfAttention<B> {
     /// Random weights as the configuration says.
     pub fn init(config: &GptNeoConfig, kind: AttentionKind, device: &B::Device) -> Self {
         let hidden = config.hidden_size;
-        let linear = |bias| LoraLinear::init(hidden, hidden, bias, config.initializer_range, device);
+        let linear = || LoraLinear::init([hidden, hidden], config.initializer_range, device);
         Self {
-            k_proj: linear(false),
-            v_proj: linear(false),
-            q_proj: linear(false),
-            out_proj: linear(true),
+            k_proj: linear(),
+            v_proj: linear(),
+            q_proj: linear(),
+            out_proj: linear().with_bias(device),
             rule: AttentionRule {
                 heads: config.num_heads,
                 window: (kind == AttentionKind::Local).then_some(config.window_size),

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
+use gptneo_files::FileError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::ModelError;
+
+/// The file of a model folder that holds the configuration.
+pub(crate) const CONFIG_FILE: &str = "config.json";
 
 /// How far back a layer's attention sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,12 +23,12 @@ pub enum AttentionKind {
 
 /// The shape of a GPT-Neo and the numbers its arithmetic needs.
 ///
-/// Field names are those of transformers' `GPTNeoConfig`.
+/// Field names and defaults are those of transformers' `GPTNeoConfig`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GptNeoConfig {
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Width of the feed-forward layer.
+    /// Width of the feed-forward layer; four times `hidden_size` where the file gives none.
     pub intermediate_size: usize,
     /// One entry per layer.
     pub attention_layers: Vec<AttentionKind>,
@@ -34,13 +38,13 @@ pub struct GptNeoConfig {
     pub vocab_size: usize,
     /// Rows of the position embedding: the longest text in tokens.
     pub max_position_embeddings: usize,
-    /// Positions that a local layer sees, the current one included.
+    /// Positions that a local layer sees, the current one included; 256 where the file gives none.
     pub window_size: usize,
-    /// Added to the variance in layer norm.
+    /// Added to the variance in layer norm; 1e-5 where the file gives none.
     pub layer_norm_epsilon: f64,
-    /// Standard deviation of fresh random weights.
+    /// Standard deviation of fresh random weights; 0.02 where the file gives none.
     pub initializer_range: f64,
-    /// Whether the head is the token embedding.
+    /// Whether the head is the token embedding, as it is where the file does not say.
     pub tie_word_embeddings: bool,
     /// The largest of the base's own dropout rates, which apply in training only.
     pub base_dropout: f64,
@@ -98,6 +102,15 @@ fn default_tie() -> bool {
 }
 
 impl GptNeoConfig {
+    /// Reads and checks the `config.json` of a model folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`GptNeoConfig::from_file`].
+    pub fn from_folder(folder: &Path) -> Result<Self, ModelError> {
+        Self::from_file(&folder.join(CONFIG_FILE))
+    }
+
     /// Reads and checks a `config.json`.
     ///
     /// # Errors
@@ -105,7 +118,7 @@ impl GptNeoConfig {
     /// The file cannot be read, is not a GPT-Neo configuration, or asks for something that this program does
     /// not implement; all such points are named together.
     pub fn from_file(path: &Path) -> Result<Self, ModelError> {
-        let text = std::fs::read_to_string(path).map_err(ModelError::io("read", path))?;
+        let text = std::fs::read_to_string(path).map_err(FileError::on("read", path))?;
         let source: Map<String, Value> = serde_json::from_str(&text)
             .map_err(|error| ModelError::Format { path: path.into(), reason: error.to_string() })?;
         Self::from_json(source).map_err(|error| match error {
@@ -121,7 +134,7 @@ impl GptNeoConfig {
     /// As [`GptNeoConfig::from_file`].
     pub fn from_json(source: Map<String, Value>) -> Result<Self, ModelError> {
         let raw: RawConfig = serde_json::from_value(Value::Object(source.clone()))
-            .map_err(|error| ModelError::Format { path: "config.json".into(), reason: error.to_string() })?;
+            .map_err(|error| ModelError::Format { path: CONFIG_FILE.into(), reason: error.to_string() })?;
         let attention_layers = match (raw.attention_layers, raw.attention_types) {
             (Some(layers), _) => layers,
             (None, Some(types)) => types

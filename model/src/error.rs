@@ -3,18 +3,23 @@
 
 use std::path::PathBuf;
 
+use gptneo_files::FileError;
+
 /// An error of the model crate.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// A file or folder cannot be read or written.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
-    Io {
-        /// What was tried: "read", "write", ...
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The operating system's word.
-        source: std::io::Error,
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A word that names none of the values that there are.
+    #[error("{what} is {found:?}; expected {expected}")]
+    Name {
+        /// What was to be named.
+        what: &'static str,
+        /// The word.
+        found: String,
+        /// The names that there are.
+        expected: String,
     },
     /// A JSON file does not hold what it should.
     #[error("{path} is not what was expected: {reason}", path = path.display())]
@@ -55,13 +60,24 @@ pub enum ModelError {
     /// LoRA settings that make no sense.
     #[error("these LoRA settings do not work: {0}")]
     Lora(String),
+    /// Products in numbers that the device cannot compute in.
+    #[error(
+        "the precision is {precision}, but the backend {backend} cannot compute in it on this device: take another \
+         precision (f32 always works) or another backend"
+    )]
+    Precision {
+        /// The precision's name.
+        precision: &'static str,
+        /// The backend's name.
+        backend: String,
+    },
     /// A prompt or a generation setting that does not work.
     #[error("{0}")]
     Generation(String),
     /// A device failed while it computed; see [`crate::device_failure`].
     #[error(
         "the device failed, and what it computed since is worth nothing: {0}. Where memory is short, lower \
-         --batch-size or --max-seq-length; `gptneo-lora devices` lists what else there is"
+         the batch size or the longest length, or take another device"
     )]
     Device(String),
     /// A tensor is larger than anything that a device can hold in one piece.
@@ -88,7 +104,7 @@ pub enum ModelError {
     /// The weights take more than all memory of a device.
     #[error(
         "the weights take {size:.2} GB, but the device {device} has {memory:.2} GB: take a smaller model, a device \
-         with more memory, or --backend flex",
+         with more memory, or the backend flex",
         size = *size as f64 / 1e9,
         memory = *memory as f64 / 1e9
     )]
@@ -103,7 +119,7 @@ pub enum ModelError {
     /// Weights that a device holds are not those of the files.
     #[error(
         "{tensor} was loaded, but the device holds other numbers than the files in {path}: the device or its driver is \
-         at fault. Use another one, or --backend flex",
+         at fault. Use another one, or the backend flex",
         path = path.display()
     )]
     Damaged {
@@ -114,17 +130,6 @@ pub enum ModelError {
     },
 }
 
-impl ModelError {
-    /// The closure for `map_err` on a file operation.
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> ModelError {
-        let path = path.into();
-        move |source| ModelError::Io { action, path, source }
-    }
-}
-
 /// Joins at most `limit` lines and counts the rest, so that a list of problems stays readable.
 pub(crate) fn list_problems(problems: &[String], limit: usize) -> String {
     let mut text: String =
@@ -133,4 +138,11 @@ pub(crate) fn list_problems(problems: &[String], limit: usize) -> String {
         text.push_str(&format!("\n  ... and {} more", problems.len() - limit));
     }
     text
+}
+
+impl ModelError {
+    /// A [`ModelError::Name`] for a word that is none of `names`.
+    pub(crate) fn name(what: &'static str, found: &str, names: &[&str]) -> Self {
+        Self::Name { what, found: found.to_string(), expected: names.join(" or ") }
+    }
 }

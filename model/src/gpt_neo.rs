@@ -5,11 +5,11 @@
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bool, DType, Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
 use crate::block::Block;
 use crate::cache::KvCache;
-use crate::{GptNeoConfig, LayerNorm, LoraLinear, NeoBackend, Target, ops};
+use crate::{GptNeoConfig, LayerNorm, LoraLinear, NeoBackend, Precision, Target, ops};
 
 /// Everything but the head.
 #[derive(Module, Debug)]
@@ -33,9 +33,9 @@ pub struct GptNeo<B: Backend> {
     pub lm_head: Option<LoraLinear<B>>,
     #[module(skip)]
     config: GptNeoConfig,
-    /// The type of the head's product, where it is not that of the hidden states; see `half_products.rs`.
+    /// The numbers of the head's product; see `products.rs`.
     #[module(skip)]
-    pub(crate) half_products: Option<DType>,
+    pub(crate) precision: Precision,
 }
 
 impl<B: Backend> GptNeo<B> {
@@ -54,11 +54,10 @@ impl<B: Backend> GptNeo<B> {
                 ln_f: LayerNorm::init(config.hidden_size, config.layer_norm_epsilon, device),
             },
             lm_head: (!config.tie_word_embeddings).then(|| {
-                let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
-                LoraLinear::init(hidden, vocabulary, false, config.initializer_range, device)
+                LoraLinear::init([config.vocab_size, config.hidden_size], config.initializer_range, device)
             }),
             config: config.clone(),
-            half_products: None,
+            precision: Precision::F32,
         }
     }
 
@@ -109,15 +108,20 @@ impl<B: Backend> GptNeo<B> {
 }
 
 impl<B: NeoBackend> GptNeo<B> {
-    /// Final hidden states of whole texts: ids `[batch, tokens]` to `[batch, tokens, hidden]`.
-    ///
-    /// `padding` is true where a token is padding, `[batch, tokens]`. Texts are padded on the right; positions
-    /// count from 0.
-    pub fn hidden(&self, ids: Tensor<B, 2, Int>, padding: Option<Tensor<B, 2, Bool>>) -> Tensor<B, 3> {
+    /// Final hidden states of whole texts: ids `[batch, tokens]` to `[batch, tokens, hidden]`. Positions count from 0.
+    pub fn hidden(&self, ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
+        let no_padding = None;
+        self.hidden_padded(ids, no_padding)
+    }
+
+    /// As [`GptNeo::hidden`], for texts that are padded on the right: `padding` is true where a token is padding,
+    /// `[batch, tokens]`.
+    pub fn hidden_padded(&self, ids: Tensor<B, 2, Int>, padding: Option<Tensor<B, 2, Bool>>) -> Tensor<B, 3> {
         let [_, tokens] = ids.dims();
         let device = ids.device();
         let positions = Tensor::<B, 1, Int>::arange(0..tokens as i64, &device).reshape([1, tokens]);
-        self.run(ids, positions, padding, None)
+        let no_cache = None;
+        self.run(ids, positions, padding, no_cache)
     }
 
     /// Final hidden states of new tokens behind those in the cache: ids and positions `[batch, new]` to
@@ -136,34 +140,19 @@ impl<B: NeoBackend> GptNeo<B> {
 
     /// Logits of hidden states: `[rows, hidden]` to `[rows, vocabulary]`.
     pub fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-        let full = hidden.dtype();
-        match self.head_factors(hidden) {
-            (hidden, head, true) => ops::rounded_linear(hidden, head, None, None),
-            (hidden, head, false) => ops::linear(hidden, head, None).cast(full),
-        }
+        ops::linear(hidden, self.head_weight(), self.precision)
     }
 
     /// The summed negative log-likelihood of the rows' targets in nats, `[1]`: hidden states `[rows, hidden]`, targets
     /// `[rows]`; see [`ops::cross_entropy_sum`].
     pub fn cross_entropy_sum(&self, hidden: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1> {
-        let (hidden, head, rounded) = self.head_factors(hidden);
-        ops::cross_entropy_sum(hidden, head, targets, rounded)
+        ops::cross_entropy_sum(hidden, self.head_weight(), targets, self.precision)
     }
 
     /// The negative log-likelihood of each row's target in nats, `[rows]`: hidden states `[rows, hidden]`, targets
     /// `[rows]`; see [`ops::token_nll`].
     pub fn token_nll(&self, hidden: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1> {
-        let (hidden, head, rounded) = self.head_factors(hidden);
-        ops::token_nll(hidden, head, targets, rounded)
-    }
-
-    /// Hidden states and head as their product takes them, and whether it rounds the hidden states to the head's type.
-    fn head_factors(&self, hidden: Tensor<B, 2>) -> (Tensor<B, 2>, Tensor<B, 2>, bool) {
-        match self.half_products {
-            Some(half) if B::rounds_factors(half) => (hidden, self.head_weight().cast(half), true),
-            Some(half) => (hidden.cast(half), self.head_weight().cast(half), false),
-            None => (hidden, self.head_weight(), false),
-        }
+        ops::token_nll(hidden, self.head_weight(), targets, self.precision)
     }
 
     fn run(

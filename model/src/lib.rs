@@ -1,8 +1,56 @@
 //! GPT-Neo with LoRA on Burn, generic over the backend.
 //!
-//! The network ([`GptNeo`]) reads and writes Hugging Face model folders ([`checkpoint`]), carries LoRA
-//! adapters in PEFT's format ([`adapter`]) and continues prompts with a KV cache ([`generate`]). The few
-//! operations that gain from a backward pass of their own are in [`ops`].
+//! [`GptNeo`] is the network. It comes from a configuration, with random weights, or from a Hugging Face folder
+//! ([`checkpoint::load_model`]); it carries LoRA adapters in PEFT's format ([`adapter`]), computes in the
+//! [`Precision`] and keeps its weights in the [`WeightFormat`] that it is told, and continues prompts
+//! ([`generate::generate`]). It computes on any backend that is a [`NeoBackend`], and trains on `Autodiff` of one.
+//!
+//! ```
+//! # #[cfg(feature = "ndarray")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use burn::tensor::{Int, Tensor};
+//! use burn_ndarray::NdArray;
+//! use gptneo_model::generate::{GenerationConfig, generate};
+//! use gptneo_model::{GptNeo, GptNeoConfig};
+//!
+//! let config = GptNeoConfig::from_json(serde_json::from_str(
+//!     r#"{
+//!         "vocab_size": 50, "hidden_size": 16, "num_heads": 2, "num_layers": 2, "max_position_embeddings": 32,
+//!         "attention_types": [[["global", "local"], 1]]
+//!     }"#,
+//! )?)?;
+//! let device = Default::default();
+//! let model = GptNeo::<NdArray>::init(&config, &device);
+//!
+//! // Two texts of three tokens: hidden states, then logits of each position.
+//! let ids = Tensor::<NdArray, 2, Int>::from_data([[1, 2, 3], [4, 5, 6]], &device);
+//! let hidden = model.hidden(ids);
+//! assert_eq!(hidden.dims(), [2, 3, 16]);
+//! assert_eq!(model.logits(hidden.reshape([6, 16])).dims(), [6, 50]);
+//!
+//! // The likeliest token, four times.
+//! let config = GenerationConfig { max_new_tokens: 4, sampling: Default::default(), end_of_text: None };
+//! let continued = generate(&model, &[vec![1, 2, 3]], &config, |_, _| {})?;
+//! assert_eq!(continued[0].ids.len(), 4);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "ndarray"))]
+//! # fn main() {}
+//! ```
+//!
+//! What is where:
+//!
+//! | | |
+//! |---|---|
+//! | the network, one idea a file | [`GptNeoConfig`], [`GptNeo`], [`Block`], [`SelfAttention`], [`Mlp`], [`LayerNorm`], [`LoraLinear`], [`KvCache`] |
+//! | [`ops`] | the few operations that gain from a backward pass of their own: defaults in plain Burn, their autodiff, the backends |
+//! | [`adapter`] | attaching, merging, PEFT's folder |
+//! | [`checkpoint`] | Hugging Face folders, read in any of their formats and written |
+//! | [`mod@generate`] | prompts to texts: the loop, its cache, the choice of a token |
+//! | [`device_failure`] | failures of a GPU that no call returns |
+//!
+//! The crate reads and writes local files only. Its errors are [`ModelError`]. The CPU's kernels, on slices, are a crate of
+//! their own, `gptneo-kernels`, and what writes whole files and folders is `gptneo-files`.
 
 pub mod adapter;
 mod attention;
@@ -10,34 +58,32 @@ mod block;
 mod cache;
 pub mod checkpoint;
 mod config;
-pub mod device_failure;
+mod device;
 mod error;
-pub mod files;
 pub mod generate;
 mod gpt_neo;
-mod half_products;
 mod lora;
 mod mlp;
 mod norm;
 pub mod ops;
+mod products;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod reference_tests;
-mod sampling;
 mod target;
-mod tensor_sizes;
 mod weight_format;
 
 pub use attention::SelfAttention;
 pub use block::Block;
 pub use cache::KvCache;
 pub use config::{AttentionKind, GptNeoConfig};
+pub use device::failure as device_failure;
 pub use error::ModelError;
+pub use generate::{Sampler, SamplingConfig};
 pub use gpt_neo::{GptNeo, Transformer};
 pub use lora::{Lora, LoraConfig, LoraLinear};
 pub use mlp::Mlp;
 pub use norm::LayerNorm;
-pub use ops::NeoBackend;
-pub use sampling::{Sampler, SamplingConfig};
+pub use ops::{NeoBackend, Precision};
 pub use target::{ModuleName, Target};
 pub use weight_format::WeightFormat;

@@ -8,25 +8,25 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelError, ModuleName, NeoBackend, Target, ops};
+use crate::{ModelError, ModuleName, NeoBackend, Precision, Target, ops};
 
-/// LoRA's settings, by PEFT's names.
+/// LoRA's settings, by PEFT's names. The defaults are this project's recipe, not PEFT's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoraConfig {
-    /// Rank of the update.
+    /// Rank of the update; 16 by default.
     pub r: usize,
-    /// Scale of the update, before the division by the rank.
+    /// Scale of the update, before the division by the rank; 32 by default.
     pub alpha: f64,
-    /// Share of the adapter's inputs that are zeroed in training.
+    /// Share of the adapter's inputs that are zeroed in training; 0.1 by default.
     pub dropout: f64,
-    /// The layers that carry an adapter.
+    /// The layers that carry an adapter; `q_proj` and `v_proj` by default.
     pub target_modules: Vec<ModuleName>,
-    /// Divide alpha by the rank's square root.
+    /// Divide alpha by the rank's square root; by the rank by default.
     pub use_rslora: bool,
     /// Layers of another rank. Where several names fit a layer, the longest holds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -142,12 +142,6 @@ impl<B: Backend> Lora<B> {
     fn update(&self) -> ops::LoraUpdate<B> {
         ops::LoraUpdate { a: self.a.val(), b: self.b.val(), scale: self.scale, dropout: self.dropout }
     }
-
-    /// The same in another float type; gradients come back in the matrices' own.
-    fn update_in(&self, dtype: DType) -> ops::LoraUpdate<B> {
-        let ops::LoraUpdate { a, b, scale, dropout } = self.update();
-        ops::LoraUpdate { a: a.cast(dtype), b: b.cast(dtype), scale, dropout }
-    }
 }
 
 /// A linear layer, `y = x W^T + b`, with or without an adapter.
@@ -159,23 +153,28 @@ pub struct LoraLinear<B: Backend> {
     pub bias: Option<Param<Tensor<B, 1>>>,
     /// The adapter, if one is attached.
     pub lora: Option<Lora<B>>,
-    /// The type of the products, where it is not that of the input; see `half_products.rs`.
+    /// The numbers of its products; see `products.rs`.
     #[module(skip)]
-    pub(crate) half_products: Option<DType>,
+    pub(crate) precision: Precision,
 }
 
 impl<B: Backend> LoraLinear<B> {
-    /// Normal weights of standard deviation `std`, zero bias, no adapter.
-    pub fn init(input: usize, output: usize, bias: bool, std: f64, device: &B::Device) -> Self {
-        Self {
-            bias: bias.then(|| Initializer::Zeros.init([output], device)),
-            ..Self::of(Initializer::Normal { mean: 0.0, std }.init([output, input], device))
-        }
+    /// Normal weights `[output, input]` of standard deviation `std`, no bias, no adapter.
+    pub fn init([output, input]: [usize; 2], std: f64, device: &B::Device) -> Self {
+        Self::of(Initializer::Normal { mean: 0.0, std }.init([output, input], device))
+    }
+
+    /// With a bias of zeros.
+    #[must_use]
+    pub fn with_bias(mut self, device: &B::Device) -> Self {
+        let [output, _] = self.weight.lazy_shape().dims();
+        self.bias = Some(Initializer::Zeros.init([output], device));
+        self
     }
 
     /// A weight `[out, in]` alone.
     pub(crate) fn of(weight: Param<Tensor<B, 2>>) -> Self {
-        Self { weight, bias: None, lora: None, half_products: None }
+        Self { weight, bias: None, lora: None, precision: Precision::F32 }
     }
 
     /// Attaches a fresh adapter, in place of one that may be there; `path` is the layer's own.
@@ -195,37 +194,11 @@ impl<B: Backend> LoraLinear<B> {
 impl<B: NeoBackend> LoraLinear<B> {
     /// `[rows, in]` to `[rows, out]`.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let (weight, bias) = (self.weight.val(), self.bias.as_ref().map(Param::val));
-        if let Some(half) = self.half_products {
-            return self.forward_in(half, x, weight, bias);
-        }
-        match &self.lora {
-            Some(lora) => ops::lora_linear(x, weight, bias, lora.update()),
-            None => ops::linear(x, weight, bias),
-        }
-    }
-
-    /// With the products in `half`, the sum with the bias in the type of `x`; where the backend rounds the factors
-    /// itself, the update in the type of `x` as well.
-    fn forward_in(
-        &self,
-        half: DType,
-        x: Tensor<B, 2>,
-        weight: Tensor<B, 2>,
-        bias: Option<Tensor<B, 1>>,
-    ) -> Tensor<B, 2> {
-        if B::rounds_factors(half) {
-            return ops::rounded_linear(x, weight.cast(half), bias, self.lora.as_ref().map(Lora::update));
-        }
-        let full = x.dtype();
-        let (x, weight) = (x.cast(half), weight.cast(half));
-        let product = match &self.lora {
-            Some(lora) => ops::lora_linear(x, weight, None, lora.update_in(half)),
-            None => ops::linear(x, weight, None),
+        let layer = ops::LinearWeights {
+            weight: self.weight.val(),
+            bias: self.bias.as_ref().map(Param::val),
+            update: self.lora.as_ref().map(Lora::update),
         };
-        match bias {
-            Some(bias) => product.cast(full) + bias.unsqueeze(),
-            None => product.cast(full),
-        }
+        ops::linear(x, layer, self.precision)
     }
 }

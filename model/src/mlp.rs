@@ -20,8 +20,8 @@ impl<B: Backend> Mlp<B> {
     pub fn init(config: &GptNeoConfig, device: &B::Device) -> Self {
         let (hidden, inner, std) = (config.hidden_size, config.intermediate_size, config.initializer_range);
         Self {
-            c_fc: LoraLinear::init(hidden, inner, true, std, device),
-            c_proj: LoraLinear::init(inner, hidden, true, std, device),
+            c_fc: LoraLinear::init([inner, hidden], std, device).with_bias(device),
+            c_proj: LoraLinear::init([hidden, inner], std, device).with_bias(device),
         }
     }
 }

@@ -56,7 +56,7 @@ fn logits<B: NeoBackend>(
         Tensor::<B, 2, Bool>::from_data(TensorData::new(hidden, [batch, tokens]), &device)
     });
     let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(flat, [batch, tokens]), &device);
-    let hidden = model.hidden(ids, padding);
+    let hidden = model.hidden_padded(ids, padding);
     let [_, _, size] = hidden.dims();
     let logits = model.logits(hidden.reshape([batch * tokens, size]));
     let [_, vocabulary] = logits.dims();
@@ -288,7 +288,7 @@ fn half_weights_are_loaded_as_they_will_be_kept() {
     let mut damaged = whole;
     damaged.transformer.wpe.weight = damaged.transformer.wpe.weight.map(|table| table + 1e-3);
     let message = check_loaded(&damaged, &folder).unwrap_err().to_string();
-    assert!(message.contains("transformer.wpe.weight") && message.contains("--backend flex"), "{message}");
+    assert!(message.contains("transformer.wpe.weight") && message.contains("the backend flex"), "{message}");
 }
 
 /// Copies a fixture and lets `change` spoil it; returns what loading it says.

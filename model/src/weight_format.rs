@@ -1,13 +1,16 @@
 //! In what a model that only answers keeps its matrices. A step of decoding reads every one of them once: half the
 //! bytes is nearly twice the speed.
 
+use std::fmt;
+use std::str::FromStr;
+
 use burn::module::Param;
 use burn::tensor::backend::Backend;
 use burn::tensor::quantization::{QuantLevel, QuantScheme, QuantStore, QuantValue};
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{GptNeo, LoraLinear};
+use crate::{GptNeo, LoraLinear, ModelError, Precision};
 
 /// The most values of a row that share a scale.
 const BLOCK: usize = 64;
@@ -30,6 +33,19 @@ pub enum WeightFormat {
 }
 
 impl WeightFormat {
+    /// All of them, for a list to choose from.
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Bf16, Self::Int8];
+
+    /// The name, as settings have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+
     /// The type of the token embedding, and of the head that is tied to it.
     pub(crate) fn of_table(self) -> DType {
         match self {
@@ -58,6 +74,21 @@ impl WeightFormat {
     }
 }
 
+impl fmt::Display for WeightFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for WeightFormat {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        let found = Self::ALL.into_iter().find(|one| one.name() == name);
+        found.ok_or_else(|| ModelError::name("format of weights", name, &Self::ALL.map(Self::name)))
+    }
+}
+
 impl<B: Backend> GptNeo<B> {
     /// The model with its matrices in another format, for inference alone: it is not to be saved or trained. The head
     /// becomes a matrix of its own, and but for f16 the token embedding stays f32.
@@ -70,7 +101,7 @@ impl<B: Backend> GptNeo<B> {
             WeightFormat::F32 => return self,
             WeightFormat::F16 => {
                 self.transformer.wte.weight = self.transformer.wte.weight.map(|table| format.of(table));
-                return self.with_half_products(DType::F16);
+                return self.with_precision(Precision::F16);
             }
             WeightFormat::Bf16 | WeightFormat::Int8 => {}
         }
@@ -119,7 +150,7 @@ mod tests {
     fn logits(model: &GptNeo<Flex>, tokens: usize) -> Vec<f32> {
         let ids: Vec<i32> = (0..2 * tokens as i32).map(|index| index * 31 % 70).collect();
         let ids = Tensor::<Flex, 2, Int>::from_data(TensorData::new(ids, [2, tokens]), &Default::default());
-        let hidden = model.hidden(ids, None);
+        let hidden = model.hidden(ids);
         let [batch, _, width] = hidden.dims();
         let last = hidden.slice([0..batch, tokens - 1..tokens]).reshape([batch, width]);
         model.logits(last).into_data().to_vec().unwrap()

@@ -1,29 +1,30 @@
-//! What a backend computes on, as `gptneo-lora devices` tells it.
+//! What a backend computes on.
 
-use anyhow::Result;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
-use burn::tensor::DType;
-#[cfg(any(feature = "flex", feature = "ndarray"))]
-use gptneo_model::NeoBackend;
+use gptneo_model::{NeoBackend, Precision};
 use serde::Serialize;
 
-use super::{BackendKind, not_compiled_in};
-use crate::machine;
+use super::{BackendKind, machine, not_compiled_in};
+use crate::error::Result;
 
 /// A device that can be computed on.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Device {
-    pub(crate) name: String,
+pub struct Device {
+    /// What its maker calls it.
+    pub name: String,
     /// How it is reached, such as its driver; or that it is a CPU.
-    pub(crate) kind: String,
+    pub kind: String,
     /// All of its memory; none where it does not tell.
-    pub(crate) memory_bytes: Option<u64>,
+    pub memory_bytes: Option<u64>,
     /// The most bytes of one tensor; none where only the memory bounds it.
-    pub(crate) largest_tensor_bytes: Option<u64>,
-    /// Whether `--precision f16` works.
-    pub(crate) f16: bool,
-    /// Whether `--precision bf16` works.
-    pub(crate) bf16: bool,
+    pub largest_tensor_bytes: Option<u64>,
+    /// Whether software plays the GPU.
+    #[serde(skip)]
+    pub software: bool,
+    /// Whether it trains in f16.
+    pub f16: bool,
+    /// Whether it trains in bf16.
+    pub bf16: bool,
 }
 
 impl BackendKind {
@@ -31,7 +32,7 @@ impl BackendKind {
     ///
     /// # Errors
     /// The backend is not in this build, or none of its devices can be used; the message says why.
-    pub(crate) fn devices(self) -> Result<Vec<Device>> {
+    pub fn devices(self) -> Result<Vec<Device>> {
         let kind = self.resolved();
         match kind {
             #[cfg(feature = "flex")]
@@ -39,7 +40,11 @@ impl BackendKind {
             #[cfg(feature = "ndarray")]
             Self::Ndarray => Ok(vec![cpu::<burn_ndarray::NdArray>()]),
             #[cfg(feature = "wgpu")]
-            Self::Wgpu => Ok(super::wgpu::adapters()?.into_iter().map(|adapter| adapter.described).collect()),
+            Self::Wgpu => Ok(super::wgpu::adapters()
+                .map_err(super::unusable)?
+                .into_iter()
+                .map(|adapter| adapter.described)
+                .collect()),
             #[cfg(feature = "cuda")]
             Self::Cuda => super::cuda::devices(),
             #[allow(unreachable_patterns)]
@@ -57,7 +62,8 @@ fn cpu<B: NeoBackend>() -> Device {
         kind: format!("CPU, {cores} threads"),
         memory_bytes: machine::total_memory(),
         largest_tensor_bytes: None,
-        f16: B::rounds_factors(DType::F16),
-        bf16: B::rounds_factors(DType::BF16),
+        software: false,
+        f16: B::rounds_factors(Precision::F16),
+        bf16: B::rounds_factors(Precision::Bf16),
     }
 }

@@ -5,16 +5,17 @@
 
 use std::sync::OnceLock;
 
-use anyhow::{Result, anyhow};
 use burn_wgpu::WgpuDevice;
 use burn_wgpu::graphics::{AutoGraphicsApi, GraphicsApi};
 use wgpu::{DeviceType, Features};
 
 use super::device::Device;
+use super::unusable;
+use crate::error::Result;
 
 /// What to do where there is nothing to compute on.
 const REMEDY: &str = "install the GPU's driver (on Debian and Ubuntu also the package mesa-vulkan-drivers, which has a \
-                      software Vulkan for machines without a GPU), or leave --backend out to compute on the CPU";
+                      software Vulkan for machines without a GPU), or compute on the CPU";
 
 /// What was found: looking again takes time, and some drivers grumble each time.
 static FOUND: OnceLock<Vec<Adapter>> = OnceLock::new();
@@ -35,7 +36,7 @@ pub(super) fn adapters() -> Result<Vec<Adapter>> {
     let found = FOUND.get_or_init(look);
     if found.is_empty() {
         let api = AutoGraphicsApi::backend();
-        return Err(anyhow!("no GPU was found through {api:?} for --backend wgpu: {REMEDY}"));
+        return Err(unusable(format!("no GPU was found through {api:?} for the backend wgpu: {REMEDY}")));
     }
     Ok(found.clone())
 }
@@ -84,6 +85,7 @@ fn describe(adapter: &wgpu::Adapter) -> Device {
         name: info.name,
         memory_bytes: None,
         largest_tensor_bytes: Some(limits.max_buffer_size.min(limits.max_storage_buffer_binding_size)),
+        software: info.device_type == DeviceType::Cpu,
         f16: adapter.features().contains(Features::SHADER_F16),
         // WGSL has no such type.
         bf16: false,

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use gptneo_training::Precision;
 
 use super::flags::{BackendFlag, LoraFlags, WeightsFlag, at_least_one};
-use crate::backend::Precision;
+use super::values::one_of;
 
 /// What `bench` measures.
 #[derive(Debug, Subcommand)]
@@ -19,7 +20,7 @@ pub(crate) enum BenchCommand {
 /// The model of a benchmark.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub(crate) struct BenchModel {
+pub(crate) struct BenchSource {
     /// The model's folder, or its name on the Hub
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<PathBuf>,
@@ -32,7 +33,7 @@ pub(crate) struct BenchModel {
 #[derive(Debug, Args)]
 pub(crate) struct BenchTrainArgs {
     #[command(flatten)]
-    pub(crate) source: BenchModel,
+    pub(crate) source: BenchSource,
     /// Texts in a batch
     #[arg(long, value_name = "N", default_value = "8", value_parser = at_least_one)]
     pub(crate) batch_size: usize,
@@ -52,7 +53,7 @@ pub(crate) struct BenchTrainArgs {
 #[derive(Debug, Args)]
 pub(crate) struct BenchGenerateArgs {
     #[command(flatten)]
-    pub(crate) source: BenchModel,
+    pub(crate) source: BenchSource,
     /// Prompts at a time
     #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     pub(crate) batch_size: usize,
@@ -75,7 +76,7 @@ pub(crate) struct BenchFlags {
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,
     /// The numbers of the matrix products in training; bench generate has --weights instead
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    #[arg(long, value_parser = one_of::<Precision>(Precision::ALL.map(Precision::name)), default_value_t = Precision::F32)]
     pub(crate) precision: Precision,
     #[command(flatten)]
     pub(crate) backend: BackendFlag,

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use gptneo_datasets::{Overlong, PromptTemplate, Supervise};
+use gptneo_lora::backend::{BackendKind, Place};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
 use gptneo_model::generate::GenerationConfig;
-use gptneo_model::{SamplingConfig, WeightFormat};
-use serde::{Deserialize, Serialize, Serializer};
+use gptneo_model::{ModuleName, SamplingConfig, WeightFormat};
+use gptneo_training::{Precision, Schedule, TuningKind};
+use serde::{Serialize, Serializer};
 
-use crate::backend::{BackendKind, Place, Precision};
+use super::values::one_of;
 
 /// The settings file.
 #[derive(Debug, Default, Args)]
@@ -34,9 +37,9 @@ pub(crate) struct ModelFlags {
 /// What of the model is trained.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct TuningFlags {
-    /// Train an adapter or all weights [default: lora]
-    #[arg(long, value_parser = ["lora", "full"])]
-    pub(crate) tuning: Option<String>,
+    /// Train an adapter or all weights
+    #[arg(long, value_parser = one_of::<TuningKind>(TuningKind::ALL.map(TuningKind::name)))]
+    pub(crate) tuning: Option<TuningKind>,
 }
 
 /// Which records, and how they become texts.
@@ -48,24 +51,24 @@ pub(crate) struct ReadFlags {
     #[arg(long, value_name = "DATA")]
     #[serde(rename = "path")]
     pub(crate) data: Option<PathBuf>,
-    /// The column of the instructions [default: instruction]
+    /// The column of the instructions
     #[arg(long, value_name = "NAME")]
     pub(crate) instruction_column: Option<String>,
-    /// The column of the questions [default: input]
+    /// The column of the questions
     #[arg(long, value_name = "NAME")]
     pub(crate) question_column: Option<String>,
-    /// The column of the answers [default: output]
+    /// The column of the answers
     #[arg(long, value_name = "NAME")]
     pub(crate) answer_column: Option<String>,
     /// The text of a record, with {instruction}, {input} and {output}; \n is a new line
     #[arg(long, value_name = "TEXT")]
-    pub(crate) prompt_template: Option<String>,
+    pub(crate) prompt_template: Option<PromptTemplate>,
 }
 
 /// The longest text.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct LengthFlag {
-    /// The longest text in tokens, end-of-text included [default: 256, or the model's positions if fewer]
+    /// The longest text in tokens, end-of-text included
     #[arg(long, value_name = "N")]
     pub(crate) max_seq_length: Option<usize>,
 }
@@ -79,38 +82,38 @@ pub(crate) struct DataFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) length: LengthFlag,
-    /// The share of the records to measure on instead of to learn from [default: 0.1]
+    /// The share of the records to measure on instead of to learn from
     #[arg(long, value_name = "X")]
     pub(crate) validation_fraction: Option<f64>,
     /// Measure on at most N of them
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) validation_limit: Option<usize>,
-    /// What is learned: the whole text or the answer alone [default: text]
-    #[arg(long, value_parser = ["text", "response"])]
-    pub(crate) supervise: Option<String>,
-    /// What happens to a text that is too long [default: cut]
-    #[arg(long, value_parser = ["cut", "drop"])]
-    pub(crate) overlong: Option<String>,
+    /// What is learned: the whole text or the answer alone
+    #[arg(long, value_parser = one_of::<Supervise>(Supervise::ALL.map(Supervise::name)))]
+    pub(crate) supervise: Option<Supervise>,
+    /// What happens to a text that is too long
+    #[arg(long, value_parser = one_of::<Overlong>(Overlong::ALL.map(Overlong::name)))]
+    pub(crate) overlong: Option<Overlong>,
 }
 
 /// The adapter's shape.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct LoraFlags {
-    /// Rank of the adapter [default: 16]
+    /// Rank of the adapter
     #[arg(long, value_name = "N")]
     #[serde(rename = "r")]
     pub(crate) lora_r: Option<usize>,
-    /// Scale of the adapter before the division by the rank [default: 32]
+    /// Scale of the adapter before the division by the rank
     #[arg(long, value_name = "X")]
     #[serde(rename = "alpha")]
     pub(crate) lora_alpha: Option<f64>,
-    /// Share of the adapter's inputs that are zeroed in training [default: 0.1]
+    /// Share of the adapter's inputs that are zeroed in training
     #[arg(long, value_name = "X")]
     #[serde(rename = "dropout")]
     pub(crate) lora_dropout: Option<f64>,
-    /// The layers that get an adapter, among q_proj, k_proj, v_proj, out_proj, c_fc, c_proj [default: q_proj,v_proj]
+    /// The layers that get an adapter, among q_proj, k_proj, v_proj, out_proj, c_fc, c_proj
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    pub(crate) target_modules: Option<Vec<String>>,
+    pub(crate) target_modules: Option<Vec<ModuleName>>,
     /// Divide the adapter's scale by the rank's square root
     #[arg(long)]
     #[serde(rename = "use_rslora", skip_serializing_if = "is_false")]
@@ -120,7 +123,7 @@ pub(crate) struct LoraFlags {
 /// How many records a batch has.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct BatchSizeFlag {
-    /// Records in a batch [default: 8]
+    /// Records in a batch
     #[arg(long, value_name = "N")]
     pub(crate) batch_size: Option<usize>,
 }
@@ -131,7 +134,7 @@ pub(crate) struct BatchFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) size: BatchSizeFlag,
-    /// Seed of everything random [default: 42]
+    /// Seed of everything random
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub(crate) seed: Option<u64>,
 }
@@ -139,28 +142,28 @@ pub(crate) struct BatchFlags {
 /// The optimiser, the schedule and what happens at which step.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct TrainingFlags {
-    /// Passes over the data [default: 3]
+    /// Passes over the data
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
     /// Optimiser steps, in place of --epochs
     #[arg(long, value_name = "N")]
     pub(crate) max_steps: Option<usize>,
-    /// The highest learning rate [default: 0.0002]
+    /// The highest learning rate
     #[arg(long, value_name = "X")]
     pub(crate) learning_rate: Option<f64>,
-    /// How the learning rate falls [default: linear]
-    #[arg(long, value_parser = ["linear", "cosine", "constant"])]
-    pub(crate) schedule: Option<String>,
-    /// Steps in which the learning rate rises from zero [default: 0]
+    /// How the learning rate falls
+    #[arg(long, value_parser = one_of::<Schedule>(Schedule::ALL.map(Schedule::name)))]
+    pub(crate) schedule: Option<Schedule>,
+    /// Steps in which the learning rate rises from zero
     #[arg(long, value_name = "N")]
     pub(crate) warmup_steps: Option<usize>,
-    /// Weight decay of AdamW [default: 0.01]
+    /// Weight decay of AdamW
     #[arg(long, value_name = "X")]
     pub(crate) weight_decay: Option<f64>,
-    /// The largest norm of all gradients together; 0 for no limit [default: 1]
+    /// The largest norm of all gradients together; 0 for no limit
     #[arg(long, value_name = "X")]
     pub(crate) max_grad_norm: Option<f64>,
-    /// Batches in an optimiser step [default: 1]
+    /// Batches in an optimiser step
     #[arg(long, value_name = "N")]
     pub(crate) grad_accumulation_steps: Option<usize>,
     /// Take the records in the file's order
@@ -191,13 +194,13 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "N,N", value_delimiter = ',', conflicts_with = "device")]
     pub(crate) devices: Option<Vec<usize>>,
     /// The numbers of the matrix products in training; all else stays f32, the measurements after it and what is
-    /// written too [default: f32]
-    #[arg(long, value_enum)]
+    /// written too
+    #[arg(long, value_parser = one_of::<Precision>(Precision::ALL.map(Precision::name)))]
     pub(crate) precision: Option<Precision>,
-    /// The format of the written model; adapters are always f32 [default: f32]
-    #[arg(long, value_enum)]
-    pub(crate) dtype: Option<DtypeFlag>,
-    /// Write a whole model in several files of at most this size, such as 500MB or 2GB [default: one file]
+    /// The format of the written model; adapters are always f32
+    #[arg(long, value_parser = one_of::<Dtype>(Dtype::ALL.map(Dtype::name)))]
+    pub(crate) dtype: Option<Dtype>,
+    /// Write a whole model in several files of at most this size, such as 500MB or 2GB; without it, one file
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_shard_size: Option<ShardSize>,
     /// Write the curves as TensorBoard reads them, into RUN/tensorboard
@@ -209,7 +212,7 @@ pub(crate) struct RunFlags {
 /// What a model is asked while it learns.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct SampleFlags {
-    /// Answer N held-out questions after every measurement, to see how the model learns; 0 for none [default: 3]
+    /// Answer N held-out questions after every measurement, to see how the model learns; 0 for none
     #[arg(long, value_name = "N")]
     pub(crate) samples: Option<usize>,
 }
@@ -217,10 +220,10 @@ pub(crate) struct SampleFlags {
 /// What both models are asked at the end of a run.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct AnswerFlags {
-    /// Ask both models N of the held-out questions [default: 5]
+    /// Ask both models N of the held-out questions
     #[arg(long, value_name = "N")]
     pub(crate) questions: Option<usize>,
-    /// The longest answer in tokens [default: 100]
+    /// The longest answer in tokens
     #[arg(long, value_name = "N")]
     pub(crate) max_new_tokens: Option<usize>,
 }
@@ -260,10 +263,10 @@ impl From<&GenerationFlags> for GenerationConfig {
 /// What computes.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct BackendFlag {
-    /// What computes; auto takes a CPU backend for now, GPUs are used when named [default: auto]
-    #[arg(long, value_enum)]
+    /// What computes; auto takes a GPU where this build can use one that computes as it should
+    #[arg(long, value_parser = one_of::<BackendKind>(BackendKind::ALL.map(BackendKind::name)))]
     pub(crate) backend: Option<BackendKind>,
-    /// Which of the backend's devices, as `gptneo-lora devices` counts them [default: 0]
+    /// Which of the backend's devices, as `gptneo-lora devices` counts them
     #[arg(long, value_name = "N")]
     pub(crate) device: Option<usize>,
 }
@@ -279,55 +282,10 @@ impl BackendFlag {
 #[derive(Debug, Args)]
 pub(crate) struct WeightsFlag {
     /// The format that the weights are kept in: less to read is faster, at the price of some precision
-    #[arg(long, value_enum, default_value_t = WeightFormatFlag::F32)]
-    pub(crate) weights: WeightFormatFlag,
-}
-
-/// The formats that an answering model keeps its weights in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WeightFormatFlag {
-    /// 32-bit floats
-    F32,
-    /// On GPUs: 16-bit floats, which are multiplied as such
-    F16,
-    /// On flex: 16-bit floats with the range of f32
-    Bf16,
-    /// On flex: 8-bit integers with a scale for each 64 of them
-    Int8,
-}
-
-impl From<WeightFormatFlag> for WeightFormat {
-    fn from(flag: WeightFormatFlag) -> Self {
-        match flag {
-            WeightFormatFlag::F32 => Self::F32,
-            WeightFormatFlag::F16 => Self::F16,
-            WeightFormatFlag::Bf16 => Self::Bf16,
-            WeightFormatFlag::Int8 => Self::Int8,
-        }
-    }
-}
-
-/// The formats that weights are written in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum DtypeFlag {
-    /// 32-bit floats
-    #[default]
-    F32,
-    /// 16-bit floats
-    F16,
-    /// 16-bit floats with the range of f32
-    Bf16,
-}
-
-impl From<DtypeFlag> for Dtype {
-    fn from(flag: DtypeFlag) -> Self {
-        match flag {
-            DtypeFlag::F32 => Self::F32,
-            DtypeFlag::F16 => Self::F16,
-            DtypeFlag::Bf16 => Self::Bf16,
-        }
-    }
+    ///
+    /// f16 is for GPUs, bf16 and int8 (with a scale for each 64 of them) are for the backend flex.
+    #[arg(long, value_parser = one_of::<WeightFormat>(WeightFormat::ALL.map(WeightFormat::name)), default_value_t = WeightFormat::F32)]
+    pub(crate) weights: WeightFormat,
 }
 
 /// Parses a count that cannot be 0.

@@ -1,26 +1,17 @@
 //! `bench`: the time and memory of training steps and of generation, on random tokens.
 
-use std::path::{Path, PathBuf};
-use std::time::Instant;
-
 use anyhow::Result;
-use gptneo_model::checkpoint::{load_model, load_model_for};
-use gptneo_model::generate::{GenerationConfig, generate};
-use gptneo_model::{GptNeo, GptNeoConfig, LoraConfig, NeoBackend, SamplingConfig, WeightFormat};
-use gptneo_training::bench::{TimedStep, time_steps};
+use gptneo_lora::backend::machine::peak_memory;
+use gptneo_lora::run::bench::{BenchGeneration, BenchModel, BenchTraining, time_generation, time_training};
+use gptneo_lora::settings::{Layer, Origin, Settings};
+use gptneo_model::GptNeoConfig;
+use gptneo_training::Precision;
 use serde::Serialize;
 
-use crate::backend::{Job, Precision, Training, dispatch};
-use crate::cli::{BenchCommand, BenchGenerateArgs, BenchTrainArgs};
-use crate::failure::Misuse;
+use crate::cli::{BenchCommand, BenchGenerateArgs, BenchSource, BenchTrainArgs};
 use crate::hub;
-use crate::loading::read_config;
-use crate::machine::peak_memory;
-use crate::output;
-use crate::settings::{Flags, Origin, Settings};
-
-/// How often a generation is timed.
-const ROUNDS: usize = 3;
+use crate::terminal::failure::Misuse;
+use crate::terminal::{output, wording};
 
 /// Runs the command.
 pub(crate) fn run(what: &BenchCommand) -> Result<()> {
@@ -44,14 +35,21 @@ struct TrainReport {
 }
 
 fn train(args: &BenchTrainArgs) -> Result<()> {
-    let folder = args.source.model.as_deref().map(hub::model).transpose()?;
-    let config = shape(folder.as_deref(), args.source.config.as_deref())?;
-    let lora = Settings::resolve(Origin::Defaults, Flags::default().with("lora", &args.lora)?)?.lora;
-    let texts = random_texts(&config, args.batch_size, args.length, 0, args.common.seed)?;
     let place = args.common.backend.place();
-    place.check_room(&config, args.batch_size, args.length)?;
-    let precision = place.precision(args.common.precision)?;
-    let steps = dispatch(place, Train { args, folder, config, lora, texts, precision })?;
+    let (precision, warning) = place.precision(args.common.precision)?;
+    warning.iter().for_each(|problem| eprintln!("{}", wording::of_problem(problem)));
+    let steps = time_training(
+        place,
+        BenchTraining {
+            model: model(&args.source)?,
+            lora: Settings::resolve(Origin::Defaults, Layer::default().with("lora", &args.lora)?)?.lora,
+            precision,
+            batch_size: args.batch_size,
+            length: args.length,
+            steps: args.steps,
+            seed: args.common.seed,
+        },
+    )?;
     let seconds: Vec<f64> = steps.iter().map(|step| step.seconds).collect();
     let seconds_per_step = median(if seconds.len() > 1 { &seconds[1..] } else { &seconds });
     let report = TrainReport {
@@ -73,28 +71,6 @@ fn train(args: &BenchTrainArgs) -> Result<()> {
     ))
 }
 
-struct Train<'a> {
-    args: &'a BenchTrainArgs,
-    folder: Option<PathBuf>,
-    config: GptNeoConfig,
-    lora: LoraConfig,
-    texts: Vec<Vec<u32>>,
-    precision: Precision,
-}
-
-impl Job for Train<'_> {
-    type Output = Vec<TimedStep>;
-
-    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
-        B::seed(&device, self.args.common.seed);
-        let model = match &self.folder {
-            Some(folder) => load_model::<Training<B>>(folder, &device)?,
-            None => GptNeo::init(&self.config, &device),
-        };
-        Ok(time_steps::<B>(model, &self.lora, self.precision.into(), self.texts, self.args.steps, &device)?)
-    }
-}
-
 /// What `bench generate` prints.
 #[derive(Serialize)]
 struct GenerateReport {
@@ -106,22 +82,23 @@ struct GenerateReport {
 }
 
 fn generation(args: &BenchGenerateArgs) -> Result<()> {
-    let folder = args.source.model.as_deref().map(hub::model).transpose()?;
-    let config = shape(folder.as_deref(), args.source.config.as_deref())?;
-    let prompts =
-        random_texts(&config, args.batch_size, args.prompt_length, args.max_new_tokens, args.common.seed)?;
-    let place = args.common.backend.place();
-    let format = args.weights.weights.into();
-    place.check_weights(format)?;
     if args.common.precision != Precision::F32 {
         return Err(Misuse::error(
             "--precision other than f32 is for training: bench generate takes --weights, which keeps the weights small",
         ));
     }
-    // Random weights are drawn in f32.
-    let loaded = folder.as_ref().map_or(WeightFormat::F32, |_| format);
-    place.check_room_for(loaded, &config, args.batch_size, args.prompt_length)?;
-    let seconds = dispatch(place, Generate { args, folder, config, prompts, format })?;
+    let place = args.common.backend.place();
+    let seconds = time_generation(
+        place,
+        BenchGeneration {
+            model: model(&args.source)?,
+            weights: args.weights.weights,
+            batch_size: args.batch_size,
+            prompt_length: args.prompt_length,
+            max_new_tokens: args.max_new_tokens,
+            seed: args.common.seed,
+        },
+    )?;
     let report = GenerateReport {
         tokens_per_second: (args.batch_size * args.max_new_tokens) as f64 / median(&seconds),
         seconds,
@@ -135,67 +112,12 @@ fn generation(args: &BenchGenerateArgs) -> Result<()> {
     output::line(format_args!("{:.1} tokens/s{memory}", report.tokens_per_second))
 }
 
-struct Generate<'a> {
-    args: &'a BenchGenerateArgs,
-    folder: Option<PathBuf>,
-    config: GptNeoConfig,
-    prompts: Vec<Vec<u32>>,
-    format: WeightFormat,
-}
-
-impl Job for Generate<'_> {
-    type Output = Vec<f64>;
-
-    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
-        B::seed(&device, self.args.common.seed);
-        let model = match &self.folder {
-            Some(folder) => load_model_for::<B>(self.format, folder, &device)?,
-            None => GptNeo::init(&self.config, &device),
-        }
-        .with_weights(self.format);
-        let config = GenerationConfig {
-            max_new_tokens: self.args.max_new_tokens,
-            sampling: SamplingConfig::default(),
-            end_of_text: None,
-        };
-        let round = || {
-            let start = Instant::now();
-            generate(&model, &self.prompts, &config, |_, _| {})?;
-            Ok(start.elapsed().as_secs_f64())
-        };
-        (0..ROUNDS).map(|_| round()).collect()
-    }
-}
-
-fn shape(folder: Option<&Path>, file: Option<&Path>) -> Result<GptNeoConfig> {
-    match (folder, file) {
-        (Some(folder), _) => read_config(folder),
-        (None, Some(file)) => Ok(GptNeoConfig::from_file(file)?),
+fn model(source: &BenchSource) -> Result<BenchModel> {
+    match (&source.model, &source.config) {
+        (Some(name), _) => Ok(BenchModel::folder(hub::model(name)?)?),
+        (None, Some(file)) => Ok(BenchModel::Random(GptNeoConfig::from_file(file)?)),
         (None, None) => Err(Misuse::error("give --model DIR or --config FILE")),
     }
-}
-
-/// Texts that fill the model as real ones would; which tokens they hold does not matter to the time.
-fn random_texts(
-    config: &GptNeoConfig,
-    batch: usize,
-    length: usize,
-    more: usize,
-    seed: u64,
-) -> Result<Vec<Vec<u32>>> {
-    if length + more > config.max_position_embeddings {
-        return Err(Misuse::error(format!(
-            "{length} + {more} tokens do not fit into the model's {} positions: ask for fewer",
-            config.max_position_embeddings
-        )));
-    }
-    // Knuth's linear congruential generator; its high bits are used.
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 33) % config.vocab_size as u64) as u32
-    };
-    Ok((0..batch).map(|_| (0..length).map(|_| next()).collect()).collect())
 }
 
 fn median(values: &[f64]) -> f64 {

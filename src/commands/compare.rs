@@ -1,82 +1,69 @@
-//! `compare`: the same questions to a base model and to its tuned form; or two runs, in `compare_runs`.
+//! `compare`: the same questions to a base model and to its tuned form; or two runs on the same held-out answers.
 
 use std::path::Path;
 
 use anyhow::Result;
-use gptneo_datasets::{PromptTemplate, Tokenizer, read_records};
-use gptneo_model::NeoBackend;
+use gptneo_datasets::{Tokenizer, read_records};
+use gptneo_lora::run::ModelFolder;
+use gptneo_lora::run::answers::Question;
+use gptneo_lora::run::compare::{Comparison, compare_runs};
+use gptneo_lora::run::side_by_side::{Ask, Tuned, ask};
+use gptneo_lora::settings::{DataSettings, Layer, Origin, Settings};
 use gptneo_model::generate::GenerationConfig;
-use gptneo_training::answer_score::AnswerMetrics;
-use gptneo_training::report::{GenerationRow, write_generation};
-use serde::Serialize;
+use gptneo_report::write_generation;
+use gptneo_training::measure::{PairedDifference, Verdict};
 
-use crate::answers::{self, Question};
-use crate::backend::{Job, dispatch};
 use crate::cli::CompareArgs;
-use crate::commands::compare_runs;
-use crate::failure::Misuse;
 use crate::hub;
-use crate::loading::{load, read_config, read_tokenizer};
-use crate::output;
-use crate::settings::{DataSettings, Flags, Origin, Settings};
-
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Report {
-    comparisons: Vec<GenerationRow>,
-    metrics: Vec<AnswerMetrics>,
-}
+use crate::terminal::failure::Misuse;
+use crate::terminal::{Progress, output, tables};
 
 /// Runs the command.
 pub(crate) fn run(args: &CompareArgs) -> Result<()> {
-    if let [first, second] = &args.runs[..] {
-        return compare_runs::run(first, second, args.json);
+    match (&args.runs[..], args.model.as_deref()) {
+        ([first, second], _) => {
+            let found = compare_runs(first, second)?;
+            if args.json { output::json(&found) } else { output::line(render(&found)) }
+        }
+        (_, Some(base)) => ask_both(args, base),
+        _ => Err(Misuse::error("--model is missing: give it, or the folders of two runs")),
     }
-    let Some(base) = args.model.as_deref() else {
-        return Err(Misuse::error("--model is missing: give it, or the folders of two runs"));
-    };
+}
+
+fn ask_both(args: &CompareArgs, base: &Path) -> Result<()> {
     check_output(args.output.as_deref())?;
     let place = args.backend.place();
     place.check()?;
-    let settings = Settings::resolve(Origin::Defaults, Flags::default().with("data", &args.data)?)?.data;
-    let base = hub::model(base)?;
-    let config = read_config(&base)?;
-    let tokenizer = read_tokenizer(&base, &config)?;
-    place.check_room(&config, 0, 0)?;
-    let tuned = args.tuned.as_deref().map(hub::model).transpose()?;
-    if let Some(tuned) = &tuned {
-        let found = read_config(tuned)?.vocab_size;
-        if found != config.vocab_size {
-            return Err(Misuse::error(format!(
-                "{} has a vocabulary of {found} tokens and the base one of {}: give a model tuned from this base",
-                tuned.display(),
-                config.vocab_size
-            )));
-        }
-    }
-    let questions = questions(args, &settings, &tokenizer)?;
-    let mut config = GenerationConfig::from(&args.generation);
-    config.end_of_text = Some(tokenizer.end_of_text());
-    config.sampling.validate()?;
-    let tuned = tuned.as_deref().unwrap_or(&base);
-    let job = Compare {
-        base: &base,
-        tuned,
-        adapter: args.adapter.as_deref(),
-        questions: &questions,
-        tokenizer: &tokenizer,
-        config,
+    let settings = Settings::resolve(Origin::Defaults, Layer::default().with("data", &args.data)?)?.data;
+    let base = ModelFolder::open(hub::model(base)?)?;
+    let own =
+        args.tuned.as_deref().map(|name| anyhow::Ok(ModelFolder::open(hub::model(name)?)?)).transpose()?;
+    let tuned = match (&own, &args.adapter) {
+        (Some(own), _) => Tuned::Model(own),
+        (None, Some(adapter)) => Tuned::Adapter(adapter),
+        (None, None) => return Err(Misuse::error("the tuned form is missing: give --adapter or --tuned")),
     };
-    let report = dispatch(place, job)?;
+    tuned.check(&base)?;
+    let questions = questions(args, &settings, base.tokenizer())?;
+    let mut config = GenerationConfig::from(&args.generation);
+    config.end_of_text = Some(base.tokenizer().end_of_text());
+    let asked = Ask { base: &base, tuned, questions: &questions, config: &config };
+    let mut progress = None;
+    let found = ask(place, asked, &mut |done, total| {
+        progress.get_or_insert_with(|| Progress::new("answering")).update(done, total);
+        if done == total {
+            progress = None;
+        }
+    })?;
     if let Some(output) = &args.output {
-        write_generation(output, &report.comparisons)?;
+        write_generation(output, &found.comparisons)?;
     }
     match args.json {
-        true => output::json(&report),
+        true => output::json(&found),
         false => output::line(format_args!(
             "{}\n{}",
-            answers::render(&report.comparisons),
-            answers::render_metrics(&report.metrics).trim_end()
+            tables::answers(&found.comparisons),
+            tables::scores(&found.metrics).trim_end()
         )),
     }
 }
@@ -100,42 +87,47 @@ fn check_output(output: Option<&Path>) -> Result<()> {
 
 /// The questions given, or the first different ones of the data.
 fn questions(args: &CompareArgs, settings: &DataSettings, tokenizer: &Tokenizer) -> Result<Vec<Question>> {
-    let template: &PromptTemplate = &settings.prompt_template;
+    let template = &settings.options.prompt_template;
     if settings.path.is_none() {
-        return args.question.iter().map(|text| Question::new(text, template, tokenizer)).collect();
+        return args.question.iter().map(|text| Ok(Question::new(text, template, tokenizer)?)).collect();
     }
     let mut seen = std::collections::HashSet::new();
     let file = hub::data(settings.file()?)?;
-    let records = read_records(&file, &settings.columns(), template)?;
+    let records = read_records(&file, &settings.options.columns(), template)?;
     let different = records.iter().filter(|record| seen.insert(record.input.as_str()));
-    different.take(args.limit).map(|record| Question::of(record, template, tokenizer)).collect()
+    different.take(args.limit).map(|record| Ok(Question::of(record, template, tokenizer)?)).collect()
 }
 
-struct Compare<'a> {
-    base: &'a Path,
-    /// The base's own folder where an adapter makes the difference.
-    tuned: &'a Path,
-    adapter: Option<&'a Path>,
-    questions: &'a [Question],
-    tokenizer: &'a Tokenizer,
-    config: GenerationConfig,
-}
-
-impl Job for Compare<'_> {
-    type Output = Report;
-
-    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
-        let Self { base, tuned, adapter, questions, tokenizer, config } = self;
-        let ask = |folder, adapter| {
-            let model = load::<B>(folder, adapter, &device)?;
-            answers::answers(&model, questions, tokenizer, &config)
-        };
-        let base = ask(base, None)?;
-        let tuned = ask(tuned, adapter)?;
-        let name = if adapter.is_some() { "LoRA Model" } else { "Tuned Model" };
-        Ok(Report {
-            comparisons: answers::rows(questions, &base, &tuned),
-            metrics: answers::metrics(questions, [("Base Model", &base), (name, &tuned)]),
-        })
-    }
+/// Two runs' losses, their difference, and what it says.
+fn render(Comparison { runs, paired, verdict }: &Comparison) -> String {
+    let [first, second] = runs;
+    let width = first.run.chars().count().max(second.run.chars().count()).max(10);
+    let mut text = format!("{:<width$}  {:>12}\n", "response", "loss");
+    text += &format!(
+        "{:<width$}  {:>12.5}\n{:<width$}  {:>12.5}\n",
+        first.run, first.loss, second.run, second.loss
+    );
+    let PairedDifference { difference, standard_error, records, tokens } = paired;
+    let error = standard_error.map(|error| format!(" ± {error:.5}")).unwrap_or_default();
+    text += &format!(
+        "{:<width$}  {difference:>+12.5}{error} nats per token, on the same {records} answers ({tokens} tokens)\n",
+        "difference"
+    );
+    let better = if *difference < 0.0 { &second.run } else { &first.run };
+    text += &match verdict {
+        Verdict::Unknown => "one answer alone says nothing about others".to_string(),
+        Verdict::WithinError => {
+            "the difference is not larger than its standard error: these rows do not tell the runs apart"
+                .into()
+        }
+        Verdict::LargerThanError => {
+            format!(
+                "the difference is larger than its standard error, but not than two: {better} may be better"
+            )
+        }
+        Verdict::LargerThanTwice => {
+            format!("the difference is larger than two standard errors: {better} is better on these rows")
+        }
+    };
+    text
 }

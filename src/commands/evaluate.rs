@@ -1,21 +1,19 @@
 //! `evaluate`: loss and perplexity of a model on a data file, by three protocols.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
-use gptneo_datasets::{Encoded, Tokenizer, Truncation};
-use gptneo_model::{NeoBackend, WeightFormat};
-use gptneo_training::evaluate::{Evaluation, Score, evaluate};
+use gptneo_datasets::{Truncation, encode_file};
+use gptneo_lora::run::ModelFolder;
+use gptneo_lora::run::evaluate::{Evaluate, evaluate};
+use gptneo_lora::settings::{Layer, Origin, Settings};
+use gptneo_training::measure::{Evaluation, Score};
 use serde::Serialize;
 
-use crate::backend::{Job, dispatch};
 use crate::cli::EvaluateArgs;
 use crate::hub;
-use crate::loading::{load_for, read_config, read_tokenizer};
-use crate::output;
-use crate::progress::Progress;
-use crate::settings::{Flags, Origin, Settings};
+use crate::terminal::{Progress, output};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -34,44 +32,37 @@ struct Report {
 
 /// Runs the command.
 pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
-    let flags = Flags::default()
+    let layer = Layer::default()
         .with("model", &args.model)?
         .with("data", &args.data)?
         .with("data", &args.lengths)?
         .with("training", &args.batch)?
         .with("run", &args.backend)?;
-    let mut settings = Settings::resolve(Origin::file(args.file.config.as_deref()), flags)?;
-    let weights = args.weights.weights.into();
-    let place = settings.run.place();
+    let mut settings = Settings::resolve(Origin::file(args.file.config.as_deref()), layer)?;
+    let (place, weights) = (settings.run.place(), args.weights.weights);
+    // Before anything is downloaded.
     place.check()?;
     place.check_weights(weights)?;
     let name = settings.data.file()?.to_path_buf();
-    let folder = hub::model(settings.model.folder()?)?;
-    let config = read_config(&folder)?;
-    let tokenizer = read_tokenizer(&folder, &config)?;
-    let max_length = settings.data.resolve_length(Some(config.max_position_embeddings))?;
-    place.check_room_for(weights, &config, settings.training.batch_size, max_length)?;
-    let data = settings.data.with_file(&hub::data(&name)?);
-    let encoded = crate::data::first_examples(&data, &tokenizer, max_length, args.limit)?;
+    let model = ModelFolder::open(hub::model(settings.model.folder()?)?)?;
+    let max_length = settings.data.resolve_length(Some(model.config().max_position_embeddings))?;
+    let texts = encode_file(&hub::data(&name)?, &settings.data_options(), model.tokenizer(), args.limit)?;
 
     let started = Instant::now();
-    let job = Evaluate {
-        settings: &settings,
-        folder: &folder,
-        tokenizer: &tokenizer,
-        encoded: &encoded,
-        max_length,
-        weights,
-    };
-    let protocols = dispatch(place, job)?;
+    let adapter = settings.model.adapter.as_deref();
+    let batch_size = settings.training.batch_size;
+    let what = Evaluate { model: &model, adapter, weights, texts: &texts, max_length, batch_size };
+    let mut progress = Progress::new("evaluating");
+    let protocols = evaluate(place, what, &mut |done, total| progress.update(done, total))?;
+    drop(progress);
     let report = Report {
         protocols,
         model: settings.model.folder()?.to_path_buf(),
         adapter: settings.model.adapter.clone(),
         data: name,
-        examples: encoded.examples.len(),
+        examples: texts.examples.len(),
         max_seq_length: max_length,
-        truncation: encoded.truncation,
+        truncation: texts.truncation,
         backend: settings.run.backend.resolved().name(),
         seconds: started.elapsed().as_secs_f64(),
     };
@@ -91,32 +82,4 @@ fn print_table(report: &Report) -> Result<()> {
          and response",
         report.examples, report.max_seq_length, report.seconds, report.truncation.over_long
     ))
-}
-
-struct Evaluate<'a> {
-    settings: &'a Settings,
-    folder: &'a Path,
-    tokenizer: &'a Tokenizer,
-    encoded: &'a Encoded,
-    max_length: usize,
-    weights: WeightFormat,
-}
-
-impl Job for Evaluate<'_> {
-    type Output = Evaluation;
-
-    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Evaluation> {
-        let settings = self.settings;
-        let adapter = settings.model.adapter.as_deref();
-        let model = load_for::<B>(self.weights, self.folder, adapter, &device)?;
-        let mut progress = Progress::new("evaluating");
-        Ok(evaluate::<B>(
-            &model,
-            &self.encoded.examples,
-            self.tokenizer.end_of_text(),
-            self.max_length,
-            settings.training.batch_size,
-            |done, total| progress.update(done, total),
-        )?)
-    }
 }

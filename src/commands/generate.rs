@@ -1,19 +1,15 @@
 //! `generate`: prompts continued and questions answered, at a terminal or as JSON.
 
-use std::path::Path;
-use std::time::Instant;
-
 use anyhow::Result;
-use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, StreamDecoder, Tokenizer};
-use gptneo_model::NeoBackend;
-use gptneo_model::generate::{FinishReason, Generation, GenerationConfig, generate};
+use gptneo_datasets::{DEFAULT_INSTRUCTION, StreamDecoder, Tokenizer};
+use gptneo_lora::run::ModelFolder;
+use gptneo_lora::run::generate::{Generate, generate};
+use gptneo_model::generate::{FinishReason, Generation, GenerationConfig};
 use serde::Serialize;
 
-use crate::backend::{Job, dispatch};
 use crate::cli::GenerateArgs;
 use crate::hub;
-use crate::loading::{load_for, read_config, read_tokenizer};
-use crate::output;
+use crate::terminal::output;
 
 /// What `--json` prints of a prompt.
 #[derive(Serialize)]
@@ -36,28 +32,30 @@ struct Several {
 
 /// Runs the command.
 pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
-    let place = args.backend.place();
-    let format = args.weights.weights.into();
+    let (place, weights) = (args.backend.place(), args.weights.weights);
+    // Before anything is downloaded.
     place.check()?;
-    place.check_weights(format)?;
-    let texts = prompts(args)?;
-    let model = hub::model(&args.model)?;
-    let shape = read_config(&model)?;
-    let tokenizer = read_tokenizer(&model, &shape)?;
+    place.check_weights(weights)?;
+    let texts = prompts(args);
+    let model = ModelFolder::open(hub::model(&args.model)?)?;
+    let tokenizer = model.tokenizer();
     let prompts = texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
-    let longest = prompts.iter().map(Vec::len).max().unwrap_or_default();
-    place.check_room_for(format, &shape, prompts.len(), longest)?;
     let mut config = GenerationConfig::from(&args.generation);
     config.end_of_text = (!args.ignore_eos).then(|| tokenizer.end_of_text());
-    config.sampling.validate()?;
-    let job = Generate { args, model: &model, tokenizer: &tokenizer, prompts: &prompts, config };
-    let (generations, seconds) = dispatch(place, job)?;
+    let adapter = args.adapter.as_deref();
+    let what = Generate { model: &model, adapter, weights, prompts: &prompts, config: &config };
+    let streams = !args.json && prompts.len() == 1;
+    let mut shown = streams.then(|| Shown { decoder: tokenizer.stream(), failed: None });
+    let (generations, seconds) = generate(place, what, &mut |_, id| {
+        if let Some(shown) = &mut shown {
+            shown.token(id);
+        }
+    })?;
     if args.json {
-        return print_json(&tokenizer, prompts, generations, seconds);
+        return print_json(tokenizer, prompts, generations, seconds);
     }
-    if let [_] = prompts.as_slice() {
-        // It was shown as it came.
-        return Ok(());
+    if let Some(shown) = shown {
+        return shown.finish();
     }
     for (number, (text, generation)) in texts.iter().zip(&generations).enumerate() {
         let gap = if number == 0 { "" } else { "\n" };
@@ -67,14 +65,11 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
 }
 
 /// The prompts as given, then the questions in the template.
-fn prompts(args: &GenerateArgs) -> Result<Vec<String>> {
-    let template: PromptTemplate = match &args.prompt_template {
-        Some(template) => template.parse()?,
-        None => PromptTemplate::default(),
-    };
+fn prompts(args: &GenerateArgs) -> Vec<String> {
+    let template = args.prompt_template.clone().unwrap_or_default();
     let questions =
         args.question.iter().map(|question| template.question_prompt(question, DEFAULT_INSTRUCTION));
-    Ok(args.prompt.iter().cloned().chain(questions).collect())
+    args.prompt.iter().cloned().chain(questions).collect()
 }
 
 fn print_json(
@@ -99,37 +94,6 @@ fn print_json(
             generations.extend(last);
             output::json(&Several { generations, tokens_per_second: rate(all) })
         }
-    }
-}
-
-struct Generate<'a> {
-    args: &'a GenerateArgs,
-    model: &'a Path,
-    tokenizer: &'a Tokenizer,
-    prompts: &'a [Vec<u32>],
-    config: GenerationConfig,
-}
-
-impl Job for Generate<'_> {
-    /// The texts in the prompts' order, and the seconds they took.
-    type Output = (Vec<Generation>, f64);
-
-    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
-        let (format, adapter) = (self.args.weights.weights.into(), self.args.adapter.as_deref());
-        let model = load_for::<B>(format, self.model, adapter, &device)?;
-        let streams = !self.args.json && self.prompts.len() == 1;
-        let mut shown = streams.then(|| Shown { decoder: self.tokenizer.stream(), failed: None });
-        let started = Instant::now();
-        let generations = generate(&model, self.prompts, &self.config, |_, id| {
-            if let Some(shown) = &mut shown {
-                shown.token(id);
-            }
-        })?;
-        let seconds = started.elapsed().as_secs_f64();
-        if let Some(shown) = shown {
-            shown.finish()?;
-        }
-        Ok((generations, seconds))
     }
 }
 

@@ -2,7 +2,6 @@
 
 pub(crate) mod bench;
 pub(crate) mod compare;
-mod compare_runs;
 pub(crate) mod devices;
 pub(crate) mod evaluate;
 pub(crate) mod generate;

@@ -1,24 +1,17 @@
 //! `prepare`: what the model will see of a data file, and what a training run would take, before anything is trained.
 
-use std::path::Path;
-
 use anyhow::{Result, anyhow};
-use gptneo_datasets::{DataReport, Example, Tokenizer, mark_supervised};
-use gptneo_model::NeoBackend;
-use gptneo_model::adapter::{attach, count_parameters};
-use gptneo_training::checkpoint;
-use gptneo_training::plan::{Plan, Workload};
+use gptneo_datasets::{DataReport, Dataset, Example, Tokenizer, mark_supervised};
+use gptneo_lora::run::ModelFolder;
+use gptneo_lora::run::preflight::{Preflight, cut_answers};
+use gptneo_lora::settings::{Layer, Origin, Settings};
+use gptneo_training::BatchOrder;
 use serde::Serialize;
 
-use crate::backend::{Job, Training, dispatch};
 use crate::cli::PrepareArgs;
-use crate::data::Data;
-use crate::failure::Misuse;
 use crate::hub;
-use crate::loading::{load_base, read_config, read_tokenizer};
-use crate::preflight::{Planned, Preflight, cut_answers};
-use crate::settings::{Flags, Origin, Settings, Tuning};
-use crate::{notes, output};
+use crate::terminal::failure::Misuse;
+use crate::terminal::{notes, output, wording};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -53,49 +46,42 @@ struct Shown {
 
 /// Runs the command.
 pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
-    let flags = Flags::default()
+    let layer = Layer::default()
         .with("model", &args.tuning)?
         .with("data", &args.data)?
         .with("lora", &args.lora)?
         .with("training", &args.training)?
         .with("training", &args.steps)?
         .with("run", &args.backend)?;
-    let mut settings = Settings::resolve(Origin::file(args.file.config.as_deref()), flags)?;
+    let mut settings = Settings::resolve(Origin::file(args.file.config.as_deref()), layer)?;
     let name = settings.data.file()?.to_path_buf();
-    let model = args.model.as_deref().or(settings.model.path.as_deref());
-    let (tokenizer, positions) = match (args.tokenizer.as_deref(), model) {
+    let named = args.model.as_deref().or(settings.model.path.as_deref());
+    let (tokenizer, model) = match (args.tokenizer.as_deref(), named) {
         (Some(folder), _) => (Tokenizer::from_folder(folder)?, None),
-        (None, Some(name)) => from_model(&hub::model(name)?)?,
+        (None, Some(name)) => {
+            let model = ModelFolder::open(hub::model(name)?)?;
+            (model.tokenizer().clone(), Some(model))
+        }
         (None, None) => {
             return Err(Misuse::error("a tokenizer is missing: give --model DIR or --tokenizer DIR"));
         }
     };
-    let max_length = settings.data.resolve_length(positions)?;
-    let seed = settings.training.seed;
-    let local = settings.data.with_file(&hub::data(&name)?);
-    let data = Data::load(&local, &tokenizer, max_length, seed)?;
+    let positions = model.as_ref().map(|model| model.config().max_position_embeddings);
+    settings.data.resolve_length(positions)?;
+    let data = Dataset::from_file(&hub::data(&name)?, &settings.data_options(), &tokenizer)?;
     let shown = show_one(&data, &tokenizer)?;
-    let report = DataReport::new(
-        &data.encoded,
-        &data.split,
-        data.duplicates.clone(),
-        settings.training.batch_size,
-        seed,
-    );
+    let report = data.report(settings.training.batch_size, settings.training.seed);
     // Data that cannot be trained on are shown nevertheless; that is what this command is for.
-    let plan = Plan::new(data.examples(&data.split.train), &settings.training, tokenizer.end_of_text());
-    let first = plan.as_ref().map(|plan| plan.first_batches(args.batches)).unwrap_or_default();
+    let order = BatchOrder::new(data.training(), &settings.training);
+    let first = order.as_ref().map(|order| order.first_batches(args.batches)).unwrap_or_default();
     let batches: Vec<Batch> =
         first.iter().map(|batch| show_batch(batch, &tokenizer)).collect::<Result<_>>()?;
-    let preflight = match (args.memory, model.map(Path::to_path_buf)) {
+    let preflight = match (args.memory, &model) {
         (false, _) => None,
         (true, None) => return Err(Misuse::error("--memory needs the model itself: give --model DIR")),
-        (true, Some(folder)) => {
-            let (place, plan) = (settings.run.place(), plan.as_ref().map_err(|error| anyhow!("{error}"))?);
-            let folder = hub::model(&folder)?;
-            let Workload { largest_rows, largest_width, .. } = plan.workload();
-            place.check_room(&read_config(&folder)?, largest_rows, largest_width)?;
-            Some(dispatch(place, Measure { settings: &settings, folder: &folder, data: &data, plan })?)
+        (true, Some(model)) => {
+            let order = order.as_ref().map_err(|error| anyhow!("{error}"))?;
+            Some(Preflight::of(&settings, model, &data, order)?)
         }
     };
     if args.json {
@@ -111,50 +97,17 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
     for (number, batch) in batches.iter().enumerate() {
         output::line(format_args!("\n{}", batch.render(number + 1).trim_end()))?;
     }
-    let mut warnings = match &preflight {
+    let problems = match &preflight {
         Some(found) => {
             output::line(format_args!("\n{}{}", found.render(), found.render_more().trim_end()))?;
             found.warnings.clone()
         }
         None => cut_answers(&report.truncation).into_iter().collect(),
     };
-    warnings.extend(plan.err().map(|error| format!("training would not start: {error}")));
+    let mut warnings: Vec<String> = problems.iter().map(wording::of_problem).collect();
+    warnings.extend(order.err().map(|error| format!("training would not start: {error}")));
     warnings.iter().for_each(|warning| notes::say(format_args!("warning: {warning}")));
     Ok(())
-}
-
-/// A training run's step, measured.
-struct Measure<'a> {
-    settings: &'a Settings,
-    folder: &'a Path,
-    data: &'a Data,
-    plan: &'a Plan,
-}
-
-impl Job for Measure<'_> {
-    type Output = Preflight;
-
-    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Preflight> {
-        let Self { settings, folder, data, plan } = self;
-        let model = load_base::<Training<B>>(folder, &device)?;
-        let (tuning, parameters) = match settings.model.tuning {
-            Tuning::Full => (checkpoint::Tuning::Full, count_parameters(&model)),
-            Tuning::Lora => {
-                let adapted = attach(model.clone(), &settings.lora, &device)?;
-                (checkpoint::Tuning::Lora(settings.lora.clone()), count_parameters(&adapted))
-            }
-        };
-        Preflight::measure::<B>(&Planned {
-            settings,
-            model: &model,
-            tuning: &tuning,
-            plan,
-            truncation: &data.encoded.truncation,
-            parameters,
-            folder: settings.run.output.as_deref().unwrap_or(Path::new(".")),
-            device: &device,
-        })
-    }
 }
 
 fn show_batch(batch: &[&Example], tokenizer: &Tokenizer) -> Result<Batch> {
@@ -181,18 +134,11 @@ impl Batch {
     }
 }
 
-fn from_model(folder: &Path) -> Result<(Tokenizer, Option<usize>)> {
-    let config = read_config(folder)?;
-    Ok((read_tokenizer(folder, &config)?, Some(config.max_position_embeddings)))
-}
-
 /// The first training example that has something to learn, else the first of all.
-fn show_one(data: &Data, tokenizer: &Tokenizer) -> Result<Shown> {
-    let examples = &data.encoded.examples;
-    let learns = |example: &&Example| {
-        !example.targets().is_empty() && data.split.train.binary_search(&example.record).is_ok()
-    };
-    let Some(example) = examples.iter().find(learns).or(examples.first()) else {
+fn show_one(data: &Dataset, tokenizer: &Tokenizer) -> Result<Shown> {
+    let training = data.training();
+    let learns = |example: &&Example| !example.targets().is_empty();
+    let Some(example) = training.iter().find(learns).or(data.examples().next()) else {
         anyhow::bail!("no example is left of the data");
     };
     show(example, tokenizer)

@@ -4,22 +4,20 @@ use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use gptneo_lora::run::{MERGE_PROOF, RunFolder};
 use indicatif::DecimalBytes;
 use serde_json::Value;
 
 use crate::cli::PushArgs;
-use crate::failure::Misuse;
 use crate::hub::{self, Content, State, Upload};
-use crate::output;
+use crate::terminal::failure::Misuse;
+use crate::terminal::output;
 
 /// The files of a tokenizer, in a merged model's folder.
 const TOKENIZER: [&str; 5] =
     ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"];
-/// The proof of the merge names folders of this machine, which are nobody else's business.
-const PROOF: &str = "merge_proof.json";
 /// The report of a run, with its tables and charts. It shows paths as the user gave them.
 const SHOWN: [&str; 4] = [".html", ".csv", ".png", ".svg"];
-const CARD: &str = "README.md";
 
 /// Which of a run's weights are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +28,12 @@ enum Weights {
 
 impl Weights {
     /// Those asked for, else the adapter where the run has one.
-    fn of(args: &PushArgs) -> Result<Self> {
-        let run = &args.run;
-        if !run.is_dir() {
-            bail!("there is no folder {}: give the folder of a run", run.display());
+    fn of(args: &PushArgs, run: &RunFolder) -> Result<Self> {
+        let path = run.path();
+        if !path.is_dir() {
+            bail!("there is no folder {}: give the folder of a run", path.display());
         }
-        let has = |weights: Self| run.join(weights.folder()).join(weights.needed()).is_file();
+        let has = |weights: Self| weights.folder(run).join(weights.needed()).is_file();
         let asked = match (args.adapter, args.merged) {
             (true, _) => Some(Self::Adapter),
             (_, true) => Some(Self::Merged),
@@ -44,16 +42,21 @@ impl Weights {
         match asked {
             Some(weights) if has(weights) => Ok(weights),
             Some(weights) => bail!(
-                "{} has no {}/{}: only a run that went to its end can be published",
-                run.display(),
-                weights.folder(),
-                weights.needed()
+                "{} is missing: only a run that went to its end can be published",
+                weights.folder(run).join(weights.needed()).display()
             ),
-            None => bail!("{} has neither adapter/ nor merged/: give the folder of a run", run.display()),
+            None => bail!("{} has neither adapter/ nor merged/: give the folder of a run", path.display()),
         }
     }
 
-    fn folder(self) -> &'static str {
+    fn folder(self, run: &RunFolder) -> PathBuf {
+        match self {
+            Self::Adapter => run.adapter(),
+            Self::Merged => run.merged(),
+        }
+    }
+
+    fn name(self) -> &'static str {
         match self {
             Self::Adapter => "adapter",
             Self::Merged => "merged",
@@ -71,8 +74,9 @@ impl Weights {
 /// Runs the command.
 pub(crate) fn run(args: &PushArgs) -> Result<()> {
     let target = hub::target(&args.repo)?;
-    let weights = Weights::of(args)?;
-    let files = files(&args.run, weights, args.license.as_deref())?;
+    let run = RunFolder::at(&args.run);
+    let weights = Weights::of(args, &run)?;
+    let files = files(&run, weights, args.license.as_deref())?;
     if hub::token().is_none() {
         bail!(
             "publishing needs a token: set HF_TOKEN or log in with `hf auth login`; tokens are made at \
@@ -98,7 +102,7 @@ pub(crate) fn run(args: &PushArgs) -> Result<()> {
     if !args.yes && !agreed()? {
         bail!("nothing was published");
     }
-    let title = format!("Upload {} with gptneo-lora {}", weights.folder(), env!("CARGO_PKG_VERSION"));
+    let title = format!("Upload {} with gptneo-lora {}", weights.name(), env!("CARGO_PKG_VERSION"));
     let upload = Upload { target: &target, private: args.private, files: &files, title: &title };
     output::line(hub::upload(&upload)?)
 }
@@ -126,26 +130,28 @@ fn agreed() -> Result<bool> {
 }
 
 /// What of a run is published, by the paths in the repository.
-fn files(run: &Path, weights: Weights, license: Option<&str>) -> Result<Vec<(String, Content)>> {
-    let folder = run.join(weights.folder());
+fn files(run: &RunFolder, weights: Weights, license: Option<&str>) -> Result<Vec<(String, Content)>> {
+    let (folder, card) = (weights.folder(run), run.card());
+    let card_name = card.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut files: Vec<(String, PathBuf)> = names(&folder)?
         .into_iter()
-        .filter(|name| name != PROOF && name != CARD)
+        // The proof of the merge names folders of this machine, which are nobody else's business.
+        .filter(|name| name != MERGE_PROOF && *name != card_name)
         .map(|name| (name.clone(), folder.join(name)))
         .collect();
     if weights == Weights::Adapter {
         warn_of_local_base(&folder)?;
-        let merged = run.join(Weights::Merged.folder());
+        let merged = run.merged();
         let tokenizer = TOKENIZER.map(|name| (name.to_string(), merged.join(name)));
         files.extend(tokenizer.into_iter().filter(|(_, path)| path.is_file()));
     }
-    let shown = names(run)?.into_iter().filter(|name| SHOWN.iter().any(|end| name.ends_with(end)));
-    files.extend(shown.map(|name| (name.clone(), run.join(name))));
+    let shown = names(run.path())?.into_iter().filter(|name| SHOWN.iter().any(|end| name.ends_with(end)));
+    files.extend(shown.map(|name| (name.clone(), run.path().join(name))));
     let mut files: Vec<(String, Content)> =
         files.into_iter().map(|(name, path)| (name, Content::File(path))).collect();
-    match std::fs::read_to_string(run.join(CARD)) {
-        Ok(card) => files.push((CARD.to_string(), Content::Text(card_for(weights, license, &card)))),
-        Err(_) => eprintln!("{} has no {CARD}: it is published without a model card", run.display()),
+    match std::fs::read_to_string(&card) {
+        Ok(text) => files.push((card_name, Content::Text(card_for(weights, license, &text)))),
+        Err(_) => eprintln!("{} is missing: the run is published without a model card", card.display()),
     }
     files.sort_by(|one, other| one.0.cmp(&other.0));
     Ok(files)
@@ -232,7 +238,7 @@ mod tests {
         }
         write("adapter/adapter_config.json");
         let names = |weights| -> Vec<String> {
-            files(run.path(), weights, None).unwrap().into_iter().map(|file| file.0).collect()
+            files(&RunFolder::at(run.path()), weights, None).unwrap().into_iter().map(|file| file.0).collect()
         };
         assert_eq!(names(Weights::Merged), ["a.csv", "b.html", "config.json", "tokenizer.json"]);
         assert_eq!(names(Weights::Adapter), ["a.csv", "adapter_config.json", "b.html", "tokenizer.json"]);

@@ -3,28 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use burn::module::AutodiffModule;
-use gptneo_model::generate::GenerationConfig;
-use gptneo_model::{GptNeo, NeoBackend, SamplingConfig};
-use gptneo_training::evaluate::{Evaluation, RecordLoss, evaluate_records};
-use gptneo_training::paired::PairedDifference;
-use gptneo_training::report::{
-    HeldOutRow, perplexity_chart, write_answer_metrics, write_generation, write_held_out, write_performance,
-};
+use gptneo_lora::run::Outcome;
+use gptneo_lora::settings::{Layer, Origin, Preset};
+use gptneo_report::PROTOCOLS_NOTE;
 
-use crate::answers::{self, Answer, Question};
-use crate::backend::{Job, dispatch};
 use crate::cli::{RunArgs, TrainArgs};
-use crate::commands::compare_runs::HELD_OUT;
-use crate::commands::merge::Merge;
-use crate::failure::Misuse;
-use crate::fine_tuning::{FineTuning, Request, Started};
-use crate::model_card::ModelCard;
-use crate::presets::Preset;
-use crate::progress::Progress;
-use crate::report_page::{self, Findings};
-use crate::settings::{Flags, Origin, Tuning};
-use crate::{loading, notes, output, performance};
+use crate::hub;
+use crate::terminal::failure::Misuse;
+use crate::terminal::{Watch, failure, output, tables};
 
 /// Runs the command.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
@@ -34,40 +20,21 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     if args.train.resume && args.preset.is_some() {
         return Err(Misuse::error("--resume goes on with the run's own settings: leave --preset out"));
     }
+    let watch = Watch::new(&args.train)?;
     let preset = chosen_preset(args);
-    let plan = FineTuning::open(Request {
-        command: "run",
-        args: &args.train,
-        flags: Flags::default().with("answers", &args.answers)?,
-        origin: preset.map_or(Origin::file(args.train.file.config.as_deref()), Origin::Preset),
-        default_output: Some(free_folder(preset.map_or("run", Preset::name))),
-    })?;
-    if plan.data.split.validation.is_empty() {
-        return Err(Misuse::error(format!(
-            "a run measures on records that it does not learn from, but none is left for that: raise \
-             validation_fraction (now {}), or use train",
-            plan.settings.data.validation_fraction
-        )));
-    }
-    // The protocol `notebook` pads to the full length.
-    plan.check_room(plan.max_length)?;
-    let folder = plan.folder.path().to_path_buf();
-    if !notes::are_quiet() {
-        output::line(plan.data_report().render().trim_end())?;
-    }
-    let Outcome { findings, weights } = dispatch(plan.settings.run.place(), Pipeline(plan))?;
-    if !findings.answers.is_empty() {
-        output::line(format_args!("\n{}", answers::render(&findings.answers).trim_end()))?;
-        output::line(format_args!("\n{}", answers::render_metrics(&findings.metrics).trim_end()))?;
-    }
-    output::line(format_args!("\n{}{}", performance::render(&findings.performance), performance::NOTE))?;
-    let weights: Vec<String> = weights.iter().map(|path| path.display().to_string()).collect();
-    let page = folder.join(report_page::FILE);
+    let origin = preset.map_or(Origin::file(args.train.file.config.as_deref()), Origin::Preset);
+    let folder = free_folder(preset.map_or("run", Preset::name));
+    let layer = Layer::default().with("answers", &args.answers)?;
+    let run = args.train.opening(origin, layer, Some(folder))?.read(hub::find)?;
+    let folder = run.folder().clone();
+    let outcome = run.complete(watch).map_err(failure::of_run("run"))?;
+    say(&outcome)?;
+    let weights: Vec<String> = outcome.weights.iter().map(|path| path.display().to_string()).collect();
     output::line(format_args!(
         "\neverything is in {}; weights: {}; to read: {}",
-        folder.display(),
+        folder.path().display(),
         weights.join(", "),
-        page.display()
+        folder.report().display()
     ))
 }
 
@@ -90,140 +57,10 @@ fn free_folder(name: &str) -> PathBuf {
     free
 }
 
-/// What a run found.
-struct Outcome {
-    findings: Findings,
-    /// The folders of the adapter and of the plain model.
-    weights: Vec<PathBuf>,
-}
-
-struct Pipeline(FineTuning);
-
-impl Job for Pipeline {
-    type Output = Outcome;
-
-    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Outcome> {
-        let started = self.0.start::<B>(device)?;
-        started.preflight()?;
-        let base = started.base.valid();
-        let (measured, before) = measure(&started, &base, "measuring the base")?;
-        let mut performance = performance::rows("Base Model", &measured);
-        let tuned = started.train()?;
-        let mut weights = vec![tuned.result.clone()];
-        let lora = started.plan.settings.model.tuning == Tuning::Lora;
-        let name = if lora { "LoRA Model" } else { "Tuned Model" };
-        let (measured, after) = measure(&started, &tuned.model, "measuring the tuned model")?;
-        performance.extend(performance::rows(name, &measured));
-        if lora {
-            let merged = merge(&started, tuned.model.clone(), &tuned.result)?;
-            // From the files, so that what was written is what was measured.
-            let model = loading::load::<B>(&merged, None, &started.device)?;
-            let (measured, _) = measure(&started, &model, "measuring the merged model")?;
-            performance.extend(performance::rows("Merged Model", &measured));
-            weights.push(merged);
-        }
-        let Compared { questions, base, tuned: answers } = compare(&started, &base, &tuned.model)?;
-        let findings = Findings {
-            performance,
-            gain: PairedDifference::of(&before, &after),
-            answers: answers::rows(&questions, &base, &answers),
-            expected: questions.iter().filter_map(|question| question.reference.clone()).collect(),
-            metrics: answers::metrics(&questions, [("Base Model", &base), (name, &answers)]),
-        };
-
-        let file = |name: &str| started.plan.folder.path().join(name);
-        write_performance(file("model_performance_comparison.csv"), &findings.performance)?;
-        perplexity_chart(file("perplexity_chart.png"), &findings.performance)?;
-        write_held_out(file(HELD_OUT), &held_out_rows(&before, &after))?;
-        if !findings.answers.is_empty() {
-            write_generation(file("generation_comparison.csv"), &findings.answers)?;
-            write_answer_metrics(file("answer_metrics.csv"), &findings.metrics)?;
-        }
-        let card = ModelCard {
-            settings: &started.plan.settings,
-            manifest: &started.manifest,
-            steps: tuned.state.step,
-            model_step: tuned.model_step,
-            performance: &findings.performance,
-            answers: &findings.answers,
-        };
-        card.write(&file("README.md"))?;
-        started.report(&tuned, Some(&findings))?;
-        Ok(Outcome { findings, weights })
+fn say(Outcome { findings, .. }: &Outcome) -> Result<()> {
+    if !findings.answers.is_empty() {
+        output::line(format_args!("\n{}", tables::answers(&findings.answers).trim_end()))?;
+        output::line(format_args!("\n{}", tables::scores(&findings.scores).trim_end()))?;
     }
-}
-
-/// The three protocols, and what each held-out example lost under `response`.
-fn measure<B: NeoBackend>(
-    started: &Started<B>,
-    model: &GptNeo<B>,
-    what: &'static str,
-) -> Result<(Evaluation, Vec<RecordLoss>)> {
-    let plan = &started.plan;
-    let mut progress = Progress::new(what);
-    Ok(evaluate_records::<B>(
-        model,
-        &started.validation,
-        plan.tokenizer.end_of_text(),
-        plan.max_length,
-        plan.settings.training.batch_size,
-        |done, total| progress.update(done, total),
-    )?)
-}
-
-/// Both models' losses, a row an example; records count from 1.
-fn held_out_rows(before: &[RecordLoss], after: &[RecordLoss]) -> Vec<HeldOutRow> {
-    let rows = before.iter().zip(after);
-    rows.map(|(base, tuned)| HeldOutRow {
-        record: base.record + 1,
-        tokens: base.tokens,
-        base: base.loss,
-        tuned: tuned.loss,
-    })
-    .collect()
-}
-
-/// Merges into the run's folder, with the proof.
-fn merge<B: NeoBackend>(started: &Started<B>, adapted: GptNeo<B>, adapter: &Path) -> Result<PathBuf> {
-    let plan = &started.plan;
-    let output = plan.folder.path().join("merged");
-    let merge = Merge {
-        base: &plan.base.path,
-        base_name: plan.settings.model.folder()?,
-        adapter,
-        output: &output,
-        dtype: plan.settings.run.dtype,
-        max_shard_size: plan.settings.run.max_shard_size,
-        backend: plan.settings.run.backend,
-        tokenizer: &plan.tokenizer,
-    };
-    notes::say(merge.write(adapted)?);
-    Ok(output)
-}
-
-/// Both models' answers to the same questions.
-struct Compared {
-    questions: Vec<Question>,
-    base: Vec<Answer>,
-    tuned: Vec<Answer>,
-}
-
-/// Asks both models held-out questions; none for plain text.
-fn compare<B: NeoBackend>(started: &Started<B>, base: &GptNeo<B>, tuned: &GptNeo<B>) -> Result<Compared> {
-    let FineTuning { settings, data, tokenizer, .. } = &started.plan;
-    let wanted = &settings.answers;
-    let positions = base.config().max_position_embeddings;
-    let questions = answers::held_out(settings, data, tokenizer, positions, wanted.questions)?;
-    if questions.is_empty() {
-        notes::say("no answers are compared: there is no held-out question with room for an answer");
-        return Ok(Compared { questions, base: Vec::new(), tuned: Vec::new() });
-    }
-    let config = GenerationConfig {
-        max_new_tokens: wanted.max_new_tokens,
-        sampling: SamplingConfig::default(),
-        end_of_text: Some(tokenizer.end_of_text()),
-    };
-    let base = answers::answers(base, &questions, tokenizer, &config)?;
-    let tuned = answers::answers(tuned, &questions, tokenizer, &config)?;
-    Ok(Compared { questions, base, tuned })
+    output::line(format_args!("\n{}{PROTOCOLS_NOTE}", tables::perplexities(&findings.perplexities)))
 }

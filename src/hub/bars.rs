@@ -7,7 +7,7 @@ use std::time::Instant;
 use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler, UploadEvent};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 
-use crate::notes;
+use crate::terminal::notes;
 
 /// One transfer. Dropping it removes the bar.
 pub(super) struct Transfer {

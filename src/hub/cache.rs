@@ -7,10 +7,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use gptneo_training::report::write_whole;
+use gptneo_files::write_file;
 
-use super::Kind;
 use super::name::HubName;
+use gptneo_lora::run::Kind;
 
 /// One repository's folder in the cache.
 pub(super) struct Cache {
@@ -53,7 +53,7 @@ impl Cache {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        Ok(write_whole(path, |file| file.write_all(commit.as_bytes()))?)
+        Ok(write_file(&path, |file| file.write_all(commit.as_bytes()))?)
     }
 }
 

@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use hf_hub::repository::RepoTreeEntry;
 use hf_hub::{HFClientBuilder, HFClientSync, HFError, HFRepositorySync, HFResult, RepoTypeAny};
 
-use super::Kind;
 use super::cache::Cache;
 use super::name::HubName;
-use crate::failure::Misuse;
+use crate::terminal::failure::Misuse;
+use gptneo_lora::run::Kind;
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 const AGENT: &str = concat!("gptneo-lora/", env!("CARGO_PKG_VERSION"));

@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 
 use super::bars::Transfer;
 use super::client::Repository;
-use super::{Kind, errors, files};
-use crate::notes;
+use super::{errors, files};
+use crate::terminal::notes;
+use gptneo_lora::run::Kind;
 
 /// How often a file is asked for when the connection breaks.
 const ATTEMPTS: usize = 3;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::notes;
+use crate::terminal::notes;
 
 /// The formats that records come in.
 const RECORDS: [&str; 5] = [".json", ".jsonl", ".ndjson", ".csv", ".parquet"];

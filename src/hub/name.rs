@@ -1,6 +1,6 @@
 //! Names on the Hub: `owner/name`, with `@revision` and, for data, `:file` after them.
 
-use super::Kind;
+use gptneo_lora::run::Kind;
 
 /// The branch that is meant where none is named.
 const DEFAULT_REVISION: &str = "main";

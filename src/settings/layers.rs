@@ -1,18 +1,16 @@
-//! How settings come together: a file or a preset first, the flags that were given over it, key by key.
+//! How settings come together: a file or a preset first, then what was asked for beside it, key by key.
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::Settings;
-use crate::failure::Misuse;
-use crate::presets::Preset;
+use super::{Preset, Settings, not_toml};
+use crate::error::{Error, Remedy, Result};
 
-/// Where settings start from; flags go over it.
+/// Where settings start from; a [`Layer`] goes over it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Origin<'a> {
+pub enum Origin<'a> {
     /// The defaults.
     Defaults,
     /// A TOML file.
@@ -23,22 +21,22 @@ pub(crate) enum Origin<'a> {
 
 impl<'a> Origin<'a> {
     /// A file where one is given.
-    pub(crate) fn file(path: Option<&'a Path>) -> Self {
+    pub fn file(path: Option<&'a Path>) -> Self {
         path.map_or(Self::Defaults, Self::File)
     }
 }
 
-/// The flags that were given, under the settings file's sections and keys.
+/// Some settings alone, under the settings file's sections and keys: those that a user named, say.
 #[derive(Debug, Default)]
-pub(crate) struct Flags(Table);
+pub struct Layer(Table);
 
-impl Flags {
-    /// Adds a group of flags to a section.
+impl Layer {
+    /// Adds values to a section: whatever serialises as some of its keys.
     ///
     /// # Errors
-    /// A flag cannot be written in TOML, for example a path that is not UTF-8.
-    pub(crate) fn with(mut self, section: &str, flags: &impl Serialize) -> Result<Self> {
-        let given = Table::try_from(flags).context("a flag's value cannot be used")?;
+    /// A value cannot be written in TOML, for example a path that is not UTF-8.
+    pub fn with(mut self, section: &str, values: &impl Serialize) -> Result<Self> {
+        let given = Table::try_from(values).map_err(|error| not_toml(&error))?;
         overlay(&mut self.0, Table::from_iter([(section.to_string(), Value::Table(given))]));
         Ok(self)
     }
@@ -57,19 +55,19 @@ fn overlay(table: &mut Table, over: Table) {
 }
 
 impl Settings {
-    /// The settings of `origin` with the flags over them.
+    /// The settings of `origin` with those of `layer` over them.
     ///
     /// # Errors
     /// The file cannot be read or is not TOML; a key is unknown; a value is of the wrong kind or out of range.
-    pub(crate) fn resolve(origin: Origin<'_>, flags: Flags) -> Result<Self> {
+    pub fn resolve(origin: Origin<'_>, layer: Layer) -> Result<Self> {
         let mut table = match origin {
             Origin::Defaults => Table::new(),
             Origin::File(path) => read_table(path)?,
             Origin::Preset(preset) => checked_table(preset.text(), preset.name())?,
         };
-        overlay(&mut table, flags.0);
-        let settings: Self =
-            table.try_into().map_err(|error: toml::de::Error| Misuse::error(one_line(&error)))?;
+        overlay(&mut table, layer.0);
+        let refuse = |error: toml::de::Error| Error::settings(one_line(&error), Remedy::None);
+        let settings: Self = table.try_into().map_err(refuse)?;
         settings.validate()?;
         Ok(settings)
     }
@@ -77,18 +75,19 @@ impl Settings {
 
 /// Reads a settings file, checked on its own first, so that an error names the line.
 fn read_table(path: &Path) -> Result<Table> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Misuse::error(format!("cannot read the settings {}: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::settings(format!("cannot read the settings {}: {error}", path.display()), Remedy::None)
+    })?;
     checked_table(&text, &path.display().to_string())
 }
 
 fn checked_table(text: &str, name: &str) -> Result<Table> {
-    let refuse = |error: toml::de::Error| Misuse::error(format!("the settings {name} are wrong: {error}"));
+    let refuse = |error| Error::settings(format!("the settings {name} are wrong: {error}"), Remedy::None);
     toml::from_str::<Settings>(text).map_err(refuse)?;
     toml::from_str(text).map_err(refuse)
 }
 
-/// A TOML error about flags: they have no lines, so what it says is put on one.
+/// A TOML error about a layer, which has no lines, so what it says is put on one.
 fn one_line(error: &toml::de::Error) -> String {
     error.to_string().split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }

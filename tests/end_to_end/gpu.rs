@@ -123,7 +123,18 @@ fn a_run_measures_learns_and_answers_as_on_flex() {
 
 #[test]
 fn half_precision_learns_as_flex_does() {
-    if backend(&gpu())["devices"][0]["f16"] == false {
+    half_learns("f16", Some(65536.0), 2e-2);
+}
+
+/// 8 bits of significand in place of 11.
+#[test]
+fn bfloat_learns_as_flex_does() {
+    half_learns("bf16", None, 6e-2);
+}
+
+/// Trains in a half precision that the device has; the losses are those of f32 within `tolerance`.
+fn half_learns(precision: &str, loss_scale: Option<f64>, tolerance_of_half: f64) {
+    if backend(&gpu())["devices"][0][precision] == false {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -131,12 +142,10 @@ fn half_precision_learns_as_flex_does() {
         let flags = ["--lora-dropout", "0", "--backend", backend, "--precision", precision];
         whole_run(&folder.path().join(name), &flags)
     };
-    let half = train("gpu", &gpu(), "f16");
-    agree(&train("flex", "flex", "f32"), &half, 2e-2);
-    assert!(
-        half.iter().filter(|row| row["split"] == "train").all(|row| row["loss_scale"] == 65536.0),
-        "{half:?}"
-    );
+    let half = train("gpu", &gpu(), precision);
+    agree(&train("flex", "flex", "f32"), &half, tolerance_of_half);
+    let scales = half.iter().filter(|row| row["split"] == "train").map(|row| row["loss_scale"].as_f64());
+    assert!(scales.clone().all(|scale| scale == loss_scale), "{half:?}");
     // The base is measured and merged in f32, whatever the adapter was trained in.
     let losses = |run: &str| -> Vec<f64> {
         measured(&folder.path().join(run)).iter().map(|row| row[1].parse().unwrap()).collect()
@@ -146,8 +155,20 @@ fn half_precision_learns_as_flex_does() {
         let [base, tuned, merged] = [0, 3, 6].map(|model| half[model + protocol]);
         assert!((base - exact[protocol]).abs() < 20.0 * tolerance(), "the base: {half:?} {exact:?}");
         assert!((merged - tuned).abs() < 20.0 * tolerance(), "adapter and merged model: {half:?}");
-        assert!((tuned - exact[3 + protocol]).abs() < 2e-2, "{half:?} {exact:?}");
+        assert!((tuned - exact[3 + protocol]).abs() < tolerance_of_half, "{half:?} {exact:?}");
     }
+}
+
+/// `--backend auto` is the GPU, except where software plays it, and says so; a backend that is named wins.
+#[test]
+fn auto_takes_a_gpu_and_never_software() {
+    let (model, found) = (fixture("window"), backend(&gpu()));
+    let software = found["devices"][0]["kind"].as_str().unwrap().contains("Cpu");
+    assert_eq!(found["auto"], !software, "{found}");
+    let ask = ["generate", "--model", &model, "--prompt", "a", "--max-new-tokens", "2"];
+    let said = |more: &[&str]| text(&run(&[&ask[..], more].concat()).stderr);
+    assert_eq!(said(&[]).contains("computing on the GPU"), !software);
+    assert!(!said(&["--backend", "flex"]).contains("GPU"));
 }
 
 /// Dropout draws from the device's own generator: other elements than on the CPU, but the same with the same seed.
@@ -180,7 +201,7 @@ fn what_the_adapter_cannot_hold_is_refused_before_it_is_made() {
     let file = folder.path().join("config.json").display().to_string();
     std::fs::write(&file, config.to_string()).unwrap();
     let said = one_line(&run(&["bench", "train", "--config", &file, "--length", "16", "--backend", &gpu()]));
-    assert!(said.contains("the token embedding") && said.contains("--backend flex"), "{said}");
+    assert!(said.contains("the token embedding") && said.contains("the backend flex"), "{said}");
 }
 
 /// A token embedding that the device holds in half alone.
@@ -205,7 +226,7 @@ fn half_weights_fit_where_whole_ones_do_not() {
         [&first[..], &more].concat().into_iter().map(String::from).collect::<Vec<_>>()
     };
     let said = one_line(&run(&borrowed(&command(&gpu(), "f32"))));
-    assert!(said.contains("the token embedding") && said.contains("--weights f16"), "{said}");
+    assert!(said.contains("the token embedding") && said.contains("weights in f16"), "{said}");
     let ids = |backend: &str, weights: &str| {
         let report: Value = serde_json::from_str(&good(&borrowed(&command(backend, weights)))).unwrap();
         report["new_ids"].clone()

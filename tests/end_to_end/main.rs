@@ -21,12 +21,19 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+/// A path that a variable names when the tests run, or that was known when they were built: a copy of the tests runs
+/// on machines without the sources.
+fn path(variable: &str, built: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(|| PathBuf::from(built), PathBuf::from)
+}
+
 fn fixture(name: &str) -> String {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name).display().to_string()
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    path("GPTNEO_LORA_TEST_FIXTURES", built).join(name).display().to_string()
 }
 
 fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gptneo-lora"));
+    let mut command = Command::new(path("GPTNEO_LORA_TEST_PROGRAM", env!("CARGO_BIN_EXE_gptneo-lora")));
     command.args(arguments).stdin(Stdio::null());
     command
 }

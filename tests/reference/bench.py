@@ -6,8 +6,9 @@
     bench.py generate --config CONFIG.json [--batch-size 1] [--prompt-length 24] [--max-new-tokens 128] [--dtype bfloat16]
 
 Weights and tokens are random, except where a folder and records are given. Training: LoRA of rank 16, alpha 32, dropout
-0.1 on q_proj and v_proj, AdamW at 2e-4, gradients clipped at 1. Prints one JSON object: the median without the first
-step or round (for records their mean), and the largest memory.
+0.1 on q_proj and v_proj, AdamW at 2e-4, gradients clipped at 1; float16 with a `GradScaler`. With --device cuda times
+end when the GPU is done. Prints one JSON object: the median without the first step or round (for records their mean),
+and the largest memory: of the process on a CPU, of PyTorch's own counters on a GPU.
 """
 
 import argparse
@@ -19,45 +20,85 @@ import time
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoTokenizer, GPTNeoConfig, GPTNeoForCausalLM
 
 
-def random_model(path):
+def random_model(path, device="cpu"):
     torch.manual_seed(42)
-    return GPTNeoForCausalLM(GPTNeoConfig.from_json_file(path))
+    return GPTNeoForCausalLM(GPTNeoConfig.from_json_file(path)).to(device)
+
+
+def wait(device):
+    """Until the device has done what it was asked to."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def forget_peak(device):
+    if device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_memory(device):
+    """Bytes: all of the process on a CPU; on a GPU what tensors took and what PyTorch held for them."""
+    if device == "cuda":
+        return {
+            "peak_memory_bytes": torch.cuda.max_memory_allocated(),
+            "reserved_memory_bytes": torch.cuda.max_memory_reserved(),
+        }
+    return {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
 class Trainer:
-    """The recipe's step: LoRA of rank 16 on q_proj and v_proj, AdamW, clipping at 1."""
+    """The recipe's step: LoRA of rank 16 on q_proj and v_proj, AdamW, clipping at 1.
 
-    def __init__(self, model, autocast=None):
-        lora = LoraConfig(
-            r=16, lora_alpha=32, lora_dropout=0.1, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"
-        )
-        self.model = get_peft_model(model, lora)
-        self.model.train()
+    With `adapter` the LoRA of that folder is trained on, without dropout.
+    """
+
+    def __init__(self, model, autocast=None, device="cpu", adapter=None, schedule=None):
+        if adapter:
+            self.model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
+        else:
+            lora = LoraConfig(
+                r=16, lora_alpha=32, lora_dropout=0.1, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"
+            )
+            self.model = get_peft_model(model, lora)
+        self.model.to(device).train()
+        if adapter:
+            for module in self.model.modules():
+                if isinstance(module, torch.nn.Dropout):
+                    module.p = 0.0
         self.trainable = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trainable, lr=2e-4, weight_decay=0.01)
-        self.autocast = autocast
-        self.seconds, self.losses = [], []
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, schedule or (lambda done: 1.0))
+        self.device, self.autocast = device, autocast
+        self.scaler = torch.amp.GradScaler(device, enabled=autocast == "float16")
+        self.seconds, self.losses, self.norms = [], [], []
 
     def step(self, ids, mask):
         start = time.perf_counter()
+        ids, mask = ids.to(self.device), mask.to(self.device)
         dtype = getattr(torch, self.autocast or "float32")
-        with torch.autocast("cpu", dtype=dtype, enabled=self.autocast is not None):
+        with torch.autocast(self.device, dtype=dtype, enabled=self.autocast is not None):
             labels = ids.masked_fill(mask == 0, -100)
             loss = self.model(input_ids=ids, attention_mask=mask, labels=labels).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.trainable, 1.0)
-        self.optimizer.step()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.trainable, 1.0)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
         self.optimizer.zero_grad()
+        wait(self.device)
         self.seconds.append(time.perf_counter() - start)
         self.losses.append(loss.item())
+        self.norms.append(norm.item())
 
 
 def time_training(args):
-    trainer = Trainer(random_model(args.config), args.autocast)
+    trainer = Trainer(random_model(args.config, args.device), args.autocast, args.device)
     ids = torch.randint(0, trainer.model.config.vocab_size, (args.batch_size, args.length))
     for _ in range(args.steps):
         trainer.step(ids, torch.ones_like(ids))
@@ -72,38 +113,50 @@ def time_training(args):
     }
 
 
-def time_records(args):
-    """Batches of shuffled records, each padded to the limit or to its longest record; the first does not count."""
-    tokenizer = AutoTokenizer.from_pretrained(args.model)
-    tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "right"
-    records = json.loads(Path(args.data).read_text(encoding="utf-8"))
-    random.Random(42).shuffle(records)
-    texts = [
+def texts_of(records, tokenizer):
+    return [
         f"Instruction: {record['instruction']}\nQuestion: {record['input']}\nResponse: {record['output']}"
         + tokenizer.eos_token
-        for record in records[: args.batch_size * args.steps]
+        for record in records
     ]
-    trainer = Trainer(GPTNeoForCausalLM.from_pretrained(args.model, dtype=torch.float32))
-    tokens = []
-    for first in range(0, len(texts), args.batch_size):
+
+
+def tokenizer_of(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "right"
+    return tokenizer
+
+
+def batches_of(texts, tokenizer, size, length, padding="longest"):
+    for first in range(0, len(texts), size):
         batch = tokenizer(
-            texts[first : first + args.batch_size],
-            padding={"limit": "max_length", "longest": "longest"}[args.padding],
-            truncation=True,
-            max_length=args.length,
-            return_tensors="pt",
+            texts[first : first + size], padding=padding, truncation=True, max_length=length, return_tensors="pt"
         )
-        trainer.step(batch.input_ids, batch.attention_mask)
-        tokens.append(batch.input_ids.numel())
+        yield batch.input_ids, batch.attention_mask
+
+
+def time_records(args):
+    """Batches of shuffled records, each padded to the limit or to its longest record; the first does not count."""
+    tokenizer = tokenizer_of(args.model)
+    records = json.loads(Path(args.data).read_text(encoding="utf-8"))
+    random.Random(42).shuffle(records)
+    texts = texts_of(records[: args.batch_size * args.steps], tokenizer)
+    model = GPTNeoForCausalLM.from_pretrained(args.model, dtype=torch.float32)
+    trainer = Trainer(model, device=args.device)
+    padding = {"limit": "max_length", "longest": "longest"}[args.padding]
+    tokens = []
+    for ids, mask in batches_of(texts, tokenizer, args.batch_size, args.length, padding):
+        trainer.step(ids, mask)
+        tokens.append(ids.numel())
     seconds = trainer.seconds
     counted = args.batch_size * (len(seconds) - 1)
     return {"records_per_second": counted / sum(seconds[1:]), "seconds": seconds, "tokens": tokens}
 
 
 def time_generation(args):
-    model = random_model(args.config).to(getattr(torch, args.dtype)).eval()
+    model = random_model(args.config, args.device).to(getattr(torch, args.dtype)).eval()
     model.generation_config.eos_token_id = None
-    ids = torch.randint(0, model.config.vocab_size, (args.batch_size, args.prompt_length))
+    ids = torch.randint(0, model.config.vocab_size, (args.batch_size, args.prompt_length), device=args.device)
     seconds = []
     for _ in range(4):
         start = time.perf_counter()
@@ -114,6 +167,7 @@ def time_generation(args):
             do_sample=False,
             pad_token_id=0,
         )
+        wait(args.device)
         seconds.append(time.perf_counter() - start)
     median = statistics.median(seconds[1:])
     return {"tokens_per_second": args.batch_size * args.max_new_tokens / median, "seconds": seconds}
@@ -126,7 +180,7 @@ def main():
     train.add_argument("--batch-size", type=int, default=8)
     train.add_argument("--length", type=int, default=256)
     train.add_argument("--steps", type=int, default=5)
-    train.add_argument("--autocast", choices=["bfloat16"])
+    train.add_argument("--autocast", choices=["bfloat16", "float16"])
     records = commands.add_parser("records")
     records.add_argument("--model", required=True)
     records.add_argument("--data", required=True)
@@ -138,12 +192,14 @@ def main():
     generate.add_argument("--batch-size", type=int, default=1)
     generate.add_argument("--prompt-length", type=int, default=24)
     generate.add_argument("--max-new-tokens", type=int, default=128)
-    generate.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    generate.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
     for command in (train, generate):
         command.add_argument("--config", required=True)
+    for command in (train, records, generate):
+        command.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     args = parser.parse_args()
     report = {"train": time_training, "records": time_records, "generate": time_generation}[args.what](args)
-    report["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    report |= peak_memory(args.device)
     report["torch"] = torch.__version__
     print(json.dumps(report))
 

@@ -9,24 +9,14 @@ use std::path::PathBuf;
 
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
-use gptneo_model::files::write_folder;
-use gptneo_model::{LoraConfig, ModelError, NeoBackend, adapter, checkpoint as weights};
+use gptneo_files::{FileError, write_folder};
+use gptneo_model::{NeoBackend, Precision};
 use serde::{Deserialize, Serialize};
 
+use crate::learner::FineTune;
 use crate::optim::SharedAdamW;
-use crate::precision::{LossScale, Precision};
-use crate::step::FineTune;
-use crate::{TrainingConfig, TrainingError};
-
-/// What is trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "kind")]
-pub enum Tuning {
-    /// A LoRA adapter over a frozen base.
-    Lora(LoraConfig),
-    /// Every weight.
-    Full,
-}
+use crate::precision::LossScale;
+use crate::{TrainingConfig, TrainingError, Tuning};
 
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,10 +57,14 @@ impl RunState {
         self.step.saturating_sub(self.skipped_steps)
     }
 
-    /// Whether what was logged about `step` stands, of a training step or, with `evaluated`, of an evaluation. What
-    /// does not stand is made again when the run goes on from here.
-    pub(crate) fn keeps(&self, step: usize, evaluated: bool) -> bool {
-        step < self.step || (step == self.step && (!evaluated || self.evaluated_step == Some(step)))
+    /// Whether the row of a training step stands. What does not is made again when the run goes on from here.
+    pub(crate) fn keeps_step(&self, step: usize) -> bool {
+        step <= self.step
+    }
+
+    /// Whether what an evaluation after `step` found stands; the newest step may not have been evaluated yet.
+    pub(crate) fn keeps_evaluation(&self, step: usize) -> bool {
+        step < self.step || (step == self.step && self.evaluated_step == Some(step))
     }
 }
 
@@ -129,26 +123,21 @@ impl Checkpoints {
     /// # Errors
     ///
     /// A file cannot be written; the older checkpoints then all stand.
-    pub fn save<B: NeoBackend>(
+    pub(crate) fn save<B: NeoBackend>(
         &self,
         model: &FineTune<Autodiff<B>>,
         optimizer: &SharedAdamW<B>,
         state: &RunState,
     ) -> Result<(), TrainingError> {
         write_folder(&self.path(state.step), |folder| -> Result<(), TrainingError> {
-            let inner = model.valid().model;
-            match &state.tuning {
-                Tuning::Lora(config) => adapter::write_adapter(&inner, config, "", folder)?,
-                Tuning::Full => weights::write_model(&inner, folder, weights::Dtype::F32)?,
-            }
+            state.tuning.write(&model.valid().model, folder)?;
             optimizer.save(model, &folder.join("optimizer.safetensors"))?;
             let path = folder.join("state.json");
             let text = serde_json::to_string_pretty(state).map_err(|error| TrainingError::Checkpoint {
                 path: path.clone(),
                 reason: error.to_string(),
             })?;
-            fs::write(&path, text)
-                .map_err(|source| TrainingError::Model(ModelError::Io { action: "write", path, source }))
+            Ok(fs::write(&path, text).map_err(FileError::on("write", path))?)
         })?;
         self.remove_older(state)
     }
@@ -158,9 +147,7 @@ impl Checkpoints {
         for step in self.steps() {
             if step < state.step && Some(step) != best {
                 let path = self.path(step);
-                fs::remove_dir_all(&path).map_err(|source| {
-                    TrainingError::Model(ModelError::Io { action: "remove", path, source })
-                })?;
+                fs::remove_dir_all(&path).map_err(FileError::on("remove", path))?;
             }
         }
         Ok(())

@@ -9,39 +9,39 @@ use crate::schedule::{LearningRate, Schedule};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainingConfig {
-    /// Peak learning rate.
+    /// Peak learning rate; 2e-4 by default.
     pub learning_rate: f64,
-    /// How the rate changes after the warm-up.
+    /// How the rate changes after the warm-up; linear by default.
     pub schedule: Schedule,
-    /// Steps over which the rate rises from zero.
+    /// Steps over which the rate rises from zero; 0 by default.
     pub warmup_steps: usize,
-    /// AdamW's decoupled weight decay.
+    /// AdamW's decoupled weight decay; 0.01 by default.
     pub weight_decay: f64,
-    /// AdamW's decay of the first moment.
+    /// AdamW's decay of the first moment; 0.9 by default.
     pub beta1: f64,
-    /// AdamW's decay of the second moment.
+    /// AdamW's decay of the second moment; 0.999 by default.
     pub beta2: f64,
-    /// AdamW's term against a division by zero.
+    /// AdamW's term against a division by zero; 1e-8 by default.
     pub epsilon: f64,
-    /// The norm that the gradients of all parameters together are clipped to; 0 turns clipping off.
+    /// The norm that all gradients together are clipped to; 1 by default, 0 turns clipping off.
     pub max_grad_norm: f64,
-    /// Passes over the data, unless `max_steps` is given.
+    /// Passes over the data, unless `max_steps` is given; 3 by default.
     pub epochs: usize,
-    /// Optimizer steps, in place of `epochs`.
+    /// Optimizer steps, in place of `epochs`; none by default.
     pub max_steps: Option<usize>,
-    /// Texts in a forward pass.
+    /// Texts in a forward pass; 8 by default.
     pub batch_size: usize,
-    /// Forward passes in an optimizer step.
+    /// Forward passes in an optimizer step; 1 by default.
     pub grad_accumulation_steps: usize,
-    /// Draw a new order of the texts each epoch and group them by length; otherwise take them in file order.
+    /// Draw a new order of the texts each epoch and group them by length, as by default, or take them in file order.
     pub shuffle: bool,
-    /// Evaluate on the validation texts every so many steps, besides at the end of each epoch.
+    /// Measure the validation loss every so many steps, besides after each epoch; by default there alone.
     pub eval_steps: Option<usize>,
-    /// Write a checkpoint every so many steps, besides at the end of each epoch.
+    /// Write a checkpoint every so many steps, besides after each epoch; by default there alone.
     pub checkpoint_steps: Option<usize>,
-    /// Stop after so many evaluations in a row without a lower validation loss.
+    /// Stop after so many evaluations in a row without a lower validation loss; by default never.
     pub early_stopping_patience: Option<usize>,
-    /// Seed of the adapter, the order and the dropout.
+    /// Seed of the adapter, the order and the dropout; 42 by default.
     pub seed: u64,
 }
 

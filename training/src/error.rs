@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use gptneo_datasets::DataError;
+use gptneo_files::FileError;
 use gptneo_model::ModelError;
-
-use crate::report::ReportError;
 
 /// How many records an error names before it only counts the rest.
 const LISTED: usize = 16;
 
-/// An error of training, evaluating or reporting.
+/// An error of training or evaluating.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainingError {
@@ -20,9 +19,6 @@ pub enum TrainingError {
     /// The records, their tokens or batches.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A table or a picture.
-    #[error(transparent)]
-    Report(#[from] ReportError),
     /// A file or folder cannot be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -36,6 +32,16 @@ pub enum TrainingError {
     /// Settings that do not work, alone or together.
     #[error("these settings do not work: {0}")]
     Settings(String),
+    /// A setting outside its range.
+    #[error("{name} is {found}; expected {expected}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// The value given.
+        found: String,
+        /// The values that are allowed.
+        expected: String,
+    },
     /// The loss of a step, or its gradient, is no number.
     #[error(
         "step {step}: the loss ({loss}) or its gradient is not a finite number{}. Lower the learning rate, or train \
@@ -123,6 +129,17 @@ impl TrainingError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// A [`TrainingError::Setting`] for a word that is none of `names`.
+    pub(crate) fn unknown_name(name: &'static str, found: &str, names: &[&str]) -> Self {
+        Self::Setting { name, found: format!("{found:?}"), expected: names.join(" or ") }
+    }
+}
+
+impl From<FileError> for TrainingError {
+    fn from(FileError { action, path, source }: FileError) -> Self {
+        Self::Io { action, path, source }
     }
 }
 

@@ -19,13 +19,13 @@ use gptneo_model::{NeoBackend, device_failure};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::step::FineTune;
+use crate::learner::FineTune;
 use crate::{TrainingConfig, TrainingError};
 
 type Inner<B> = OptimizerAdaptor<AdamW, FineTune<Autodiff<B>>, Autodiff<B>>;
 
 /// Burn's AdamW behind a shared handle: the `Learner` steps it, the strategy saves its state at any step.
-pub struct SharedAdamW<B: NeoBackend>(Arc<Mutex<Inner<B>>>);
+pub(crate) struct SharedAdamW<B: NeoBackend>(Arc<Mutex<Inner<B>>>);
 
 impl<B: NeoBackend> Clone for SharedAdamW<B> {
     fn clone(&self) -> Self {
@@ -35,7 +35,7 @@ impl<B: NeoBackend> Clone for SharedAdamW<B> {
 
 impl<B: NeoBackend> SharedAdamW<B> {
     /// A fresh optimizer.
-    pub fn new(config: &TrainingConfig) -> Self {
+    pub(crate) fn new(config: &TrainingConfig) -> Self {
         let adamw = AdamWConfig::new()
             .with_beta_1(config.beta1 as f32)
             .with_beta_2(config.beta2 as f32)
@@ -54,7 +54,7 @@ impl<B: NeoBackend> SharedAdamW<B> {
     /// # Errors
     ///
     /// The file cannot be written.
-    pub fn save(&self, model: &FineTune<Autodiff<B>>, path: &Path) -> Result<(), TrainingError> {
+    pub(crate) fn save(&self, model: &FineTune<Autodiff<B>>, path: &Path) -> Result<(), TrainingError> {
         let records = self.lock().to_record().into_iter().collect();
         let mut visitor = Collect::<B> { path: Vec::new(), records, tensors: BTreeMap::new() };
         model.visit(&mut visitor);
@@ -78,7 +78,7 @@ impl<B: NeoBackend> SharedAdamW<B> {
     /// # Errors
     ///
     /// The file cannot be read, or does not fit the model's trainable parameters.
-    pub fn load(&self, model: &FineTune<Autodiff<B>>, path: &Path) -> Result<(), TrainingError> {
+    pub(crate) fn load(&self, model: &FineTune<Autodiff<B>>, path: &Path) -> Result<(), TrainingError> {
         let failed = |reason: String| TrainingError::Checkpoint { path: path.into(), reason };
         let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
         let file = SafeTensors::deserialize(&bytes).map_err(|error| failed(error.to_string()))?;

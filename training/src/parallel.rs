@@ -21,8 +21,8 @@ use burn::train::TrainOutput;
 use gptneo_model::{NeoBackend, device_failure};
 
 use crate::TrainingError;
-use crate::plan::StepInput;
-use crate::step::{FineTune, StepLoss};
+use crate::learner::FineTune;
+use crate::step::{StepInput, StepLoss, gradients};
 
 /// The model on the devices beside the first one.
 pub(crate) struct Replicas<B: NeoBackend> {
@@ -33,6 +33,11 @@ impl<B: NeoBackend> Replicas<B> {
     /// Copies `model` to each of `devices`.
     pub(crate) fn new(model: &FineTune<Autodiff<B>>, devices: &[B::Device]) -> Self {
         Self { models: devices.iter().map(|device| model.clone().fork(device)).collect() }
+    }
+
+    /// No device beside the first one.
+    pub(crate) fn none() -> Self {
+        Self { models: Vec::new() }
     }
 
     /// Whether there is no device beside the first one.
@@ -61,12 +66,12 @@ impl<B: NeoBackend> Replicas<B> {
                     scope.spawn(move || {
                         device_failure::watch(|| {
                             follow(replica, &leader);
-                            Ok::<_, TrainingError>(replica.gradients(&share, tokens))
+                            Ok::<_, TrainingError>(gradients(replica, &share, tokens))
                         })
                     })
                 })
                 .collect();
-            let own = leader.gradients(&input.share(0, devices), tokens);
+            let own = gradients(leader, &input.share(0, devices), tokens);
             let others = others.into_iter().map(|part| part.join().unwrap_or_else(|p| resume_unwind(p)));
             std::iter::once(Ok(own)).chain(others).collect::<Result<Vec<_>, _>>()
         })?;

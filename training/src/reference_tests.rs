@@ -17,14 +17,13 @@ use gptneo_model::checkpoint::load_model;
 use gptneo_model::{GptNeo, LoraConfig};
 use serde_json::Value;
 
-use crate::checkpoint::{Checkpoints, Tuning};
+use crate::checkpoint::Checkpoints;
 use crate::metrics::{MetricsRow, read_metrics};
-use crate::plan::Plan;
-use crate::preflight::time_largest_batch;
-use crate::samples::{SamplePlan, SampleQuestion, SampleRow, read_samples};
-use crate::strategy::{Ending, Observer};
-use crate::train::{Trained, TrainingRun, train};
-use crate::{Precision, TrainingConfig, TrainingError};
+use crate::samples::{SampleQuestion, SampleQuestions, SampleRow, read_samples};
+use crate::timing::time_largest_batch;
+use crate::{
+    BatchOrder, Ending, Event, Precision, Trained, TrainingConfig, TrainingError, TrainingRun, Tuning,
+};
 
 type Diff = Autodiff<Flex>;
 
@@ -63,27 +62,6 @@ pub(crate) fn recipe(batch_size: usize, steps: usize) -> TrainingConfig {
     }
 }
 
-struct Quiet;
-
-impl Observer for Quiet {
-    fn row(&mut self, _row: &MetricsRow) {}
-    fn validating(&mut self, _done: usize, _total: usize) {}
-    fn checkpoint(&mut self, _step: usize) {}
-}
-
-/// Pulls the interrupter after some steps.
-struct InterruptAfter(usize, Interrupter);
-
-impl Observer for InterruptAfter {
-    fn row(&mut self, row: &MetricsRow) {
-        if row.step() == self.0 {
-            self.1.stop(None);
-        }
-    }
-    fn validating(&mut self, _done: usize, _total: usize) {}
-    fn checkpoint(&mut self, _step: usize) {}
-}
-
 pub(crate) struct Setup {
     pub(crate) model: GptNeo<Diff>,
     pub(crate) tuning: Tuning,
@@ -110,30 +88,27 @@ impl Setup {
         folder: &Path,
         resume: bool,
         stop_after: Option<usize>,
-        samples: Option<SamplePlan>,
+        samples: Option<SampleQuestions>,
     ) -> Result<Trained<Flex>, TrainingError> {
         let interrupter = Interrupter::new();
-        let observer: Box<dyn Observer> = match stop_after {
-            Some(step) => Box::new(InterruptAfter(step, interrupter.clone())),
-            None => Box::new(Quiet),
-        };
-        train(TrainingRun {
-            model: self.model,
-            tuning: self.tuning,
-            training: self.training,
-            validation: &self.validation,
-            padding_id: 399,
-            config: self.config,
-            precision: self.precision,
-            folder,
-            fingerprint: "test".into(),
-            resume,
-            interrupter,
-            samples,
-            observer,
-            device: Default::default(),
-            further_devices: vec![Default::default(); self.devices - 1],
-        })
+        let run = TrainingRun::new(self.model, self.training)
+            .tuning(self.tuning)
+            .validation(self.validation)
+            .config(self.config)
+            .precision(self.precision)
+            .folder(folder)
+            .fingerprint("test")
+            .interrupter(interrupter.clone())
+            .samples(samples)
+            .observer(move |event: Event<'_>| {
+                if let Event::Row(row) = event
+                    && Some(row.step()) == stop_after
+                {
+                    interrupter.stop(None);
+                }
+            })
+            .further_devices(vec![Default::default(); self.devices - 1]);
+        if resume { run.resume() } else { run }.train()
     }
 }
 
@@ -310,14 +285,14 @@ fn a_resumed_run_equals_an_uninterrupted_one_to_the_bit() {
     assert_eq!(result_of(folder.path(), &resumed), expected, "killed after step 5");
 }
 
-fn questions() -> SamplePlan {
+fn questions() -> SampleQuestions {
     let tokenizer = Tokenizer::from_folder(&fixture("window")).unwrap();
     let question = |text: &str| {
         let prompt = format!("Question: {text}\nResponse:");
         SampleQuestion { text: text.into(), prompt: tokenizer.encode(&prompt).unwrap() }
     };
     let questions = vec![question("When do I sow peas?"), question("How hot is a simmer?")];
-    SamplePlan { questions, max_new_tokens: 6, tokenizer }
+    SampleQuestions { questions, max_new_tokens: 6, tokenizer }
 }
 
 #[test]
@@ -330,17 +305,8 @@ fn a_measured_step_and_samples_change_no_bit_and_a_resumed_run_has_each_sample_o
 
     let whole = tempfile::tempdir().unwrap();
     let setup = dropout_setup();
-    let plan = Plan::new(setup.training.clone(), &setup.config, 399).unwrap();
-    let device = Default::default();
-    let seconds = time_largest_batch::<Flex>(
-        &setup.model,
-        &setup.tuning,
-        &plan,
-        &setup.config,
-        Precision::F32,
-        &device,
-    )
-    .unwrap();
+    let order = BatchOrder::new(setup.training.clone(), &setup.config).unwrap();
+    let seconds = time_largest_batch::<Flex>(&setup.model, &setup.tuning, &order, Precision::F32).unwrap();
     assert!(seconds > 0.0);
     let trained = setup.run_asking(whole.path(), false, None, Some(questions())).unwrap();
     assert_eq!(result_of(whole.path(), &trained), expected, "with a measured step before and samples");

@@ -17,7 +17,7 @@ const BATCH: usize = 8;
 
 /// What is asked after every evaluation.
 #[derive(Clone)]
-pub struct SamplePlan {
+pub struct SampleQuestions {
     /// The questions.
     pub questions: Vec<SampleQuestion>,
     /// The longest answer in tokens. Every prompt must leave room for it.
@@ -48,19 +48,19 @@ pub struct SampleRow {
 
 /// The questions of a run and the file of their answers.
 pub(crate) struct Samples {
-    plan: SamplePlan,
+    asked: SampleQuestions,
     log: StepLog<SampleRow>,
 }
 
 impl Samples {
     /// Opens the file at `path`. Of a run that goes on, it keeps the rows that `keep` takes.
     pub(crate) fn open(
-        plan: SamplePlan,
+        asked: SampleQuestions,
         path: &Path,
         keep: impl Fn(&SampleRow) -> bool,
     ) -> Result<Self, TrainingError> {
         let log = if path.exists() { StepLog::resume(path, keep)? } else { StepLog::create(path)? };
-        Ok(Self { plan, log })
+        Ok(Self { asked, log })
     }
 
     /// Asks the model and writes down what it answers.
@@ -69,7 +69,7 @@ impl Samples {
         model: &GptNeo<B>,
         step: usize,
     ) -> Result<Vec<SampleRow>, TrainingError> {
-        let SamplePlan { questions, max_new_tokens, tokenizer } = &self.plan;
+        let SampleQuestions { questions, max_new_tokens, tokenizer } = &self.asked;
         let config = GenerationConfig {
             max_new_tokens: *max_new_tokens,
             sampling: SamplingConfig::default(),

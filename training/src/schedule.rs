@@ -3,12 +3,14 @@
 //! Burn's own schedulers have no warm-up, and its cosine starts again at the maximum after the last step.
 
 use std::f64::consts::PI;
+use std::fmt;
+use std::str::FromStr;
 
-use burn::lr_scheduler::LrScheduler;
-use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-/// What the learning rate does after the warm-up.
+use crate::TrainingError;
+
+/// What the learning rate does after the warm-up; by default it falls in a straight line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
@@ -19,6 +21,35 @@ pub enum Schedule {
     Cosine,
     /// Stays.
     Constant,
+}
+
+impl Schedule {
+    /// All of them, for a list to choose from.
+    pub const ALL: [Self; 3] = [Self::Linear, Self::Cosine, Self::Constant];
+
+    /// The name, as settings have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Cosine => "cosine",
+            Self::Constant => "constant",
+        }
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = TrainingError;
+
+    fn from_str(name: &str) -> Result<Self, TrainingError> {
+        let found = Self::ALL.into_iter().find(|one| one.name() == name);
+        found.ok_or_else(|| TrainingError::unknown_name("schedule", name, &Self::ALL.map(Self::name)))
+    }
 }
 
 /// The learning rate as a function of the step.
@@ -54,49 +85,9 @@ impl LearningRate {
     }
 }
 
-/// A [`LearningRate`] and the step it is at, for Burn's learner. Its record is the step.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scheduler {
-    rate: LearningRate,
-    step: usize,
-}
-
-impl Scheduler {
-    /// Before `step`, counted from 0: the number of steps already taken.
-    pub fn new(rate: LearningRate, step: usize) -> Self {
-        Self { rate, step }
-    }
-
-    /// The step whose rate [`LrScheduler::step`] returns next, from 0.
-    pub fn next_step(&self) -> usize {
-        self.step
-    }
-}
-
-impl LrScheduler for Scheduler {
-    type Record<B: Backend> = usize;
-
-    fn step(&mut self) -> f64 {
-        let rate = self.rate.at(self.step);
-        self.step += 1;
-        rate
-    }
-
-    fn to_record<B: Backend>(&self) -> usize {
-        self.step
-    }
-
-    fn load_record<B: Backend>(mut self, record: usize) -> Self {
-        self.step = record;
-        self
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use burn_flex::Flex;
-
     use super::*;
 
     #[derive(Deserialize)]
@@ -151,18 +142,5 @@ mod tests {
         let all = LearningRate { base: 1.0, schedule: Schedule::Cosine, warmup_steps: 5, total_steps: 5 };
         close(all.at(4), 0.8);
         close(all.at(5), 0.0);
-    }
-
-    #[test]
-    fn a_resumed_scheduler_goes_on_where_it_was() {
-        let rate = LearningRate { base: 1.0, schedule: Schedule::Cosine, warmup_steps: 2, total_steps: 9 };
-        let mut whole = Scheduler::new(rate, 0);
-        let first: Vec<f64> = (0..4).map(|_| whole.step()).collect();
-        assert_eq!(first, [0, 1, 2, 3].map(|step| rate.at(step)));
-        let mut resumed = Scheduler::new(rate, 0).load_record::<Flex>(whole.to_record::<Flex>());
-        assert_eq!(resumed.next_step(), 4);
-        for _ in 4..12 {
-            assert_eq!(resumed.step(), whole.step());
-        }
     }
 }

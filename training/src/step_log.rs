@@ -8,11 +8,11 @@ use std::io::Write;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use gptneo_files::write_file;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::TrainingError;
-use crate::report::write_whole;
 
 /// A file of rows, open for more.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl<Row: Serialize + DeserializeOwned> StepLog<Row> {
             }
         }
         if kept != text {
-            write_whole(&path, |file| file.write_all(kept.as_bytes()))?;
+            write_file(&path, |file| file.write_all(kept.as_bytes()))?;
         }
         let file = OpenOptions::new().append(true).open(&path).map_err(TrainingError::io("open", &path))?;
         Ok(Self { path, file, row: PhantomData })

@@ -100,7 +100,7 @@ fn columns_are_renamed_and_an_unused_one_need_not_exist() {
 fn missing_columns_are_told_with_those_found_and_the_flags() {
     let message = fault("a.json", r#"[{"question": "a", "answer": "b", "instruction": "c"}]"#);
     assert!(message.contains("no column `input`, `output`; the file has `question`, `answer`"), "{message}");
-    assert!(message.contains("--question-column"), "{message}");
+    assert!(message.contains("Name the columns"), "{message}");
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");

@@ -3,8 +3,10 @@
 
 use std::path::Path;
 
+use super::decoder::id_tensor;
 use super::*;
 use crate::checkpoint::load_model;
+use burn::tensor::s;
 use burn_flex::Flex;
 use serde_json::{Value, json};
 
@@ -43,7 +45,7 @@ fn slowly(model: &GptNeo<Flex>, prompt: &[u32], new: usize) -> Vec<u32> {
     for _ in 0..new {
         let tokens = ids.len();
         let input = id_tensor(ids.iter().map(|id| *id as i32).collect(), tokens, &Default::default());
-        let hidden = model.hidden(input, None).slice(s![.., tokens - 1..tokens, ..]).reshape([1, 16]);
+        let hidden = model.hidden(input).slice(s![.., tokens - 1..tokens, ..]).reshape([1, 16]);
         let logits = model.logits(hidden).into_data().to_vec::<f32>().unwrap();
         let best = (0..50).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();
         ids.push(best as u32);

@@ -9,7 +9,7 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor};
-use burn::tensor::{Bool, Int, Tensor, TensorPrimitive};
+use burn::tensor::{Bool, DType, Int, Tensor, TensorPrimitive};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -25,13 +25,6 @@ pub struct AttentionRule {
     pub heads: usize,
     /// Positions that a query sees, its own included; with `None` all up to its own.
     pub window: Option<usize>,
-}
-
-impl AttentionRule {
-    /// The first key that the query at an absolute position sees; the last one is its own.
-    pub(super) fn first_key(&self, position: usize) -> usize {
-        self.window.map_or(0, |window| (position + 1).saturating_sub(window))
-    }
 }
 
 /// Causal attention: query `[batch, queries, hidden]`, key and value `[batch, keys, hidden]` to
@@ -122,6 +115,8 @@ fn weights<B: Backend>(
     let scores = query.matmul(key.swap_dims(2, 3));
     let Some(hidden) = hidden else { return softmax(scores, 3) };
     let hidden = hidden.expand(scores.dims());
+    // The least f32 is minus infinity in half precision, and the softmax of a row of those is no number.
+    assert_eq!(scores.dtype(), DType::F32, "attention scores are f32, whatever the products are made in");
     let weights = softmax(scores.mask_fill(hidden.clone(), f32::MIN), 3);
     // Without padding each query sees itself; with it, the softmax of a query that sees nothing is even.
     if padded { weights.mask_fill(hidden, 0.0) } else { weights }

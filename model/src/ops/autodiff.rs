@@ -1,11 +1,10 @@
 //! The operations on an autodiff backend: each records its own backward pass, which works on the inner backend.
 
-use burn::tensor::DType;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 
-use super::{AttentionRule, Dropout, LinearInputs, NeoBackend};
+use super::{AttentionRule, Dropout, LinearInputs, NeoBackend, Precision};
 use super::{attention, cross_entropy, dropout, gelu, layer_norm, linear};
 
 impl<B: NeoBackend, C: CheckpointStrategy> NeoBackend for Autodiff<B, C> {
@@ -23,8 +22,8 @@ impl<B: NeoBackend, C: CheckpointStrategy> NeoBackend for Autodiff<B, C> {
         linear::tracked::<B, C>(inputs)
     }
 
-    fn rounds_factors(half: DType) -> bool {
-        B::rounds_factors(half)
+    fn rounds_factors(precision: Precision) -> bool {
+        B::rounds_factors(precision)
     }
 
     fn draw_dropout(x: &FloatTensor<Self>, probability: f64) -> Dropout<FloatTensor<Self>> {
@@ -48,8 +47,8 @@ impl<B: NeoBackend, C: CheckpointStrategy> NeoBackend for Autodiff<B, C> {
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
-        rounded: bool,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        cross_entropy::tracked::<B, C>(hidden, weight, targets, rounded)
+        cross_entropy::tracked::<B, C>(hidden, weight, targets, precision)
     }
 }

@@ -5,8 +5,7 @@
 //! `dz = softmax(z) - onehot(t)`, `dh = W^T dz`, `dW = dz h^T`, is worked out in the same pass over a chunk and
 //! kept for the backward pass, which only scales it.
 //!
-//! Where hidden states and head are of a half type, or rounded to one (see [`super::LinearInputs::rounded`]), their
-//! products are made in it; softmax, sums and the loss are f32.
+//! In half precision the products of hidden states and head are made in a half type; softmax, sums and the loss are f32.
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, IntTensor};
@@ -17,11 +16,15 @@ use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 
-use super::NeoBackend;
-use super::linear::{assert_weight_type, linear, rounded_linear};
+use super::linear::{LinearInputs, assert_weight_type};
+use super::{NeoBackend, Parameters, Precision};
 
 /// Rows whose logits exist at a time.
 pub(crate) const CHUNK: usize = 512;
+
+/// The width from which a row is reduced in parts, and how many.
+const LONG_ROW: usize = 4096;
+const PARTS: usize = 64;
 
 /// What the gradient of logits in half precision is multiplied with for the product with the head. It is made before
 /// the scale of the loss is known, and most words are so unlikely that f16 would round their part to nothing. The
@@ -31,24 +34,24 @@ const LIFT: f64 = 256.0;
 /// The summed negative log-likelihood of each row's target, `[1]`.
 ///
 /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocabulary, hidden]`, `targets` `[rows]`, each below the
-/// vocabulary's size. Divide by the number of rows for the mean in nats per token. With `rounded`, the products are
-/// made in the half type of `weight`, as in [`super::rounded_linear`].
+/// vocabulary's size. Divide by the number of rows for the mean in nats per token.
 ///
 /// # Panics
 ///
-/// As [`super::linear()`], on types that do not go together, and with `rounded` on a `weight` that is not bf16.
+/// As [`super::linear()`], on types that do not go together, and where a backend rounds hidden states to another type
+/// than bf16.
 pub fn cross_entropy_sum<B: NeoBackend>(
     hidden: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     targets: Tensor<B, 1, Int>,
-    rounded: bool,
+    precision: Precision,
 ) -> Tensor<B, 1> {
-    let weight = head(&hidden, weight, rounded);
+    let (hidden, weight, precision) = factors::<B>(hidden, weight, precision);
     let sum = B::cross_entropy_sum(
         hidden.into_primitive().tensor(),
         weight.into_primitive().tensor(),
         targets.into_primitive(),
-        rounded,
+        precision,
     );
     Tensor::from_primitive(TensorPrimitive::Float(sum))
 }
@@ -58,37 +61,49 @@ pub fn token_nll<B: NeoBackend>(
     hidden: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     targets: Tensor<B, 1, Int>,
-    rounded: bool,
+    precision: Precision,
 ) -> Tensor<B, 1> {
-    let weight = head(&hidden, weight, rounded);
+    let (hidden, weight, precision) = factors::<B>(hidden, weight, precision);
     let nll = B::token_nll(
         hidden.into_primitive().tensor(),
         weight.into_primitive().tensor(),
         targets.into_primitive(),
-        rounded,
+        precision,
     );
     Tensor::from_primitive(TensorPrimitive::Float(nll))
 }
 
-/// The head in the type of the hidden states, unless these are rounded to its type: one that is kept in a smaller format
-/// counts as what it rounds to.
-fn head<B: Backend>(hidden: &Tensor<B, 2>, weight: Tensor<B, 2>, rounded: bool) -> Tensor<B, 2> {
+/// Hidden states and head as the backend takes them, and what is left to it of the precision: nothing where they are cast
+/// here. A head that is kept in a smaller format counts as what it rounds to.
+fn factors<B: NeoBackend>(
+    hidden: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    precision: Precision,
+) -> (Tensor<B, 2>, Tensor<B, 2>, Precision) {
     assert_weight_type(hidden.dtype(), weight.dtype());
-    // In f16 the gradient of the logits would have to be lifted.
-    assert!(!rounded || weight.dtype() == DType::BF16, "hidden states are rounded to bf16 alone");
-    if rounded { weight } else { weight.cast(hidden.dtype()) }
+    match precision.half() {
+        None => {
+            let full = hidden.dtype();
+            (hidden, weight.cast(full), precision)
+        }
+        Some(half) if B::rounds_factors(precision) => {
+            // In f16 the gradient of the logits would have to be lifted.
+            assert_eq!(half, DType::BF16, "hidden states are rounded to bf16 alone");
+            (hidden, weight.cast(half), precision)
+        }
+        Some(half) => (hidden.cast(half), weight.cast(half), Precision::F32),
+    }
 }
 
 /// The logits of a chunk of rows.
 pub(super) fn logits<B: NeoBackend>(
     hidden: Tensor<B, 2>,
     weight: Tensor<B, 2>,
-    rounded: bool,
+    precision: Precision,
 ) -> Tensor<B, 2> {
-    match rounded {
-        true => rounded_linear(hidden, weight, None, None),
-        false => linear(hidden, weight, None),
-    }
+    let [x, weight] = [hidden, weight].map(|tensor| tensor.into_primitive().tensor());
+    let logits = B::lora_linear(LinearInputs::plain(x, weight, precision));
+    Tensor::from_primitive(TensorPrimitive::Float(logits))
 }
 
 /// The type of the loss, for hidden states of `dtype`.
@@ -112,16 +127,36 @@ pub(super) fn chunks<B: Backend>(
     })
 }
 
+/// Reduces each row of `x` `[rows, width]` to one number, `[rows, 1]`: a long one in parts first, `[rows, parts, width of
+/// a part]`, because a GPU gives each row that it reduces to one thread, and some hundred threads leave it idle.
+fn along_rows<B: Backend>(
+    x: Tensor<B, 2>,
+    parts: impl Fn(Tensor<B, 3>) -> Tensor<B, 3>,
+    whole: impl Fn(Tensor<B, 2>) -> Tensor<B, 2>,
+) -> Tensor<B, 2> {
+    let [rows, width] = x.dims();
+    if width < LONG_ROW {
+        return whole(x);
+    }
+    let each = width / PARTS;
+    let even = x.clone().slice(s![.., ..PARTS * each]).reshape([rows, PARTS, each]);
+    let mut reduced = parts(even).reshape([rows, PARTS]);
+    if width > PARTS * each {
+        reduced = Tensor::cat(vec![reduced, x.slice(s![.., PARTS * each..])], 1);
+    }
+    whole(reduced)
+}
+
 /// Negative log-likelihoods `[rows]` and probabilities `[rows, vocabulary]` of a chunk of logits.
 fn chunk_nll<B: Backend>(logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> (Tensor<B, 1>, Tensor<B, 2>) {
     let [rows, _] = logits.dims();
     let logits = logits.clone().cast(loss_type(logits.dtype()));
-    let largest = logits.clone().max_dim(1);
+    let largest = along_rows(logits.clone(), |x| x.max_dim(2), |x| x.max_dim(1));
     let shifted = logits - largest;
     // [rows] -> [rows, 1]
     let picked = shifted.clone().gather(1, targets.reshape([rows, 1]));
     let exponentials = shifted.exp();
-    let total = exponentials.clone().sum_dim(1);
+    let total = along_rows(exponentials.clone(), |x| x.sum_dim(2), |x| x.sum_dim(1));
     let nll = total.clone().log() - picked;
     (nll.reshape([rows]), exponentials / total)
 }
@@ -131,13 +166,13 @@ pub(super) fn rows<B: NeoBackend>(
     hidden: FloatTensor<B>,
     weight: FloatTensor<B>,
     targets: IntTensor<B>,
-    rounded: bool,
+    precision: Precision,
 ) -> FloatTensor<B> {
     let hidden = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(hidden));
     let head = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(weight));
     let targets = Tensor::<B, 1, Int>::from_primitive(targets);
     let parts = chunks(&hidden, &targets)
-        .map(|(hidden, targets)| chunk_nll(logits(hidden, head.clone(), rounded), targets).0)
+        .map(|(hidden, targets)| chunk_nll(logits(hidden, head.clone(), precision), targets).0)
         .collect();
     Tensor::cat(parts, 0).into_primitive().tensor()
 }
@@ -147,8 +182,8 @@ pub(super) fn gradients<B: NeoBackend>(
     hidden: FloatTensor<B>,
     weight: FloatTensor<B>,
     targets: IntTensor<B>,
-    rounded: bool,
-    of_weight: bool,
+    precision: Precision,
+    head: Parameters,
 ) -> (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>) {
     let hidden = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(hidden));
     let weight = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(weight));
@@ -162,7 +197,7 @@ pub(super) fn gradients<B: NeoBackend>(
         let minus_one = Tensor::full([rows, 1], -1.0, (&device, dtype));
         (nll.sum(), probabilities.scatter(1, targets, minus_one, IndexingUpdateOp::Add))
     };
-    gradients_by_chunk(hidden, weight, targets, rounded, of_weight, of_chunk)
+    gradients_by_chunk(hidden, weight, targets, precision, head, of_chunk)
 }
 
 /// The sum and its gradients, where `of_chunk` turns a chunk's logits and targets into the chunk's sum, `[1]`, and
@@ -171,8 +206,8 @@ pub(super) fn gradients_by_chunk<B: NeoBackend>(
     hidden: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     targets: Tensor<B, 1, Int>,
-    rounded: bool,
-    of_weight: bool,
+    precision: Precision,
+    head: Parameters,
     of_chunk: impl Fn(Tensor<B, 2>, Tensor<B, 1, Int>) -> (Tensor<B, 1>, Tensor<B, 2>),
 ) -> (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>) {
     let (half, full) = (hidden.dtype(), loss_type(hidden.dtype()));
@@ -180,9 +215,9 @@ pub(super) fn gradients_by_chunk<B: NeoBackend>(
     let mut hidden_gradients = Vec::new();
     let mut weight_gradient: Option<Tensor<B, 2>> = None;
     for (hidden, targets) in chunks(&hidden, &targets) {
-        let (part, logits_gradient) = of_chunk(logits(hidden.clone(), weight.clone(), rounded), targets);
+        let (part, logits_gradient) = of_chunk(logits(hidden.clone(), weight.clone(), precision), targets);
         sum = sum + part;
-        if of_weight {
+        if head.are_trained() {
             // In half, a sum over the rows of a frequent word could overflow whatever the scale of the loss.
             let part = logits_gradient.clone().transpose().matmul(hidden.cast(full));
             weight_gradient = Some(match weight_gradient.take() {
@@ -193,7 +228,7 @@ pub(super) fn gradients_by_chunk<B: NeoBackend>(
         hidden_gradients.push(if half == full {
             let [weight, gradient] =
                 [weight.clone(), logits_gradient].map(|tensor| tensor.into_primitive().tensor());
-            let gradient = B::linear_input_gradient(weight, gradient, rounded);
+            let gradient = B::linear_input_gradient(weight, gradient, precision);
             Tensor::from_primitive(TensorPrimitive::Float(gradient))
         } else {
             (logits_gradient * LIFT).cast(half).matmul(weight.clone()).cast(full) / LIFT
@@ -211,18 +246,18 @@ pub(super) fn tracked<B: NeoBackend, C: CheckpointStrategy>(
     hidden: FloatTensor<Autodiff<B, C>>,
     weight: FloatTensor<Autodiff<B, C>>,
     targets: IntTensor<B>,
-    rounded: bool,
+    precision: Precision,
 ) -> FloatTensor<Autodiff<B, C>> {
     let nodes = [hidden.node.clone(), weight.node.clone()];
     let dtype = hidden.primitive.dtype();
     match CrossEntropySum.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::UnTracked(prep) => {
-            prep.finish(B::cross_entropy_sum(hidden.primitive, weight.primitive, targets, rounded))
+            prep.finish(B::cross_entropy_sum(hidden.primitive, weight.primitive, targets, precision))
         }
         OpsKind::Tracked(prep) => {
-            let of_weight = !weight.node.requirement.is_none();
+            let head = Parameters::trained_if(!weight.node.requirement.is_none());
             let (sum, of_hidden, of_weight) =
-                B::cross_entropy_gradients(hidden.primitive, weight.primitive, targets, rounded, of_weight);
+                B::cross_entropy_gradients(hidden.primitive, weight.primitive, targets, precision, head);
             prep.finish((of_hidden, of_weight, dtype.into()), sum)
         }
     }

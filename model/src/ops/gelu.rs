@@ -17,11 +17,11 @@ use burn_autodiff::ops::{Backward, Ops, OpsKind, unary};
 use super::NeoBackend;
 
 /// 2 sqrt(2 / pi).
-pub(super) const TWICE_ROOT: f64 = 1.595_769_121_605_730_8;
+const TWICE_ROOT: f64 = 1.595_769_121_605_730_8;
 /// The cubic coefficient.
-pub(super) const CUBIC: f64 = 0.044_715;
+const CUBIC: f64 = 0.044_715;
 /// Beyond it, either way, the derivative is within 1e-34 of 0 or 1, and x^2 may overflow in f16.
-pub(super) const SATURATED: f64 = 10.0;
+const SATURATED: f64 = 10.0;
 
 /// GELU in its tanh form, elementwise: `[rows, columns]` to the same shape.
 pub fn gelu_new<B: NeoBackend>(x: Tensor<B, 2>) -> Tensor<B, 2> {

@@ -13,7 +13,7 @@ use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 
-use super::NeoBackend;
+use super::{NeoBackend, Parameters};
 
 /// Layer norm of each row: `x` `[rows, hidden]` to the same shape, `weight` and `bias` `[hidden]`.
 pub fn layer_norm<B: NeoBackend>(
@@ -47,14 +47,14 @@ pub(super) fn backward<B: Backend>(
     weight: FloatTensor<B>,
     dy: FloatTensor<B>,
     epsilon: f64,
-    of_parameters: bool,
+    parameters: Parameters,
 ) -> (FloatTensor<B>, Option<[FloatTensor<B>; 2]>) {
     let x = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(x));
     let weight = Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(weight));
     let dy = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(dy));
     let [_, hidden] = x.dims();
     let (normal, deviation) = normalised(x, epsilon);
-    let of_parameters = of_parameters.then(|| {
+    let of_parameters = parameters.are_trained().then(|| {
         let of_weight = (dy.clone() * normal.clone()).sum_dim(0);
         // [1, hidden] -> [hidden]
         [of_weight, dy.clone().sum_dim(0)].map(|sum| sum.reshape([hidden]).into_primitive().tensor())
@@ -101,12 +101,12 @@ impl<B: NeoBackend> Backward<B, 3> for LayerNorm {
         let dy = grads.consume::<B>(&ops.node);
         let (x, weight, epsilon) = ops.state;
         let [of_x, of_weight, of_bias] = ops.parents;
-        let of_parameters = of_weight.is_some() || of_bias.is_some();
-        let (dx, parameters) = B::layer_norm_rows_backward(x, weight, dy, epsilon, of_parameters);
+        let parameters = Parameters::trained_if(of_weight.is_some() || of_bias.is_some());
+        let (dx, of_parameters) = B::layer_norm_rows_backward(x, weight, dy, epsilon, parameters);
         if let Some(node) = of_x {
             grads.register::<B>(node.id, dx);
         }
-        if let Some([dweight, dbias]) = parameters {
+        if let Some([dweight, dbias]) = of_parameters {
             for (node, gradient) in [(of_weight, dweight), (of_bias, dbias)] {
                 if let Some(node) = node {
                     grads.register::<B>(node.id, gradient);

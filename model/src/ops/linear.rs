@@ -6,7 +6,8 @@
 //! `g = dy B`, `dx = dy W + scale * m * (g A)`, `dW = dy^T x`, `db = colsum(dy)`, `dA = scale * g^T (m * x)`,
 //! `dB = scale * dy^T h`. Only the inputs are saved, and of a frozen layer W alone; h and m are worked out again.
 //!
-//! A rounded layer makes `x W^T` and `dy W` in the half type of its W, and all else in that of x.
+//! In half precision `x W^T` and `dy W` are made in the half type. The rest is too where the backend has x cast before, see
+//! [`NeoBackend::rounds_factors`]; where it rounds factors on their way in, the rest is made in the type of x.
 
 mod tracked;
 
@@ -15,7 +16,7 @@ use burn::tensor::ops::{FloatTensor, QuantizedTensor};
 use burn::tensor::{DType, Tensor, TensorPrimitive};
 
 pub(super) use self::tracked::tracked;
-use super::{Dropout, NeoBackend, dropout};
+use super::{Dropout, NeoBackend, Precision, dropout};
 
 /// What a linear layer computes with.
 #[derive(Clone, Debug)]
@@ -28,8 +29,16 @@ pub struct LinearInputs<F> {
     pub bias: Option<F>,
     /// The low-rank update.
     pub lora: Option<LoraInputs<F>>,
-    /// Whether x, and the gradient of y in the backward pass, are rounded to the type of W for the product with it.
-    pub rounded: bool,
+    /// In a half type, that of W: x, and the gradient of y in the backward pass, are rounded to it for the product with
+    /// W. In f32 that product is made in the type of x, like all others.
+    pub precision: Precision,
+}
+
+impl<F> LinearInputs<F> {
+    /// A weight alone.
+    pub fn plain(x: F, weight: F, precision: Precision) -> Self {
+        Self { x, weight, bias: None, lora: None, precision }
+    }
 }
 
 /// The low-rank part of a linear layer.
@@ -73,78 +82,80 @@ pub struct LoraUpdate<B: Backend> {
     pub dropout: f64,
 }
 
-/// `x W^T + b`: x `[rows, in]`, W `[out, in]`, b `[out]` to `[rows, out]`.
-///
-/// W may be kept smaller than an x of f32, in half or quantised: the sums are made in the type of x.
-///
-/// # Panics
-///
-/// On any other mixture of types: some backends would compute something else without a word.
-pub fn linear<B: NeoBackend>(
-    x: Tensor<B, 2>,
-    weight: Tensor<B, 2>,
-    bias: Option<Tensor<B, 1>>,
-) -> Tensor<B, 2> {
-    assert_weight_type(x.dtype(), weight.dtype());
-    assert_types_of_rest(x.dtype(), bias.as_ref(), None);
-    let (x, bias) = (unwrap(x), bias.map(unwrap));
-    wrap(match weight.into_primitive() {
-        TensorPrimitive::Float(weight) => {
-            B::lora_linear(LinearInputs { x, weight, bias, lora: None, rounded: false })
-        }
-        TensorPrimitive::QFloat(weight) => B::quantized_linear(x, weight, bias),
-    })
+/// What a linear layer multiplies with, as tensors.
+#[derive(Clone, Debug)]
+pub struct LinearWeights<B: Backend> {
+    /// W, `[out, in]`; it may be kept smaller than an x of f32, in half or quantised.
+    pub weight: Tensor<B, 2>,
+    /// b, `[out]`.
+    pub bias: Option<Tensor<B, 1>>,
+    /// The low-rank update.
+    pub update: Option<LoraUpdate<B>>,
 }
 
-/// As [`lora_linear`], with x rounded to the half type of W for their product, and the gradient of the output likewise:
-/// for backends of which [`NeoBackend::rounds_factors`] says that it is fast.
-///
-/// # Panics
-///
-/// As [`lora_linear`].
-pub fn rounded_linear<B: NeoBackend>(
-    x: Tensor<B, 2>,
-    weight: Tensor<B, 2>,
-    bias: Option<Tensor<B, 1>>,
-    update: Option<LoraUpdate<B>>,
-) -> Tensor<B, 2> {
-    assert_weight_type(x.dtype(), weight.dtype());
-    assert_types_of_rest(x.dtype(), bias.as_ref(), update.as_ref());
-    let lora = update.map(|update| update.inputs(&x));
-    let (x, weight, bias) = (unwrap(x), unwrap(weight), bias.map(unwrap));
-    wrap(B::lora_linear(LinearInputs { x, weight, bias, lora, rounded: true }))
+impl<B: Backend> From<Tensor<B, 2>> for LinearWeights<B> {
+    /// W alone.
+    fn from(weight: Tensor<B, 2>) -> Self {
+        Self { weight, bias: None, update: None }
+    }
 }
 
-/// `x W^T + b + scale * (dropout(x) A^T) B^T`, shapes as [`linear`] and [`LoraUpdate`] say.
+/// `x W^T + b + scale * (dropout(x) A^T) B^T`, with the products in `precision` and the result in the type of x: x
+/// `[rows, in]` to `[rows, out]`, the rest as [`LinearWeights`] and [`LoraUpdate`] say. In a half type the bias is added
+/// in the type of x.
 ///
 /// Dropout follows the backend's generator, and so its seed; it does nothing on a backend that records no
 /// gradients.
 ///
 /// # Panics
 ///
-/// As [`linear`]; A and B must be of the type of x.
-pub fn lora_linear<B: NeoBackend>(
+/// On mixtures of types other than a smaller W: some backends would compute something else without a word.
+pub fn linear<B: NeoBackend>(
     x: Tensor<B, 2>,
-    weight: Tensor<B, 2>,
-    bias: Option<Tensor<B, 1>>,
-    update: LoraUpdate<B>,
+    layer: impl Into<LinearWeights<B>>,
+    precision: Precision,
 ) -> Tensor<B, 2> {
+    let layer = layer.into();
+    let Some(half) = precision.half() else { return multiplied(x, layer, precision) };
+    let weight = layer.weight.cast(half);
+    if B::rounds_factors(precision) {
+        return multiplied(x, LinearWeights { weight, ..layer }, precision);
+    }
+    let full = x.dtype();
+    let update = layer.update.map(|update| update.cast(half));
+    let product = multiplied(x.cast(half), LinearWeights { weight, bias: None, update }, Precision::F32);
+    match layer.bias {
+        Some(bias) => product.cast(full) + bias.unsqueeze(),
+        None => product.cast(full),
+    }
+}
+
+/// As [`linear`], by the backend's operation: with x and weight as `precision` has them there.
+fn multiplied<B: NeoBackend>(x: Tensor<B, 2>, layer: LinearWeights<B>, precision: Precision) -> Tensor<B, 2> {
+    let LinearWeights { weight, bias, update } = layer;
     assert_weight_type(x.dtype(), weight.dtype());
-    assert_types_of_rest(x.dtype(), bias.as_ref(), Some(&update));
-    let lora = update.inputs(&x);
-    let (x, bias) = (unwrap(x), bias.map(unwrap));
-    wrap(match weight.into_primitive() {
+    assert_types_of_rest(x.dtype(), bias.as_ref(), update.as_ref());
+    let (lora, bias) = (update.map(|update| update.inputs(&x)), bias.map(unwrap));
+    match weight.into_primitive() {
         TensorPrimitive::Float(weight) => {
-            B::lora_linear(LinearInputs { x, weight, bias, lora: Some(lora), rounded: false })
+            wrap(B::lora_linear(LinearInputs { x: unwrap(x), weight, bias, lora, precision }))
         }
         TensorPrimitive::QFloat(weight) => {
-            let y = wrap::<B, 2>(B::quantized_linear(x.clone(), weight, bias));
-            unwrap(y + low_rank(wrap::<B, 2>(x), lora))
+            let y = wrap(B::quantized_linear(unwrap(x.clone()), weight, bias));
+            match lora {
+                Some(lora) => y + low_rank(x, lora),
+                None => y,
+            }
         }
-    })
+    }
 }
 
 impl<B: NeoBackend> LoraUpdate<B> {
+    /// The same in another float type; gradients come back in the matrices' own.
+    fn cast(self, dtype: DType) -> Self {
+        Self { a: self.a.cast(dtype), b: self.b.cast(dtype), ..self }
+    }
+
     /// With the elements of `x` that are dropped this time.
     fn inputs(self, x: &Tensor<B, 2>) -> LoraInputs<FloatTensor<B>> {
         let drops = self.dropout > 0.0 && B::ad_enabled(&x.device());
@@ -189,7 +200,7 @@ fn unwrap<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
 /// The default of [`NeoBackend::lora_linear`].
 pub(super) fn plain<B: Backend>(inputs: LinearInputs<FloatTensor<B>>) -> FloatTensor<B> {
     let (x, weight) = (wrap::<B, 2>(inputs.x), wrap::<B, 2>(inputs.weight));
-    let mut y = product(x.clone(), weight.transpose(), inputs.rounded);
+    let mut y = product(x.clone(), weight.transpose(), inputs.precision);
     if let Some(bias) = inputs.bias {
         y = y + wrap::<B, 1>(bias).unsqueeze();
     }
@@ -199,12 +210,12 @@ pub(super) fn plain<B: Backend>(inputs: LinearInputs<FloatTensor<B>>) -> FloatTe
     unwrap(y)
 }
 
-/// A product with a weight, in the type of x; with `rounded` its factors are of the weight's type.
-fn product<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, rounded: bool) -> Tensor<B, 2> {
+/// A product with a weight, in the type of x; in a half type its factors are rounded to it.
+fn product<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, precision: Precision) -> Tensor<B, 2> {
     let dtype = x.dtype();
-    match rounded {
-        true => x.cast(weight.dtype()).matmul(weight).cast(dtype),
-        false => x.matmul(weight.cast(dtype)),
+    match precision.half() {
+        Some(half) => x.cast(half).matmul(weight.cast(half)).cast(dtype),
+        None => x.matmul(weight.cast(dtype)),
     }
 }
 
@@ -227,7 +238,7 @@ pub(super) fn plain_quantized<B: NeoBackend>(
     let dtype = wrap::<B, 2>(x.clone()).dtype();
     let weight =
         unwrap(Tensor::<B, 2>::from_primitive(TensorPrimitive::QFloat(weight)).dequantize().cast(dtype));
-    B::lora_linear(LinearInputs { x, weight, bias, lora: None, rounded: false })
+    B::lora_linear(LinearInputs { bias, ..LinearInputs::plain(x, weight, Precision::F32) })
 }
 
 /// The default of [`NeoBackend::lora_linear_backward`].
@@ -238,9 +249,10 @@ pub(super) fn plain_backward<B: Backend>(
 ) -> LinearGradients<Option<FloatTensor<B>>> {
     let x = wrap::<B, 2>(inputs.x);
     let gradient = wrap::<B, 2>(gradient);
-    let (weight, rounded) = (inputs.weight, inputs.rounded);
-    let mut of_x =
-        wanted.x.then(|| wrap::<B, 2>(plain_input_gradient::<B>(weight, unwrap(gradient.clone()), rounded)));
+    let (weight, precision) = (inputs.weight, inputs.precision);
+    let mut of_x = wanted
+        .x
+        .then(|| wrap::<B, 2>(plain_input_gradient::<B>(weight, unwrap(gradient.clone()), precision)));
     let of_weight = wanted.weight.then(|| gradient.clone().transpose().matmul(x.clone()));
     let of_bias = wanted.bias.then(|| gradient.clone().sum_dim(0).squeeze_dim::<1>(0));
     let (mut of_a, mut of_b) = (None, None);
@@ -273,9 +285,9 @@ pub(super) fn plain_backward<B: Backend>(
 pub(super) fn plain_input_gradient<B: Backend>(
     weight: FloatTensor<B>,
     gradient: FloatTensor<B>,
-    rounded: bool,
+    precision: Precision,
 ) -> FloatTensor<B> {
-    unwrap(product(wrap::<B, 2>(gradient), wrap::<B, 2>(weight), rounded))
+    unwrap(product(wrap::<B, 2>(gradient), wrap::<B, 2>(weight), precision))
 }
 
 #[cfg(test)]

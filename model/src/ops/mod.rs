@@ -13,12 +13,13 @@ mod flex;
 mod gelu;
 mod layer_norm;
 mod linear;
+mod precision;
 #[cfg(test)]
 mod testing;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
-use burn::tensor::{DType, Tensor, TensorMetadata, TensorPrimitive, s};
+use burn::tensor::{Tensor, TensorMetadata, TensorPrimitive, s};
 
 pub use attention::{AttentionRule, causal_attention};
 pub(crate) use cross_entropy::CHUNK as HEAD_ROWS;
@@ -26,9 +27,29 @@ pub use cross_entropy::{cross_entropy_sum, token_nll};
 pub use dropout::Dropout;
 pub use gelu::gelu_new;
 pub use layer_norm::layer_norm;
-pub use linear::{
-    LinearGradients, LinearInputs, LoraInputs, LoraUpdate, linear, lora_linear, rounded_linear,
-};
+pub use linear::{LinearGradients, LinearInputs, LinearWeights, LoraInputs, LoraUpdate, linear};
+pub use precision::Precision;
+
+/// Whether an operation's own weights are trained: then its backward pass makes their gradients as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parameters {
+    /// They stay as they are, and get no gradient.
+    Frozen,
+    /// They get gradients.
+    Trained,
+}
+
+impl Parameters {
+    /// As what they are used for says.
+    pub(crate) fn trained_if(trained: bool) -> Self {
+        if trained { Self::Trained } else { Self::Frozen }
+    }
+
+    /// Whether they get gradients.
+    pub fn are_trained(self) -> bool {
+        self == Self::Trained
+    }
+}
 
 /// What GPT-Neo asks of a backend beyond Burn's own operations.
 ///
@@ -66,7 +87,7 @@ pub trait NeoBackend: Backend {
     }
 
     /// A linear layer, `[rows, in]` to `[rows, out]`, with bias and low-rank update where they are given; see
-    /// [`lora_linear`].
+    /// [`linear()`].
     fn lora_linear(inputs: LinearInputs<FloatTensor<Self>>) -> FloatTensor<Self> {
         linear::plain::<Self>(inputs)
     }
@@ -91,18 +112,19 @@ pub trait NeoBackend: Backend {
     }
 
     /// The gradient of a linear layer's input, `[rows, in]`, from its `weight` `[out, in]` and the gradient of its output,
-    /// `[rows, out]`: all that a frozen layer's backward pass asks for. For `rounded` see [`LinearInputs::rounded`].
+    /// `[rows, out]`: all that a frozen layer's backward pass asks for. For `precision` see
+    /// [`LinearInputs::precision`].
     fn linear_input_gradient(
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        rounded: bool,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        linear::plain_input_gradient::<Self>(weight, gradient, rounded)
+        linear::plain_input_gradient::<Self>(weight, gradient, precision)
     }
 
-    /// Whether products in this half type are made with factors of f32 that are rounded on their way in. Elsewhere they
-    /// are cast to it before.
-    fn rounds_factors(_half: DType) -> bool {
+    /// Whether products in these numbers are made with factors of f32 that are rounded on their way in. Elsewhere they
+    /// are cast before.
+    fn rounds_factors(_precision: Precision) -> bool {
         false
     }
 
@@ -135,53 +157,53 @@ pub trait NeoBackend: Backend {
         layer_norm::forward::<Self>(x, weight, bias, epsilon)
     }
 
-    /// The gradients of [`NeoBackend::layer_norm_rows`] with respect to `x`, `[rows, hidden]`, and, if asked for,
-    /// weight and bias, `[hidden]` each, given the output's gradient `dy`.
+    /// The gradients of [`NeoBackend::layer_norm_rows`] with respect to `x`, `[rows, hidden]`, and, where they are
+    /// trained, weight and bias, `[hidden]` each, given the output's gradient `dy`.
     fn layer_norm_rows_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         dy: FloatTensor<Self>,
         epsilon: f64,
-        of_parameters: bool,
+        parameters: Parameters,
     ) -> (FloatTensor<Self>, Option<[FloatTensor<Self>; 2]>) {
-        layer_norm::backward::<Self>(x, weight, dy, epsilon, of_parameters)
+        layer_norm::backward::<Self>(x, weight, dy, epsilon, parameters)
     }
 
     /// The negative log-likelihood of each row's target under a linear head, `[rows]`; see [`token_nll`].
     ///
-    /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocabulary, hidden]`, `targets` `[rows]`; for `rounded` see
-    /// [`LinearInputs::rounded`].
+    /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocabulary, hidden]`, `targets` `[rows]`; for `precision`
+    /// see [`LinearInputs::precision`].
     fn token_nll(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
-        rounded: bool,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        cross_entropy::rows::<Self>(hidden, weight, targets, rounded)
+        cross_entropy::rows::<Self>(hidden, weight, targets, precision)
     }
 
     /// The summed cross-entropy of a linear head, `[1]`; see [`cross_entropy_sum`].
     ///
-    /// Shapes and `rounded` as in [`NeoBackend::token_nll`].
+    /// Shapes and `precision` as in [`NeoBackend::token_nll`].
     fn cross_entropy_sum(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
-        rounded: bool,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        Self::float_sum(Self::token_nll(hidden, weight, targets, rounded))
+        Self::float_sum(Self::token_nll(hidden, weight, targets, precision))
     }
 
-    /// [`NeoBackend::cross_entropy_sum`] with its gradients with respect to `hidden`, `[rows, hidden]`, and, if
-    /// asked for, `weight`, `[vocabulary, hidden]`.
+    /// [`NeoBackend::cross_entropy_sum`] with its gradients with respect to `hidden`, `[rows, hidden]`, and, where
+    /// it is trained, `weight`, `[vocabulary, hidden]`.
     fn cross_entropy_gradients(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
-        rounded: bool,
-        of_weight: bool,
+        precision: Precision,
+        head: Parameters,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>) {
-        cross_entropy::gradients::<Self>(hidden, weight, targets, rounded, of_weight)
+        cross_entropy::gradients::<Self>(hidden, weight, targets, precision, head)
     }
 }
 

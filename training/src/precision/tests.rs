@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::backend::Autodiff;
 use burn::optim::Optimizer;
-use burn::tensor::TensorData;
+use burn::tensor::{Tensor, TensorData};
 use burn::train::TrainStep;
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
@@ -14,15 +14,13 @@ use gptneo_model::adapter::adapter_tensors;
 use serde_json::Value;
 
 use super::*;
-use crate::TrainingConfig;
-use crate::checkpoint::{Checkpoints, RunState, Tuning};
+use crate::checkpoint::{Checkpoints, RunState};
+use crate::learner::FineTune;
 use crate::metrics::{MetricsRow, TrainRow, read_metrics};
 use crate::optim::SharedAdamW;
-use crate::plan::StepInput;
 use crate::reference_tests::{Setup, base, dropout_setup, examples, json, recipe, turn, with_adapter};
-use crate::step::FineTune;
-use crate::strategy::Ending;
-use crate::train::Trained;
+use crate::step::StepInput;
+use crate::{Ending, Precision, Trained, TrainingConfig, Tuning};
 
 fn train_rows(folder: &Path) -> Vec<TrainRow> {
     let rows = read_metrics(folder.join("metrics.jsonl")).unwrap().into_iter();
@@ -98,7 +96,7 @@ fn full_tuning_keeps_its_weights_in_f32() {
 fn a_step_leaves_the_frozen_halves_alone() {
     let _turn = turn();
     let (model, _) = with_adapter();
-    let mut model = FineTune { model: Precision::F16.apply(model) };
+    let mut model = FineTune { model: model.with_precision(Precision::F16) };
     let frozen = |model: &FineTune<Autodiff<Flex>>| -> Vec<TensorData> {
         let model = &model.model;
         let weights = model.linears().map(|(_, _, linear)| linear.weight.val());
@@ -115,7 +113,7 @@ fn a_step_leaves_the_frozen_halves_alone() {
     let examples = examples(Supervise::Text, 64);
     let batch = TokenBatch::collate(&[&examples[0], &examples[1]], 399, Padding::Longest).unwrap();
     let mut scale = LossScale::default();
-    let input = StepInput { micro_batches: vec![batch], seed: 0, loss_scale: scale.scale };
+    let input = StepInput { number: 1, micro_batches: vec![batch], seed: 0, loss_scale: scale.scale };
     let mut output = TrainStep::step(&model, input);
     assert!(scale.unscale(&model, &mut output.grads));
     let config = TrainingConfig::default();

@@ -135,6 +135,10 @@ type Attention<B> = fn(
     Option<BoolTensor<B>>,
 ) -> FloatTensor<B>;
 
+fn no_padding<B: Backend>() -> Option<Tensor<B, 2, Bool>> {
+    None
+}
+
 const NAMES: [&str; 4] = ["output", "query", "key", "value"];
 
 /// Flex's kernels and the plain defaults equal the formula in f64 and its slopes.
@@ -185,9 +189,9 @@ fn views_equal_copies() {
     let query = cache.clone().slice([0..3, 2..6]);
     let seen = cache.slice([0..3, 0..11]);
     let rule = AttentionRule { heads: 3, window: None };
-    let found = causal_attention(query.clone(), seen.clone(), seen.clone(), rule, None);
+    let found = causal_attention(query.clone(), seen.clone(), seen.clone(), rule, no_padding());
     let copy = |x: Tensor<Flex, 3>| Tensor::<NdArray, 3>::from_data(x.into_data(), &Default::default());
-    let expected = causal_attention(copy(query), copy(seen.clone()), copy(seen), rule, None);
+    let expected = causal_attention(copy(query), copy(seen.clone()), copy(seen), rule, no_padding());
     let (found, expected): (Vec<f32>, Vec<f32>) =
         (found.into_data().to_vec().unwrap(), expected.into_data().to_vec().unwrap());
     assert_near(&found, &expected, 1e-5, "views");
@@ -203,7 +207,7 @@ fn what_is_no_number_comes_out_as_none() {
         };
         let other = tensor(numbers(2, keys * 6), keys);
         let rule = AttentionRule { heads: 2, window: None };
-        let found = causal_attention(tensor(query, queries), other.clone(), other, rule, None);
+        let found = causal_attention(tensor(query, queries), other.clone(), other, rule, no_padding());
         let found = found.into_data().to_vec::<f32>().unwrap();
         // The first head of the first query alone.
         assert!(
@@ -211,4 +215,13 @@ fn what_is_no_number_comes_out_as_none() {
             "{found:?}"
         );
     }
+}
+
+/// In half precision a masked score would be minus infinity.
+#[test]
+#[should_panic(expected = "attention scores are f32")]
+fn scores_in_half_precision_are_refused() {
+    let x = Tensor::<Flex, 3>::ones([1, 2, 4], &Default::default()).cast(DType::F16);
+    let [query, key, value] = [x.clone(), x.clone(), x].map(unwrap);
+    plain::<Flex>(query, key, value, AttentionRule { heads: 1, window: None }, None);
 }

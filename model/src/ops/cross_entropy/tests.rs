@@ -6,6 +6,8 @@ use burn::tensor::activation::log_softmax;
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
 
+type Diff = Autodiff<Flex>;
+
 /// Rows, hidden size and vocabulary.
 type Sizes = [usize; 3];
 
@@ -29,13 +31,17 @@ fn outcome<B: Backend>(
 }
 
 fn ours<B: NeoBackend>(sizes: Sizes) -> [TensorData; 3] {
-    outcome::<B>(sizes, |[hidden, weight], targets| cross_entropy_sum(hidden, weight, targets, false))
+    outcome::<B>(sizes, |[hidden, weight], targets| {
+        cross_entropy_sum(hidden, weight, targets, Precision::F32)
+    })
 }
 
 /// Also across a chunk's edge.
 #[test]
 fn equals_what_autodiff_finds_in_log_softmax() {
-    for sizes in [[1, 6, 1], [1, 1, 37], [CHUNK + 3, 6, 11], [1000, 5, 37], [3, 2, 2500]] {
+    for sizes in
+        [[1, 6, 1], [1, 1, 37], [CHUNK + 3, 6, 11], [1000, 5, 37], [3, 2, 2500], [5, 2, LONG_ROW + 37]]
+    {
         // Not on NdArray: its decomposed gradients are only good to about 1e-4 here.
         let expected = outcome::<Flex>(sizes, |[hidden, weight], targets| {
             let [rows, _] = hidden.dims();
@@ -83,7 +89,8 @@ fn a_frozen_head_gets_no_gradient() {
     let sizes = [5, 3, 9];
     let hidden = random::<Autodiff<Flex>, 2>([5, 3], 1).require_grad();
     let weight = random::<Autodiff<Flex>, 2>([9, 3], 2);
-    let grads = (cross_entropy_sum(hidden.clone(), weight.clone(), targets(sizes), false) * 0.5).backward();
+    let grads =
+        (cross_entropy_sum(hidden.clone(), weight.clone(), targets(sizes), Precision::F32) * 0.5).backward();
     assert!(weight.grad(&grads).is_none());
     assert_eq!(hidden.grad(&grads).unwrap().to_data(), ours::<Flex>(sizes)[1]);
 }
@@ -98,10 +105,10 @@ fn large_vocabulary<B: NeoBackend>() {
     let logits: Vec<f64> = values(&weight.to_data()).iter().map(|w| f64::from((20.0 * w) as f32)).collect();
     let total = logits.iter().map(|z| z.exp()).sum::<f64>().ln();
     let expected = [0, 50_256].map(|id: usize| total - logits[id]);
-    let rows = token_nll(hidden.clone(), weight.clone(), ids.clone(), false);
+    let rows = token_nll(hidden.clone(), weight.clone(), ids.clone(), Precision::F32);
     assert_eq!(rows.dims(), [2]);
     assert_close(&rows.to_data(), &expected, 1e-6, "rows");
-    let sum = cross_entropy_sum(hidden, weight, ids, false);
+    let sum = cross_entropy_sum(hidden, weight, ids, Precision::F32);
     assert_eq!(sum.dims(), [1]);
     assert_close(&sum.to_data(), &[expected[0] + expected[1]], 1e-6, "sum");
 }
@@ -118,8 +125,12 @@ fn far_logits_stay_finite() {
     let hidden =
         Tensor::<Autodiff<Flex>, 2>::from_data([[1e4f32], [1e4]], &Default::default()).require_grad();
     let weight = Tensor::from_data([[1f32], [-1.0]], &Default::default());
-    let sum =
-        cross_entropy_sum(hidden.clone(), weight, Tensor::from_data([0, 1], &Default::default()), false);
+    let sum = cross_entropy_sum(
+        hidden.clone(),
+        weight,
+        Tensor::from_data([0, 1], &Default::default()),
+        Precision::F32,
+    );
     assert_close(&sum.to_data(), &[2e4], 0.0, "sum");
     assert_close(&hidden.grad(&sum.backward()).unwrap().to_data(), &[0.0, 2.0], 0.0, "gradient");
 }
@@ -135,7 +146,7 @@ fn unlikely_words_are_not_rounded_away_in_f16() {
     let weight = Tensor::<Autodiff<Flex>, 2>::from_data(TensorData::new(weight, [50_001, 1]), &device)
         .cast(DType::F16);
     let hidden = Tensor::<Autodiff<Flex>, 2>::from_data([[1f32]], &device).cast(DType::F16).require_grad();
-    let sum = cross_entropy_sum(hidden.clone(), weight, Tensor::from_data([0], &device), false);
+    let sum = cross_entropy_sum(hidden.clone(), weight, Tensor::from_data([0], &device), Precision::F32);
     let gradient = hidden.grad(&sum.backward()).unwrap().to_data();
     assert_eq!(gradient.dtype, DType::F16);
     // Eleven bits of significand, and a sum in blocks; without the lift half of the gradient is wrong.
@@ -146,17 +157,16 @@ fn unlikely_words_are_not_rounded_away_in_f16() {
 #[test]
 fn half_products_equal_those_of_the_rounded_factors() {
     let sizes = [CHUNK + 3, 6, 37];
-    let rounded = |dtype: DType, full: bool| {
+    let multiplied_in = |product: DType, rounded_to: DType| {
         outcome::<Flex>(sizes, |factors, targets| {
-            let [hidden, weight] = factors.map(|factor| factor.cast(dtype));
-            let back = |factor: Tensor<_, 2>| if full { factor.cast(DType::F32) } else { factor };
-            cross_entropy_sum(back(hidden), back(weight), targets, false)
+            let [hidden, weight] = factors.map(|factor| factor.cast(rounded_to).cast(product));
+            cross_entropy_sum(hidden, weight, targets, Precision::F32)
         })
     };
     // Units of rounding of a value of the type. Logits of some 5 are rounded, and so are the gradients of theirs;
     // a weight's is the sum over all rows.
     for (dtype, unit) in [(DType::F16, 2f64.powi(-11)), (DType::BF16, 2f64.powi(-8))] {
-        let (half, full) = (rounded(dtype, false), rounded(dtype, true));
+        let (half, full) = (multiplied_in(dtype, dtype), multiplied_in(DType::F32, dtype));
         for (index, what) in ["sum", "hidden", "weight"].into_iter().enumerate() {
             assert_eq!(half[index].dtype, DType::F32, "{what}");
             let what = format!("{what} in {dtype:?}");
@@ -171,11 +181,13 @@ fn half_products_equal_those_of_the_rounded_factors() {
 fn hidden_states_can_be_rounded_on_the_way_in() {
     let sizes = [CHUNK + 3, 6, 37];
     let found = outcome::<Flex>(sizes, |[hidden, weight], targets| {
-        cross_entropy_sum(hidden, weight.cast(DType::BF16), targets, true)
+        let [hidden, weight] = [hidden, weight.cast(DType::BF16)].map(|x| x.into_primitive().tensor());
+        let sum = Diff::cross_entropy_sum(hidden, weight, targets.into_primitive(), Precision::Bf16);
+        Tensor::from_primitive(TensorPrimitive::Float(sum))
     });
     let expected = outcome::<Flex>(sizes, |factors, targets| {
         let [hidden, weight] = factors.map(|factor| factor.cast(DType::BF16).cast(DType::F32));
-        cross_entropy_sum(hidden, weight, targets, false)
+        cross_entropy_sum(hidden, weight, targets, Precision::F32)
     });
     for (index, what) in ["sum", "hidden", "weight"].into_iter().enumerate() {
         // As above.
@@ -183,6 +195,8 @@ fn hidden_states_can_be_rounded_on_the_way_in() {
     }
     assert_ne!(found[1], expected[1], "the gradient of the logits is not rounded");
     let [hidden, weight] = [random::<Flex, 2>([sizes[0], 6], 1), random::<Flex, 2>([37, 6], 2)];
-    let rows = token_nll(hidden, weight.cast(DType::BF16), targets(sizes), true);
+    let [hidden, weight] = [hidden, weight.cast(DType::BF16)].map(|x| x.into_primitive().tensor());
+    let rows = Flex::token_nll(hidden, weight, targets::<Flex>(sizes).into_primitive(), Precision::Bf16);
+    let rows = Tensor::<Flex, 1>::from_primitive(TensorPrimitive::Float(rows));
     assert_close(&rows.sum().to_data(), &values(&found[0]), 1e-5, "rows");
 }

@@ -1,41 +1,24 @@
-//! Kernels for the CPU backend Flex: it runs elementwise operations on one thread and one at a time, so that each
-//! pass over a large tensor costs a trip to memory. A kernel here makes one pass, on all threads.
+//! The CPU backend Flex, on the kernels of `gptneo-kernels`: Flex itself runs elementwise operations on one thread and
+//! one at a time, so that each pass over a large tensor costs a trip to memory.
 //!
-//! This file turns tensors into slices and back; the kernels know slices alone. They are for f32: any other float
-//! type takes the plain default. No result depends on the number of threads.
+//! What stands here turns tensors into slices and back. The kernels are for f32: any other float type takes the plain
+//! default.
 
-mod attention;
-mod blocks;
-mod cross_entropy;
-mod exp;
-mod few_rows;
-mod gelu;
-mod layer_norm;
-mod lend;
-mod linear;
-mod low_rank;
-mod matrix;
-mod packed_row;
-mod prefetch;
-mod product;
-mod reduce;
-mod small_product;
-mod tasks;
 mod tensors;
 #[cfg(test)]
 mod tests;
-mod tiles;
-mod weight;
 
 use burn::tensor::ops::{BoolTensor, FloatTensorOps, IntTensor};
 use burn::tensor::quantization::{QTensorPrimitive, QuantLevel};
 use burn::tensor::{DType, Distribution, FloatDType, Int, Shape, Tensor, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexQTensor, FlexTensor};
+use gptneo_kernels::{self as kernels, Linear, SeededDropout, Weight};
 
-use self::lend::{AttentionTensors, LinearTensors, stored, tokens};
-use self::tensors::{all_f32, contiguous, floats, indices, is_f32, owned, tensor, with_dense_rows};
-use self::weight::Weight;
-use super::{AttentionRule, Dropout, LinearGradients, LinearInputs, NeoBackend};
+use self::tensors::{
+    AttentionTensors, LinearTensors, all_f32, contiguous, floats, indices, is_f32, owned, stored, tensor,
+    tile_unit, tokens, with_dense_rows,
+};
+use super::{AttentionRule, Dropout, LinearGradients, LinearInputs, NeoBackend, Parameters, Precision};
 
 impl NeoBackend for Flex {
     fn causal_attention(
@@ -50,7 +33,7 @@ impl NeoBackend for Flex {
         }
         let shape = query.shape();
         let inputs = AttentionTensors::new([query, key, value], padding);
-        tensor(attention::forward(&inputs.slices(rule)), shape)
+        tensor(kernels::attention(&inputs.slices(rule)), shape)
     }
 
     fn causal_attention_backward(
@@ -67,7 +50,8 @@ impl NeoBackend for Flex {
         let shapes = [&query, &key, &value].map(TensorMetadata::shape);
         let gradient = with_dense_rows(gradient);
         let inputs = AttentionTensors::new([query, key, value], padding);
-        let [of_query, of_key, of_value] = attention::backward(&inputs.slices(rule), tokens(&gradient));
+        let [of_query, of_key, of_value] =
+            kernels::attention_backward(&inputs.slices(rule), tokens(&gradient));
         let [query, key, value] = shapes;
         [tensor(of_query, query), tensor(of_key, key), tensor(of_value, value)]
     }
@@ -89,7 +73,7 @@ impl NeoBackend for Flex {
     fn lora_linear(inputs: LinearInputs<FlexTensor>) -> FlexTensor {
         let Some(inputs) = LinearTensors::new(&inputs) else { return super::linear::plain::<Self>(inputs) };
         let slices = inputs.slices();
-        tensor(linear::forward(&slices), Shape::new([slices.rows, slices.output]))
+        tensor(kernels::linear(&slices), [slices.rows, slices.output])
     }
 
     fn lora_linear_backward(
@@ -109,11 +93,11 @@ impl NeoBackend for Flex {
         let gradient = contiguous(gradient);
         let slices = tensors.slices();
         let (rows, input, output) = (slices.rows, slices.input, slices.output);
-        let rank = slices.lora.map_or(0, |lora| lora.rank);
-        let LinearGradients { x, a, b, .. } = linear::backward(&slices, floats(&gradient), wanted);
-        let of = |values: Option<Vec<f32>>, shape: [usize; 2]| {
-            values.map(|values| tensor(values, Shape::new(shape)))
-        };
+        let rank = slices.low_rank.map_or(0, |low_rank| low_rank.rank);
+        let wanted = kernels::LinearGradients { x: wanted.x, a: wanted.a, b: wanted.b };
+        let kernels::LinearGradients { x, a, b } =
+            kernels::linear_backward(&slices, floats(&gradient), wanted);
+        let of = |values: Option<Vec<f32>>, shape: [usize; 2]| values.map(|values| tensor(values, shape));
         LinearGradients {
             x: of(x, [rows, input]),
             a: of(a, [rank, input]),
@@ -122,20 +106,21 @@ impl NeoBackend for Flex {
         }
     }
 
-    fn linear_input_gradient(weight: FlexTensor, gradient: FlexTensor, rounded: bool) -> FlexTensor {
-        let unit = rounded.then(tiles::Native::for_bf16).flatten();
+    fn linear_input_gradient(weight: FlexTensor, gradient: FlexTensor, precision: Precision) -> FlexTensor {
+        let unit = tile_unit(precision);
         let weight_fits = if unit.is_some() { weight.dtype() == DType::BF16 } else { is_f32(&weight) };
         if !is_f32(&gradient) || !weight_fits {
-            return super::linear::plain_input_gradient::<Self>(weight, gradient, rounded);
+            return super::linear::plain_input_gradient::<Self>(weight, gradient, precision);
         }
         let ([rows, output], [_, input]) = (gradient.shape().dims(), weight.shape().dims());
         let (weight, gradient) = (contiguous(weight), contiguous(gradient));
-        let of_x = linear::input_gradient(stored(&weight), unit, floats(&gradient), [rows, output, input]);
-        tensor(of_x, Shape::new([rows, input]))
+        let shape = [rows, output, input];
+        let of_x = kernels::linear_input_gradient(stored(&weight), unit, floats(&gradient), shape);
+        tensor(of_x, [rows, input])
     }
 
-    fn rounds_factors(half: DType) -> bool {
-        half == DType::BF16 && tiles::Native::for_bf16().is_some()
+    fn rounds_factors(precision: Precision) -> bool {
+        tile_unit(precision).is_some()
     }
 
     fn quantized_linear(x: FlexTensor, weight: FlexQTensor, bias: Option<FlexTensor>) -> FlexTensor {
@@ -150,9 +135,8 @@ impl NeoBackend for Flex {
         let values = &weight.tensor().storage()[weight.tensor().layout().start_offset()..];
         let weight = Weight::Int8 { values, scales: weight.scales(), block: block.num_elements() };
         let bias = bias.as_ref().map(floats);
-        let inputs =
-            linear::Inputs { x: floats(&x), weight, bias, lora: None, unit: None, rows, input, output };
-        tensor(linear::forward(&inputs), Shape::new([rows, output]))
+        let layer = Linear { x: floats(&x), weight, bias, low_rank: None, unit: None, rows, input, output };
+        tensor(kernels::linear(&layer), [rows, output])
     }
 
     fn draw_dropout(x: &FlexTensor, probability: f64) -> Dropout<FlexTensor> {
@@ -163,7 +147,7 @@ impl NeoBackend for Flex {
         let bits = Distribution::Uniform(0.0, f64::from(1 << 24));
         let draws = Self::float_random(Shape::new([2]), bits, &Default::default(), FloatDType::F32);
         let seed = floats(&draws).iter().fold(0, |seed, draw| (seed << 24) | *draw as u64);
-        Dropout::Seed { seed, probability }
+        Dropout::Seeded(SeededDropout::new(seed, probability))
     }
 
     fn gelu_new(x: FlexTensor) -> FlexTensor {
@@ -171,7 +155,7 @@ impl NeoBackend for Flex {
             return super::gelu::forward::<Self>(x);
         }
         let x = x.to_contiguous();
-        tensor(gelu::forward(x.storage()), x.layout().shape().clone())
+        tensor(kernels::gelu(x.storage()), x.layout().shape().clone())
     }
 
     fn gelu_new_backward(x: FlexTensor, dy: FlexTensor) -> FlexTensor {
@@ -179,7 +163,7 @@ impl NeoBackend for Flex {
             return super::gelu::backward::<Self>(x, dy);
         }
         let (x, mut dy) = (x.to_contiguous(), owned(dy));
-        gelu::backward(x.storage(), dy.storage_mut());
+        kernels::gelu_backward(x.storage(), dy.storage_mut());
         dy
     }
 
@@ -188,7 +172,7 @@ impl NeoBackend for Flex {
             return super::layer_norm::forward::<Self>(x, weight, bias, epsilon);
         }
         let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.to_contiguous());
-        let y = layer_norm::forward(x.storage(), weight.storage(), bias.storage(), epsilon as f32);
+        let y = kernels::layer_norm(x.storage(), weight.storage(), bias.storage(), epsilon as f32);
         tensor(y, x.layout().shape().clone())
     }
 
@@ -197,18 +181,18 @@ impl NeoBackend for Flex {
         weight: FlexTensor,
         dy: FlexTensor,
         epsilon: f64,
-        of_parameters: bool,
+        parameters: Parameters,
     ) -> (FlexTensor, Option<[FlexTensor; 2]>) {
         if !all_f32(&[&x, &weight, &dy]) {
-            return super::layer_norm::backward::<Self>(x, weight, dy, epsilon, of_parameters);
+            return super::layer_norm::backward::<Self>(x, weight, dy, epsilon, parameters);
         }
         let (x, weight, mut dy) = (x.to_contiguous(), weight.to_contiguous(), owned(dy));
-        let (slices, epsilon) = ((x.storage(), weight.storage(), dy.storage_mut()), epsilon as f32);
-        let of_parameters = if of_parameters {
-            let shape = weight.layout().shape();
-            Some(layer_norm::backward(slices, epsilon).map(|sum| tensor(sum, shape.clone())))
+        let (x, scale, gradient) = (x.storage(), weight.storage(), dy.storage_mut());
+        let of_parameters = if parameters.are_trained() {
+            let sums = kernels::layer_norm_backward(x, scale, gradient, epsilon as f32);
+            Some(sums.map(|sum| tensor(sum, weight.shape())))
         } else {
-            layer_norm::backward_of_input(slices, epsilon);
+            kernels::layer_norm_input_gradient(x, scale, gradient, epsilon as f32);
             None
         };
         (dy, of_parameters)
@@ -218,42 +202,42 @@ impl NeoBackend for Flex {
         hidden: FlexTensor,
         weight: FlexTensor,
         targets: IntTensor<Self>,
-        rounded: bool,
+        precision: Precision,
     ) -> FlexTensor {
-        if !has_f32_logits(&hidden, &weight, rounded) {
-            return super::cross_entropy::rows::<Self>(hidden, weight, targets, rounded);
+        if !has_f32_logits(&hidden, &weight, precision) {
+            return super::cross_entropy::rows::<Self>(hidden, weight, targets, precision);
         }
         let nll: Vec<f32> =
-            row_losses(hidden, weight, targets, rounded).into_iter().map(|nll| nll as f32).collect();
-        let shape = Shape::new([nll.len()]);
-        tensor(nll, shape)
+            row_losses(hidden, weight, targets, precision).into_iter().map(|nll| nll as f32).collect();
+        let rows = [nll.len()];
+        tensor(nll, rows)
     }
 
     fn cross_entropy_sum(
         hidden: FlexTensor,
         weight: FlexTensor,
         targets: IntTensor<Self>,
-        rounded: bool,
+        precision: Precision,
     ) -> FlexTensor {
-        if !has_f32_logits(&hidden, &weight, rounded) {
-            return Self::float_sum(super::cross_entropy::rows::<Self>(hidden, weight, targets, rounded));
+        if !has_f32_logits(&hidden, &weight, precision) {
+            return Self::float_sum(super::cross_entropy::rows::<Self>(hidden, weight, targets, precision));
         }
-        total(row_losses(hidden, weight, targets, rounded))
+        total(row_losses(hidden, weight, targets, precision))
     }
 
     fn cross_entropy_gradients(
         hidden: FlexTensor,
         weight: FlexTensor,
         targets: IntTensor<Self>,
-        rounded: bool,
-        of_weight: bool,
+        precision: Precision,
+        head: Parameters,
     ) -> (FlexTensor, FlexTensor, Option<FlexTensor>) {
-        if !has_f32_logits(&hidden, &weight, rounded) {
-            return super::cross_entropy::gradients::<Self>(hidden, weight, targets, rounded, of_weight);
+        if !has_f32_logits(&hidden, &weight, precision) {
+            return super::cross_entropy::gradients::<Self>(hidden, weight, targets, precision, head);
         }
         let of_chunk = |logits: Tensor<Self, 2>, targets| {
             let mut logits = owned(logits.into_primitive().tensor());
-            let nll = cross_entropy::gradients(logits.storage_mut(), &indices(targets));
+            let nll = kernels::cross_entropy_gradients(logits.storage_mut(), &indices(targets));
             let [sum, logits] = [total(nll), logits].map(TensorPrimitive::Float);
             (Tensor::from_primitive(sum), Tensor::from_primitive(logits))
         };
@@ -261,35 +245,40 @@ impl NeoBackend for Flex {
             Tensor::from_primitive(TensorPrimitive::Float(hidden)),
             Tensor::from_primitive(TensorPrimitive::Float(weight)),
             Tensor::from_primitive(targets),
-            rounded,
-            of_weight,
+            precision,
+            head,
             of_chunk,
         )
     }
 }
 
 /// Whether hidden states and head give logits that the kernels take.
-fn has_f32_logits(hidden: &FlexTensor, weight: &FlexTensor, rounded: bool) -> bool {
-    is_f32(hidden) && (rounded || is_f32(weight))
+fn has_f32_logits(hidden: &FlexTensor, weight: &FlexTensor, precision: Precision) -> bool {
+    is_f32(hidden) && (precision.half().is_some() || is_f32(weight))
 }
 
 /// The loss of each row, a chunk of rows at a time.
-fn row_losses(hidden: FlexTensor, weight: FlexTensor, targets: IntTensor<Flex>, rounded: bool) -> Vec<f64> {
+fn row_losses(
+    hidden: FlexTensor,
+    weight: FlexTensor,
+    targets: IntTensor<Flex>,
+    precision: Precision,
+) -> Vec<f64> {
     let hidden = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(hidden));
     let head = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(weight));
     let targets = Tensor::<Flex, 1, Int>::from_primitive(targets);
     let mut losses = Vec::new();
     for (hidden, targets) in super::cross_entropy::chunks(&hidden, &targets) {
-        let logits = super::cross_entropy::logits(hidden, head.clone(), rounded)
+        let logits = super::cross_entropy::logits(hidden, head.clone(), precision)
             .into_primitive()
             .tensor()
             .to_contiguous();
-        losses.extend(cross_entropy::losses(logits.storage(), &indices(targets)));
+        losses.extend(kernels::cross_entropy(logits.storage(), &indices(targets)));
     }
     losses
 }
 
 /// The sum, `[1]`.
 fn total(losses: Vec<f64>) -> FlexTensor {
-    tensor(vec![losses.into_iter().sum::<f64>() as f32], Shape::new([1]))
+    tensor(vec![losses.into_iter().sum::<f64>() as f32], [1])
 }

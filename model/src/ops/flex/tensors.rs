@@ -1,10 +1,10 @@
-//! Between Flex's tensors and slices.
-
-use std::mem::MaybeUninit;
+//! Between Flex's tensors and the slices that the kernels take: tensors are made fit once, then lent.
 
 use burn::tensor::{DType, Int, Shape, Tensor, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
-use rayon::prelude::*;
+use gptneo_kernels::{Attention, Linear, LowRank, TileUnit, Tokens, Weight};
+
+use super::super::{AttentionRule, Dropout, LinearInputs, LoraInputs, Precision};
 
 pub(super) fn is_f32(tensor: &FlexTensor) -> bool {
     tensor.dtype() == DType::F32
@@ -42,46 +42,128 @@ pub(super) fn floats(tensor: &FlexTensor) -> &[f32] {
     &tensor.storage()[start..start + tensor.shape().num_elements()]
 }
 
-/// Values in row-major order as a tensor.
-pub(super) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, shape))
-}
-
-/// As many values, all of which `write` writes: a large buffer is not cleared first.
-///
-/// # Safety
-///
-/// `write` leaves no place unwritten.
-#[allow(unsafe_code)]
-pub(super) unsafe fn written<const N: usize>(
-    counts: [usize; N],
-    write: impl FnOnce([&mut [MaybeUninit<f32>]; N]),
-) -> [Vec<f32>; N] {
-    let mut places = counts.map(|count| (count, Vec::with_capacity(count)));
-    write(places.each_mut().map(|(count, values)| &mut values.spare_capacity_mut()[..*count]));
-    places.map(|(count, mut values)| {
-        // SAFETY: there is room for as many, and the caller answers for their values.
-        unsafe { values.set_len(count) };
-        values
-    })
-}
-
-/// As many zeros, written by all threads: a single one takes longer to clear a large buffer than some kernels to fill it.
-pub(super) fn zeros(count: usize) -> Vec<f32> {
-    /// Floats of a page, and pages from which on more threads are worth waking.
-    const PAGE: usize = 1024;
-    const WORTH_SHARING: usize = 256;
-    let pages = count.div_ceil(PAGE);
-    if pages < WORTH_SHARING {
-        return vec![0.0; count];
+/// A contiguous weight in f32 or bf16.
+pub(super) fn stored(weight: &FlexTensor) -> Weight<'_> {
+    let values = weight.layout().start_offset()..;
+    match weight.dtype() {
+        DType::BF16 => Weight::Bf16(&weight.storage()[values]),
+        _ => Weight::F32(floats(weight)),
     }
-    let pages: Vec<[f32; PAGE]> = rayon::iter::repeat_n([0.0; PAGE], pages).collect();
-    let mut zeros = pages.into_flattened();
-    zeros.truncate(count);
-    zeros
+}
+
+/// The processor's unit for products in these numbers.
+pub(super) fn tile_unit(precision: Precision) -> Option<TileUnit> {
+    match precision {
+        Precision::Bf16 => TileUnit::for_bf16(),
+        Precision::F32 | Precision::F16 => None,
+    }
+}
+
+/// A tensor `[batch, tokens, hidden]` of dense rows.
+pub(super) fn tokens(tensor: &FlexTensor) -> Tokens<'_> {
+    let layout = tensor.layout();
+    let strides = layout.strides();
+    Tokens {
+        data: &tensor.storage::<f32>()[layout.start_offset()..],
+        batch_stride: strides[0] as usize,
+        token_stride: strides[1] as usize,
+    }
 }
 
 /// The indices; a negative one becomes one past every end.
 pub(super) fn indices(tensor: Tensor<Flex, 1, Int>) -> Vec<usize> {
     tensor.into_data().iter::<i64>().map(|index| usize::try_from(index).unwrap_or(usize::MAX)).collect()
+}
+
+/// Values in row-major order as a tensor.
+pub(super) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+/// The inputs of an attention, such that [`AttentionTensors::slices`] can lend them.
+pub(super) struct AttentionTensors {
+    /// Query, key and value.
+    tensors: [FlexTensor; 3],
+    padding: Option<FlexTensor>,
+}
+
+impl AttentionTensors {
+    pub(super) fn new(tensors: [FlexTensor; 3], padding: Option<FlexTensor>) -> Self {
+        Self {
+            tensors: tensors.map(with_dense_rows),
+            padding: padding.map(|padding| padding.to_contiguous()),
+        }
+    }
+
+    pub(super) fn slices(&self, rule: AttentionRule) -> Attention<'_> {
+        let [query, key, value] = &self.tensors;
+        let [batch, queries, hidden] = query.shape().dims();
+        let [_, keys, _] = key.shape().dims();
+        let padding = self.padding.as_ref().map(|padding| {
+            let start = padding.layout().start_offset();
+            &padding.bytes()[start..start + batch * keys]
+        });
+        let (query, key, value) = (tokens(query), tokens(key), tokens(value));
+        let AttentionRule { heads, window } = rule;
+        Attention { query, key, value, batch, queries, keys, hidden, heads, window, padding }
+    }
+}
+
+/// The inputs of a linear layer without gaps.
+pub(super) struct LinearTensors {
+    x: FlexTensor,
+    weight: FlexTensor,
+    bias: Option<FlexTensor>,
+    lora: Option<LoraInputs<FlexTensor>>,
+    /// What products in half are made with.
+    unit: Option<TileUnit>,
+}
+
+impl LinearTensors {
+    /// None where the kernels do not fit: for types other than f32, but for a weight in bf16; for a mask, which no
+    /// kernel reads; for products in half on a processor that does not multiply it.
+    pub(super) fn new(inputs: &LinearInputs<FlexTensor>) -> Option<Self> {
+        let lora = inputs.lora.as_ref();
+        let optional = [inputs.bias.as_ref(), lora.map(|lora| &lora.a), lora.map(|lora| &lora.b)];
+        let weight_fits = matches!(inputs.weight.dtype(), DType::F32 | DType::BF16);
+        let fits = weight_fits && is_f32(&inputs.x) && optional.into_iter().flatten().all(is_f32);
+        if !fits || lora.is_some_and(|lora| matches!(lora.dropout, Some(Dropout::Mask(_)))) {
+            return None;
+        }
+        let unit = tile_unit(inputs.precision);
+        if inputs.precision.half().is_some() && (unit.is_none() || inputs.weight.dtype() != DType::BF16) {
+            return None;
+        }
+        let LinearInputs { x, weight, bias, lora, .. } = inputs.clone();
+        let lora = lora.map(|lora| LoraInputs { a: contiguous(lora.a), b: contiguous(lora.b), ..lora });
+        Some(Self { x: contiguous(x), weight: contiguous(weight), bias: bias.map(contiguous), lora, unit })
+    }
+
+    /// Whether the kernels make the backward pass as well: that of a weight in bf16 only with the processor's own unit.
+    pub(super) fn go_backward(&self) -> bool {
+        is_f32(&self.weight) || self.unit.is_some()
+    }
+
+    pub(super) fn slices(&self) -> Linear<'_> {
+        let [rows, input] = self.x.shape().dims();
+        let [output, _] = self.weight.shape().dims();
+        let low_rank = self.lora.as_ref().map(|lora| {
+            let [rank, _] = lora.a.shape().dims();
+            let dropout = match lora.dropout {
+                Some(Dropout::Seeded(rule)) => Some(rule),
+                Some(Dropout::Mask(_)) | None => None,
+            };
+            LowRank { a: floats(&lora.a), b: floats(&lora.b), rank, scale: lora.scale as f32, dropout }
+        });
+        Linear {
+            x: floats(&self.x),
+            weight: stored(&self.weight),
+            bias: self.bias.as_ref().map(floats),
+            low_rank,
+            unit: self.unit,
+            rows,
+            input,
+            output,
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 use super::super::testing::{assert_close, random, values};
-use super::super::{LinearGradients, LinearInputs, LoraInputs};
+use super::super::{LinearGradients, LinearInputs, LoraInputs, Parameters, Precision};
 use super::*;
 use burn::tensor::{DType, TensorData};
 use burn_autodiff::Autodiff;
@@ -25,11 +25,13 @@ fn all_results() -> Vec<TensorData> {
         let ids: Vec<i32> = (0..600).map(|row| row % 300).collect();
         Tensor::<Flex, 1, Int>::from_data(ids.as_slice(), &Default::default()).into_primitive()
     };
-    let (dx, parameters) = Flex::layer_norm_rows_backward(x(), weight(), dy(), 1e-5, true);
-    let (sum, of_hidden, of_head) = Flex::cross_entropy_gradients(x(), head(), targets(), false, true);
+    let (dx, parameters) = Flex::layer_norm_rows_backward(x(), weight(), dy(), 1e-5, Parameters::Trained);
+    let (sum, of_hidden, of_head) =
+        Flex::cross_entropy_gradients(x(), head(), targets(), Precision::F32, Parameters::Trained);
     let text = |seed| primitive([2, 300, 96], seed);
+    let no_padding = || None;
     let rule = AttentionRule { heads: 3, window: Some(70) };
-    let attention = Flex::causal_attention_backward(text(5), text(6), text(7), rule, None, text(8));
+    let attention = Flex::causal_attention_backward(text(5), text(6), text(7), rule, no_padding(), text(8));
     let layer = || LinearInputs {
         x: x(),
         weight: head(),
@@ -38,27 +40,27 @@ fn all_results() -> Vec<TensorData> {
             a: primitive([4, 100], 9),
             b: primitive([300, 4], 10),
             scale: 2.0,
-            dropout: Some(Dropout::Seed { seed: 11, probability: 0.1 }),
+            dropout: Some(Dropout::Seeded(SeededDropout::new(11, 0.1))),
         }),
-        rounded: false,
+        precision: Precision::F32,
     };
     let small = || Flex::float_cast(head(), FloatDType::BF16);
     let wanted = LinearGradients { x: true, a: true, b: true, ..Default::default() };
     let linear = Flex::lora_linear_backward(layer(), wanted, primitive([600, 300], 12));
     let mut results = vec![
-        Flex::causal_attention(text(5), text(6), text(7), rule, None),
+        Flex::causal_attention(text(5), text(6), text(7), rule, no_padding()),
         Flex::lora_linear(layer()),
-        Flex::lora_linear(LinearInputs { weight: small(), rounded: true, ..layer() }),
-        Flex::linear_input_gradient(small(), primitive([600, 300], 12), true),
-        Flex::linear_input_gradient(head(), primitive([600, 300], 12), false),
+        Flex::lora_linear(LinearInputs { weight: small(), precision: Precision::Bf16, ..layer() }),
+        Flex::linear_input_gradient(small(), primitive([600, 300], 12), Precision::Bf16),
+        Flex::linear_input_gradient(head(), primitive([600, 300], 12), Precision::F32),
         // Long sums, and columns of which one is left over.
-        Flex::linear_input_gradient(primitive([1200, 385], 13), primitive([200, 1200], 14), false),
+        Flex::linear_input_gradient(primitive([1200, 385], 13), primitive([200, 1200], 14), Precision::F32),
         Flex::gelu_new(x()),
         Flex::gelu_new_backward(x(), dy()),
         Flex::layer_norm_rows(x(), weight(), weight(), 1e-5),
         dx,
-        Flex::token_nll(x(), head(), targets(), false),
-        Flex::cross_entropy_sum(x(), head(), targets(), false),
+        Flex::token_nll(x(), head(), targets(), Precision::F32),
+        Flex::cross_entropy_sum(x(), head(), targets(), Precision::F32),
         sum,
         of_hidden,
     ];
@@ -99,7 +101,7 @@ fn views_count_as_what_they_show() {
     let part = || random::<Flex, 2>([4, 37], 1).narrow(0, 1, 2).into_primitive().tensor();
     let copy = || FlexTensor::from_data(data(part()));
     assert_eq!(data(Flex::gelu_new(part())), data(Flex::gelu_new(copy())));
-    let of = |x, dy| data(Flex::layer_norm_rows_backward(x, weight(), dy, 1e-5, false).0);
+    let of = |x, dy| data(Flex::layer_norm_rows_backward(x, weight(), dy, 1e-5, Parameters::Frozen).0);
     assert_eq!(of(part(), part()), of(copy(), copy()));
 }
 
@@ -109,7 +111,13 @@ fn a_shared_gradient_is_left_alone() {
     let dy = primitive([3, 5], 2);
     let before = data(dy.clone());
     Flex::gelu_new_backward(primitive([3, 5], 1), dy.clone());
-    Flex::layer_norm_rows_backward(primitive([3, 5], 1), primitive([5], 3), dy.clone(), 1e-5, true);
+    Flex::layer_norm_rows_backward(
+        primitive([3, 5], 1),
+        primitive([5], 3),
+        dy.clone(),
+        1e-5,
+        Parameters::Trained,
+    );
     assert_eq!(data(dy), before);
 }
 
@@ -122,7 +130,7 @@ fn half_precision_takes_the_default() {
         let head = random::<Autodiff<Flex>, 2>([5, 8], 4).cast(dtype);
         let normal = super::super::layer_norm(super::super::gelu_new(x.clone()), weight, bias, 1e-5);
         let targets = Tensor::from_data([0, 4, 2], &Default::default());
-        let sum = super::super::cross_entropy_sum(normal, head, targets, false);
+        let sum = super::super::cross_entropy_sum(normal, head, targets, Precision::F32);
         let grads = sum.backward();
         (sum.to_data(), x.grad(&grads).unwrap().to_data())
     };
@@ -138,5 +146,5 @@ fn half_precision_takes_the_default() {
 #[should_panic(expected = "index out of bounds")]
 fn a_target_outside_the_vocabulary_is_refused() {
     let targets = Tensor::<Flex, 1, Int>::from_data([-1], &Default::default()).into_primitive();
-    Flex::token_nll(primitive([1, 4], 1), primitive([9, 4], 2), targets, false);
+    Flex::token_nll(primitive([1, 4], 1), primitive([9, 4], 2), targets, Precision::F32);
 }

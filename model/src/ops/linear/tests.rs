@@ -3,6 +3,7 @@ use burn::tensor::TensorData;
 use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
+use gptneo_kernels::SeededDropout;
 
 use super::super::testing::{assert_near, assert_slope, numbers};
 use super::*;
@@ -59,9 +60,7 @@ fn inputs() -> Vec<Vec<f32>> {
 
 /// The dropout's factors.
 fn mask() -> Vec<f32> {
-    let rule = dropout::SeededDropout::new(SEED, PROBABILITY);
-    let row = |row| (0..SIZES[1] as u32).map(move |column| rule.factor(rule.row_key(row), column));
-    (0..SIZES[0]).flat_map(row).collect()
+    SeededDropout::new(SEED, PROBABILITY).factors(SIZES[0], SIZES[1])
 }
 
 /// The output by the formula, in f64.
@@ -113,7 +112,7 @@ fn run<B: Backend>(
     let [x, weight, bias, a, b] = tensors.clone();
     let dropout = match case.drops {
         Drops::Nothing => None,
-        Drops::BySeed => Some(Dropout::Seed { seed: SEED, probability: PROBABILITY }),
+        Drops::BySeed => Some(Dropout::Seeded(SeededDropout::new(SEED, PROBABILITY))),
         Drops::ByMask => Some(Dropout::Mask(unwrap(tensor(&mask(), shapes()[0])))),
     };
     let (a, b) = (unwrap(a), unwrap(b));
@@ -122,7 +121,7 @@ fn run<B: Backend>(
         weight: unwrap(weight),
         bias: case.bias.then(|| unwrap(bias.squeeze_dim::<1>(0))),
         lora: case.lora.then_some(LoraInputs { a, b, scale: SCALE, dropout }),
-        rounded: false,
+        precision: Precision::F32,
     }));
     let gradients = (out.clone() * tensor(&values[5], [SIZES[0], SIZES[2]])).sum().backward();
     let gradients = tensors
@@ -189,13 +188,17 @@ fn a_frozen_layer_passes_the_same_gradient_on() {
     }
 }
 
-/// A rounded layer gives what the exact one does but for the rounding: of factors between -1 and 1, whose products are
+/// A layer in half gives what the exact one does but for the rounding: of factors between -1 and 1, whose products are
 /// added up to a dozen times, and, without a unit for bf16, of the sums.
 #[test]
-fn a_rounded_layer_is_near_the_exact_one() {
+fn a_layer_in_half_is_near_the_exact_one() {
     let rounded: Operation<Autodiff<Flex>> = |inputs| {
         let weight = unwrap(wrap::<Autodiff<Flex>, 2>(inputs.weight).cast(DType::BF16));
-        <Autodiff<Flex> as NeoBackend>::lora_linear(LinearInputs { weight, rounded: true, ..inputs })
+        <Autodiff<Flex> as NeoBackend>::lora_linear(LinearInputs {
+            weight,
+            precision: Precision::Bf16,
+            ..inputs
+        })
     };
     for case in Case::all() {
         for tracked in [case.has(), [true, false, false, case.lora, case.lora]] {
@@ -221,7 +224,8 @@ fn factors_of<B: NeoBackend>() -> Vec<f32> {
     let x = Tensor::<B, 2>::ones([400, 16], &device);
     let update =
         LoraUpdate { a: Tensor::eye(16, &device), b: Tensor::eye(16, &device), scale: 1.0, dropout: 0.25 };
-    lora_linear(x, Tensor::zeros([16, 16], &device), None, update).into_data().to_vec().unwrap()
+    let layer = LinearWeights { update: Some(update), ..Tensor::zeros([16, 16], &device).into() };
+    linear(x, layer, Precision::F32).into_data().to_vec().unwrap()
 }
 
 /// A quarter of the elements are dropped, within four standard deviations; only while gradients are recorded;
@@ -254,8 +258,9 @@ fn quantised<B: NeoBackend>(backend: &str) {
     let update = || LoraUpdate { a: tensor(3, [2, 12]), b: tensor(4, [9, 2]), scale: 0.5, dropout: 0.0 };
     for rows in [1, 3, 40] {
         let x = tensor(5, [rows, 12]);
-        let found = lora_linear(x.clone(), weight.clone(), Some(bias.clone()), update());
-        let plain = lora_linear(x, weight.clone().dequantize(), Some(bias.clone()), update());
+        let layer = |weight| LinearWeights { weight, bias: Some(bias.clone()), update: Some(update()) };
+        let found = linear(x.clone(), layer(weight.clone()), Precision::F32);
+        let plain = linear(x, layer(weight.clone().dequantize()), Precision::F32);
         let [found, plain] = [found, plain].map(|tensor| tensor.into_data().to_vec::<f32>().unwrap());
         assert_near(&found, &plain, 1e-5, &format!("{backend}, {rows} rows"));
     }
@@ -271,7 +276,8 @@ fn a_quantised_weight_is_what_it_dequantises_to() {
 fn mixed<B: NeoBackend>([x, weight, bias]: [DType; 3]) {
     let device = Default::default();
     let matrix = |dtype| Tensor::<B, 2>::ones([3, 4], &device).cast(dtype);
-    linear(matrix(x), matrix(weight), Some(Tensor::<B, 1>::ones([3], &device).cast(bias)));
+    let bias = Some(Tensor::<B, 1>::ones([3], &device).cast(bias));
+    linear(matrix(x), LinearWeights { bias, ..matrix(weight).into() }, Precision::F32);
 }
 
 #[test]
@@ -306,5 +312,6 @@ fn an_adapter_of_another_type_is_refused() {
     let matrix = |shape, dtype| Tensor::<Flex, 2>::ones(shape, &Default::default()).cast(dtype);
     let (a, b) = (matrix([2, 4], DType::F32), matrix([3, 2], DType::F16));
     let update = LoraUpdate { a, b, scale: 1.0, dropout: 0.0 };
-    lora_linear(matrix([5, 4], DType::F32), matrix([3, 4], DType::F32), None, update);
+    let layer = LinearWeights { update: Some(update), ..matrix([3, 4], DType::F32).into() };
+    linear(matrix([5, 4], DType::F32), layer, Precision::F32);
 }

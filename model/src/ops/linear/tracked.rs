@@ -7,8 +7,8 @@ use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind, unary};
 
+use super::super::{NeoBackend, Precision};
 use super::{LinearGradients, LinearInputs, LoraInputs};
-use crate::NeoBackend;
 
 /// The operation under autodiff.
 pub(in super::super) fn tracked<B: NeoBackend, C: CheckpointStrategy>(
@@ -41,7 +41,7 @@ fn tracked_by<B: NeoBackend, C: CheckpointStrategy, const N: usize>(
             scale: lora.scale,
             dropout: lora.dropout.map(|dropout| dropout.map(|mask| mask.primitive)),
         }),
-        rounded: inputs.rounded,
+        precision: inputs.precision,
     };
     let nodes = parents.map(|parent| parent.node);
     match Linear.prepare::<C>(nodes).compute_bound().stateful() {
@@ -60,9 +60,9 @@ fn tracked_frozen<B: NeoBackend, C: CheckpointStrategy>(
         weight: inputs.weight.primitive,
         bias: inputs.bias.map(|bias| bias.primitive),
         lora: None,
-        rounded: inputs.rounded,
+        precision: inputs.precision,
     };
-    let kept = (inputs.weight.clone(), inputs.rounded);
+    let kept = (inputs.weight.clone(), inputs.precision);
     match FrozenLinear.prepare::<C>([node]).compute_bound().stateful() {
         OpsKind::UnTracked(prep) => prep.finish(B::lora_linear(inputs)),
         OpsKind::Tracked(prep) => prep.finish(kept, B::lora_linear(inputs)),
@@ -74,12 +74,12 @@ fn tracked_frozen<B: NeoBackend, C: CheckpointStrategy>(
 struct FrozenLinear;
 
 impl<B: NeoBackend> Backward<B, 1> for FrozenLinear {
-    /// The weight, and whether the gradient is rounded to its type.
-    type State = (FloatTensor<B>, bool);
+    /// The weight, and the numbers of its products.
+    type State = (FloatTensor<B>, Precision);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let (weight, rounded) = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |dy| B::linear_input_gradient(weight, dy, rounded));
+        let (weight, precision) = ops.state;
+        unary::<B, _>(ops.parents, ops.node, grads, |dy| B::linear_input_gradient(weight, dy, precision));
     }
 }
 

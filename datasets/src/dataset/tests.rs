@@ -1,0 +1,97 @@
+//! Records in memory, records in a file and plain text come to the same examples, apart on their sides.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::bpe::tests::small;
+use crate::{DEFAULT_INSTRUCTION, Overlong};
+
+fn records() -> Vec<Record> {
+    (0..20).map(|i| Record::new(format!("Z{i}?"), "Y".repeat(1 + i))).collect()
+}
+
+fn options() -> DataOptions {
+    DataOptions { prompt_template: "{input}>{output}".parse().unwrap(), ..DataOptions::default() }
+}
+
+#[test]
+fn records_of_a_file_and_of_the_program_are_the_same_data_set() {
+    let tokenizer = small();
+    let given = Dataset::from_records(records(), &options(), &tokenizer).unwrap();
+    assert_eq!(given.records[0].instruction, DEFAULT_INSTRUCTION);
+    assert_eq!((given.count, given.training().len(), given.validation().len()), (20, 18, 2));
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("records.json");
+    std::fs::write(&file, serde_json::to_string(&records()).unwrap()).unwrap();
+    let read = Dataset::from_file(&file, &options(), &tokenizer).unwrap();
+    assert_eq!((&read.split, read.training()), (&given.split, given.training()));
+    assert!(read.examples().eq(given.examples()));
+
+    let encoded = encode_file(&file, &options(), &tokenizer, Some(3)).unwrap();
+    assert_eq!(encoded.examples.iter().map(|example| example.record).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(read_texts(&file).unwrap()[1], PromptTemplate::default().text(&records()[1]));
+}
+
+#[test]
+fn the_sides_are_the_splits_and_share_their_examples() {
+    let options = DataOptions { max_seq_length: Some(12), overlong: Overlong::Drop, ..options() };
+    let data = Dataset::from_records(records(), &options, &small()).unwrap();
+    let on = |side: &[usize], examples: &[Example]| examples.iter().all(|e| side.contains(&e.record));
+    assert!(on(&data.split.train, &data.training()) && on(&data.split.validation, data.held_out()));
+    assert_eq!(data.examples().count() + data.truncation.dropped, 20);
+    assert_eq!(data.lengths.len(), 20);
+    assert!(Arc::ptr_eq(&data.training(), &data.training()));
+}
+
+#[test]
+fn the_limit_bounds_what_is_measured_and_not_what_is_put_aside() {
+    let all = DataOptions { validation_fraction: 0.5, ..options() };
+    let whole = Dataset::from_records(records(), &all, &small()).unwrap();
+    let some = DataOptions { validation_limit: Some(3), ..all };
+    let data = Dataset::from_records(records(), &some, &small()).unwrap();
+    assert_eq!((data.held_out().len(), data.split), (10, whole.split.clone()));
+    assert_eq!(data.validation[..3], whole.validation()[..3]);
+    assert_eq!(data.validation_limit, Some(3));
+}
+
+#[test]
+fn the_seed_decides_the_split() {
+    let of = |seed| {
+        let options = DataOptions { seed, ..options() };
+        Dataset::from_records(records(), &options, &small()).unwrap().split
+    };
+    assert_eq!(of(42), of(DataOptions::default().seed));
+    assert_ne!(of(42), of(43));
+}
+
+#[test]
+fn no_block_of_plain_text_has_text_of_both_sides() {
+    let tokenizer = small();
+    let documents: Vec<String> = (0..10).map(|i| format!("document {i} of ten")).collect();
+    let options = DataOptions { max_seq_length: Some(9), validation_fraction: 0.3, ..options() };
+    let data = Dataset::from_documents(&documents, &options, &tokenizer).unwrap();
+    assert_eq!((data.count, data.records.len(), data.duplicates.is_none()), (10, 0, true));
+    let numbers = |examples: &[Example]| -> HashSet<char> {
+        let text: String = examples.iter().map(|e| tokenizer.decode(&e.ids).unwrap()).collect();
+        text.chars().filter(char::is_ascii_digit).collect()
+    };
+    let (train, held_out) = (numbers(&data.training()), numbers(&data.validation()));
+    assert_eq!((train.len(), held_out.len()), (7, 3));
+    assert!(train.is_disjoint(&held_out));
+    let blocks: Vec<usize> = data.examples().map(|example| example.record).collect();
+    assert_eq!(blocks, (0..blocks.len()).collect::<Vec<_>>());
+}
+
+#[test]
+fn records_that_cannot_be_used_are_all_named() {
+    let mut bad = records();
+    bad[3].output = " \n".into();
+    bad[7] = Record::new("", "");
+    let fault = |records| Dataset::from_records(records, &options(), &small()).unwrap_err().to_string();
+    let message = fault(bad);
+    assert!(message.contains("2 of 20") && message.contains("record 4: its answer is empty"), "{message}");
+    assert!(message.contains("record 8: its question is empty; its answer is empty"), "{message}");
+    assert!(fault(Vec::new()).contains("no records"));
+}

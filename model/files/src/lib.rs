@@ -1,0 +1,50 @@
+//! Files and folders that appear whole or not at all.
+//!
+//! A reader, or a run that was cut off, never meets half a table or half a model: what is written goes beside its
+//! place, is synced to the disk and takes the place by a rename. [`write_file`] does so for one file, [`write_files`]
+//! for several that belong together in a folder which holds others too, and [`write_folder`] for a folder with all
+//! that is in it. [`FileError`] says which step failed on which path.
+//!
+//! ```
+//! use std::io::Write;
+//!
+//! # let place = tempfile::tempdir()?;
+//! # let place = place.path();
+//! gptneo_files::write_folder(&place.join("adapter"), |folder| {
+//!     gptneo_files::write_file(&folder.join("notes.txt"), |file| file.write_all(b"rank 16"))
+//! })?;
+//! assert_eq!(std::fs::read_to_string(place.join("adapter/notes.txt"))?, "rank 16");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+mod file;
+mod folder;
+
+pub use error::FileError;
+pub use file::{write_file, write_files};
+pub use folder::write_folder;
+
+use std::fs::File;
+use std::path::Path;
+
+/// The folder that `path` is in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// How the temporary neighbour of `path` begins and ends: hidden, and whose it was where a cut leaves it behind.
+fn temporary_name(path: &Path) -> (String, &'static str) {
+    (format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy()), ".partial")
+}
+
+/// Makes the renames in a folder durable, where a folder can be synced.
+fn sync_folder(folder: &Path) -> Result<(), FileError> {
+    if cfg!(unix) {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::on("sync", folder))?;
+    }
+    Ok(())
+}

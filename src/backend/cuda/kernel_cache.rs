@@ -1,0 +1,70 @@
+//! Compiled kernels, kept from one start of the program to the next. Without it each start compiles some hundreds
+//! anew, which takes longer than many a run.
+//!
+//! cubecl can keep them in a file, but leaves that off, and its key for a kernel has neither the architecture that it
+//! was compiled for nor the version of its compiler. So both are part of the folder's name, beside the program's version.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cubecl_runtime::config::cache::CacheConfig;
+use cubecl_runtime::config::{CubeClRuntimeConfig, RuntimeConfig};
+
+/// Has kernels kept in the user's cache folder from now on. Settings in a `cubecl.toml` win. Nothing happens where
+/// cubecl has already settled, or where the GPUs have several architectures: one folder would serve them all.
+pub(super) fn keep(architectures: &[(i32, i32)], compiler: (i32, i32)) {
+    let mut settled = CubeClRuntimeConfig::storage().lock();
+    if settled.is_some() {
+        return;
+    }
+    let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
+    let folder = user_cache()
+        .and_then(|cache| folder(&cache, architectures, compiler))
+        .filter(|folder| std::fs::create_dir_all(folder).is_ok());
+    if let Some(folder) = folder {
+        // What autotuning found is as dear; by itself cubecl keeps it in whatever folder the program is started in.
+        if matches!(config.autotune.cache, CacheConfig::Target) {
+            config.autotune.cache = CacheConfig::File(folder.clone());
+        }
+        config.compilation.cache.get_or_insert(CacheConfig::File(folder));
+    }
+    *settled = Some(Arc::new(config));
+}
+
+/// The folder of these kernels under the user's cache folder.
+fn folder(cache: &Path, architectures: &[(i32, i32)], compiler: (i32, i32)) -> Option<PathBuf> {
+    let (major, minor) = *architectures.first()?;
+    if architectures.iter().any(|other| *other != (major, minor)) {
+        return None;
+    }
+    let name = format!("sm_{major}{minor}-nvrtc-{}.{}", compiler.0, compiler.1);
+    Some(cache.join("gptneo-lora/kernels").join(env!("CARGO_PKG_VERSION")).join(name))
+}
+
+/// Where the user's caches are.
+fn user_cache() -> Option<PathBuf> {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let usual = || match cfg!(windows) {
+        true => named("LOCALAPPDATA"),
+        false => std::env::home_dir().map(|home| home.join(".cache")),
+    };
+    named("XDG_CACHE_HOME").or_else(usual)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_of_another_architecture_or_compiler_are_kept_elsewhere() {
+        let of =
+            |architectures: &[(i32, i32)], compiler| folder(Path::new("/cache"), architectures, compiler);
+        let found = of(&[(7, 5)], (13, 0));
+        let name = format!("/cache/gptneo-lora/kernels/{}/sm_75-nvrtc-13.0", env!("CARGO_PKG_VERSION"));
+        assert_eq!(found, Some(PathBuf::from(name)));
+        assert_eq!(found, of(&[(7, 5), (7, 5)], (13, 0)));
+        assert_ne!(found, of(&[(9, 0)], (13, 0)));
+        assert_ne!(found, of(&[(7, 5)], (12, 9)));
+        assert_eq!(of(&[(7, 5), (9, 0)], (13, 0)), None);
+    }
+}

@@ -1,0 +1,183 @@
+//! The time of training steps and of generation, on random tokens.
+
+use std::time::Instant;
+
+use gptneo_model::checkpoint::load_model_of;
+use gptneo_model::generate::{GenerationConfig, generate};
+use gptneo_model::{GptNeo, GptNeoConfig, LoraConfig, NeoBackend, SamplingConfig, WeightFormat};
+use gptneo_training::timing::{TimedStep, time_steps};
+use gptneo_training::{Precision, Tuning};
+
+use crate::backend::{Job, Place, Training, dispatch};
+use crate::error::{Error, Remedy, Result};
+
+/// How often a generation is timed.
+const ROUNDS: usize = 3;
+
+/// The model of a benchmark.
+#[derive(Clone, Debug)]
+pub enum BenchModel {
+    /// The one of a folder.
+    Folder(std::path::PathBuf, GptNeoConfig),
+    /// Random weights of a shape.
+    Random(GptNeoConfig),
+}
+
+impl BenchModel {
+    /// The model of a folder, which need have no tokenizer.
+    ///
+    /// # Errors
+    /// Its configuration is missing or damaged.
+    pub fn folder(path: impl Into<std::path::PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let config = GptNeoConfig::from_folder(&path)?;
+        Ok(Self::Folder(path, config))
+    }
+
+    /// Its shape.
+    pub fn config(&self) -> &GptNeoConfig {
+        match self {
+            Self::Folder(_, config) | Self::Random(config) => config,
+        }
+    }
+}
+
+/// Training steps to time.
+#[derive(Clone, Debug)]
+pub struct BenchTraining {
+    /// The base.
+    pub model: BenchModel,
+    /// The adapter that is trained.
+    pub lora: LoraConfig,
+    /// The numbers of the matrix products.
+    pub precision: Precision,
+    /// Texts in a batch.
+    pub batch_size: usize,
+    /// Tokens in a text.
+    pub length: usize,
+    /// Steps.
+    pub steps: usize,
+    /// Seed of weights and tokens.
+    pub seed: u64,
+}
+
+/// A generation to time.
+#[derive(Clone, Debug)]
+pub struct BenchGeneration {
+    /// The model.
+    pub model: BenchModel,
+    /// The format that its weights are kept in.
+    pub weights: WeightFormat,
+    /// Prompts at a time.
+    pub batch_size: usize,
+    /// Tokens in a prompt.
+    pub prompt_length: usize,
+    /// Tokens to add to each.
+    pub max_new_tokens: usize,
+    /// Seed of weights and tokens.
+    pub seed: u64,
+}
+
+/// Takes and times each step.
+///
+/// # Errors
+/// The device lacks room or the precision, or a file does not fit.
+pub fn time_training(place: Place, what: BenchTraining) -> Result<Vec<TimedStep>> {
+    let config = what.model.config();
+    let texts = random_texts(config, what.batch_size, what.length, 0, what.seed)?;
+    place.check_room(config, what.batch_size, what.length)?;
+    dispatch(place, TimeSteps { what, texts })
+}
+
+/// The seconds of each round.
+///
+/// # Errors
+/// As [`time_training`].
+pub fn time_generation(place: Place, what: BenchGeneration) -> Result<Vec<f64>> {
+    let BenchGeneration { model, weights, batch_size, prompt_length, max_new_tokens, seed } = &what;
+    let prompts = random_texts(model.config(), *batch_size, *prompt_length, *max_new_tokens, *seed)?;
+    place.check_weights(*weights)?;
+    // Random weights are drawn in f32.
+    let loaded = match model {
+        BenchModel::Folder(..) => *weights,
+        BenchModel::Random(_) => WeightFormat::F32,
+    };
+    place.check_room_for(loaded, model.config(), *batch_size, *prompt_length)?;
+    dispatch(place, TimeRounds { what, prompts })
+}
+
+struct TimeSteps {
+    what: BenchTraining,
+    texts: Vec<Vec<u32>>,
+}
+
+impl Job for TimeSteps {
+    type Output = Vec<TimedStep>;
+
+    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
+        let BenchTraining { model, lora, precision, steps, seed, .. } = self.what;
+        B::seed(&device, seed);
+        let model = match &model {
+            BenchModel::Folder(folder, config) => {
+                load_model_of::<Training<B>>(config, WeightFormat::F32, folder, &device)?
+            }
+            BenchModel::Random(config) => GptNeo::init(config, &device),
+        };
+        Ok(time_steps::<B>(model, &Tuning::Lora(lora), precision, self.texts, steps)?)
+    }
+}
+
+struct TimeRounds {
+    what: BenchGeneration,
+    prompts: Vec<Vec<u32>>,
+}
+
+impl Job for TimeRounds {
+    type Output = Vec<f64>;
+
+    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
+        let BenchGeneration { model, weights, max_new_tokens, seed, .. } = self.what;
+        B::seed(&device, seed);
+        let model = match &model {
+            BenchModel::Folder(folder, config) => load_model_of::<B>(config, weights, folder, &device)?,
+            BenchModel::Random(config) => GptNeo::init(config, &device),
+        }
+        .with_weights(weights);
+        let config =
+            GenerationConfig { max_new_tokens, sampling: SamplingConfig::default(), end_of_text: None };
+        let round = || {
+            let start = Instant::now();
+            let hear: &mut (dyn FnMut(usize, u32) + Send) = &mut |_, _| {};
+            generate(&model, &self.prompts, &config, hear)?;
+            Ok(start.elapsed().as_secs_f64())
+        };
+        (0..ROUNDS).map(|_| round()).collect()
+    }
+}
+
+/// Texts that fill the model as real ones would; which tokens they hold does not matter to the time. `more` tokens are
+/// to have room behind each.
+fn random_texts(
+    config: &GptNeoConfig,
+    batch: usize,
+    length: usize,
+    more: usize,
+    seed: u64,
+) -> Result<Vec<Vec<u32>>> {
+    if length + more > config.max_position_embeddings {
+        return Err(Error::settings(
+            format!(
+                "{length} + {more} tokens do not fit into the model's {} positions",
+                config.max_position_embeddings
+            ),
+            Remedy::say("ask for fewer"),
+        ));
+    }
+    // Knuth's linear congruential generator; its high bits are used.
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) % config.vocab_size as u64) as u32
+    };
+    Ok((0..batch).map(|_| (0..length).map(|_| next()).collect()).collect())
+}

@@ -1,0 +1,95 @@
+//! The model card: names, and how the model was trained, an item each.
+
+use std::path::Path;
+
+use gptneo_datasets::DEFAULT_INSTRUCTION;
+use gptneo_model::LoraConfig;
+use gptneo_report::{Findings, ModelCard, Provenance, RunFacts};
+use gptneo_training::TuningKind;
+
+use super::file_name;
+use crate::run::manifest::Manifest;
+use crate::run::source::Source;
+use crate::settings::Settings;
+
+/// What the examples of use ask.
+const QUESTION: &str = "What causes asthma?";
+
+/// The card of a run.
+pub(crate) fn card<'a>(
+    settings: &Settings,
+    manifest: &Manifest,
+    run: &'a RunFacts,
+    findings: &'a Findings,
+) -> ModelCard<'a> {
+    let Manifest { version, burn, backend, seed, sources, .. } = manifest;
+    ModelCard {
+        run,
+        base: provenance(sources.model.as_ref(), settings.model.path.as_deref()),
+        data: provenance(sources.data.as_ref(), settings.data.path.as_deref()),
+        lora: settings.model.tuning == TuningKind::Lora,
+        made_by: format!("gptneo-lora {version} on Burn {burn}, backend {backend}, seed {seed}"),
+        details: details(settings, manifest),
+        perplexities: &findings.perplexities,
+        answers: &findings.answers,
+        question: QUESTION.to_string(),
+        prompt: settings.data.options.prompt_template.question_prompt(QUESTION, DEFAULT_INSTRUCTION),
+    }
+}
+
+fn provenance(source: Option<&Source>, path: Option<&Path>) -> Provenance {
+    let repository = source.map(|source| source.repository.clone());
+    Provenance { name: repository.clone().unwrap_or_else(|| file_name(path)), repository }
+}
+
+fn details(settings: &Settings, manifest: &Manifest) -> Vec<String> {
+    let Settings { data, training, lora, model, .. } = settings;
+    let mut details = Vec::new();
+    for (noun, source) in [("Base", &manifest.sources.model), ("Data", &manifest.sources.data)] {
+        if let Some(Source { repository, commit, file, .. }) = source {
+            let file = file.as_ref().map(|file| format!(", file `{file}`")).unwrap_or_default();
+            details.push(format!("{noun}: `{repository}` at commit `{commit}`{file}"));
+        }
+    }
+    if model.tuning == TuningKind::Lora {
+        details.push(format!("LoRA: {}", lora_text(lora)));
+    }
+    details.push(format!(
+        "AdamW, learning rate {}, {} schedule, {} warm-up steps, weight decay {}, gradient norm at most {}",
+        training.learning_rate,
+        name_of(&training.schedule),
+        training.warmup_steps,
+        training.weight_decay,
+        training.max_grad_norm
+    ));
+    details.push(format!(
+        "batches of {} x {}, at most {} tokens, supervised: {}",
+        training.batch_size,
+        training.grad_accumulation_steps,
+        data.options.max_seq_length.unwrap_or_default(),
+        name_of(&data.options.supervise)
+    ));
+    details
+}
+
+fn lora_text(lora: &LoraConfig) -> String {
+    let targets: Vec<&str> = lora.target_modules.iter().map(|target| target.as_str()).collect();
+    let patterned = if lora.rank_pattern.is_empty() && lora.alpha_pattern.is_empty() {
+        ""
+    } else {
+        ", some layers of their own (rank_pattern and alpha_pattern in adapter_config.json)"
+    };
+    format!(
+        "r {}, alpha {}, dropout {}, on {}{patterned}",
+        lora.r,
+        lora.alpha,
+        lora.dropout,
+        targets.join(", ")
+    )
+}
+
+/// A setting's value by the name that the settings file has for it.
+fn name_of(value: &impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().map_or_else(|| value.to_string(), String::from)
+}

@@ -1,0 +1,145 @@
+//! How a run begins: its settings settled, its folder taken, its model and data found, read and hashed. Nothing is
+//! computed yet, and what cannot be is refused before anything is fetched for it.
+
+use std::path::Path;
+
+use gptneo_datasets::{DataReport, Dataset, Example};
+
+use super::embedded::Unpacked;
+use super::folder::RunFolder;
+use super::manifest::Inputs;
+use super::model_folder::ModelFolder;
+use super::source::{Found, Kind, Source, Sources};
+use crate::error::{Error, Problem, Result};
+use crate::settings::{Layer, Settings};
+
+/// Whether a run is a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// A new one.
+    New,
+    /// It goes on from its newest checkpoint.
+    Resumed,
+}
+
+/// A run whose settings are settled; its model and data are still names.
+pub struct Opening {
+    settings: Settings,
+    folder: RunFolder,
+    start: Start,
+    /// What the settings ask for and do not get.
+    warning: Option<Problem>,
+}
+
+/// A run whose inputs are read: the model's folder looked at, the data encoded and split, everything hashed.
+pub struct Run {
+    pub(crate) settings: Settings,
+    pub(crate) folder: RunFolder,
+    pub(crate) base: ModelFolder,
+    pub(crate) data: Dataset,
+    /// The longest text in tokens.
+    pub(crate) max_length: usize,
+    /// Where model and data came from.
+    pub(crate) sources: Sources,
+    pub(crate) inputs: Inputs,
+    pub(crate) start: Start,
+    pub(crate) warning: Option<Problem>,
+    pub(crate) unpacked: Unpacked,
+}
+
+impl Opening {
+    /// A new run in the folder that the settings name, which must be new or empty.
+    ///
+    /// # Errors
+    /// A used folder, data that are not named, or a device that cannot compute.
+    pub fn new(settings: Settings) -> Result<Self> {
+        let folder = RunFolder::new(settings.run.folder()?)?;
+        Self::settle(settings, folder, Start::New)
+    }
+
+    /// The run in `folder` goes on, with its own settings and those of `layer` over them.
+    ///
+    /// # Errors
+    /// There is no run, or as [`Opening::new`].
+    pub fn resume(folder: &Path, layer: Layer) -> Result<Self> {
+        let folder = RunFolder::existing(folder)?;
+        let settings = folder.settings_with(layer)?;
+        Self::settle(settings, folder, Start::Resumed)
+    }
+
+    fn settle(mut settings: Settings, folder: RunFolder, start: Start) -> Result<Self> {
+        settings.data.file()?;
+        settings.run.check_devices()?;
+        let (precision, warning) = settings.run.place().precision(settings.run.precision)?;
+        settings.run.precision = precision;
+        Ok(Self { settings, folder, start, warning })
+    }
+
+    /// Reads model and data. `find` turns their names into local files; it also hears where an earlier start of the
+    /// same run found them. Where there are only local files, it is [`local`].
+    ///
+    /// # Errors
+    /// What `find` says, or a file that cannot be read or does not fit.
+    pub fn read<E: From<Error>>(
+        self,
+        mut find: impl FnMut(Kind, &Path, Option<&Source>) -> Result<Found, E>,
+    ) -> Result<Run, E> {
+        let Self { mut settings, folder, start, warning } = self;
+        let before = match start {
+            Start::New => Sources::default(),
+            Start::Resumed => folder.manifest()?.sources,
+        };
+        let mut unpacked = Unpacked::new(&folder);
+        settings.model.path = Some(unpacked.model(settings.model.folder()?)?);
+        let found = find(Kind::Model, settings.model.folder()?, before.model.as_ref())?;
+        let base = ModelFolder::open(found.path)?;
+        settings.data.path = Some(unpacked.data(settings.data.file()?)?);
+        let file = find(Kind::Data, settings.data.file()?, before.data.as_ref())?;
+        let max_length = settings.data.resolve_length(Some(base.config().max_position_embeddings))?;
+        let data = Dataset::from_file(&file.path, &settings.data_options(), base.tokenizer())
+            .map_err(Error::from)?;
+        let inputs = Inputs::hash(base.path(), settings.model.adapter.as_deref(), &file.path)?;
+        let sources = Sources { model: found.source, data: file.source };
+        Ok(Run { settings, folder, base, data, max_length, sources, inputs, start, warning, unpacked })
+    }
+}
+
+/// A name as the path that it is, for [`Opening::read`].
+///
+/// # Errors
+/// None.
+pub fn local(_kind: Kind, name: &Path, _before: Option<&Source>) -> Result<Found> {
+    Ok(Found::local(name))
+}
+
+impl Run {
+    /// The run's folder.
+    pub fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// The settings, resolved.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What the data hold.
+    pub fn data_report(&self) -> DataReport {
+        self.data.report(self.settings.training.batch_size, self.settings.training.seed)
+    }
+
+    /// The longest text in tokens.
+    pub(crate) fn longest(&self) -> usize {
+        let lengths = self.data.examples().map(|example: &Example| example.ids.len());
+        lengths.max().unwrap_or_default()
+    }
+
+    /// Refuses a model, or batches of texts of `tokens` tokens, that the device cannot hold.
+    ///
+    /// # Errors
+    /// As [`crate::backend::Place::check_room`].
+    pub(crate) fn check_room(&self, tokens: usize) -> Result<()> {
+        let place = self.settings.run.place();
+        place.check_room(self.base.config(), self.settings.training.batch_size, tokens)
+    }
+}

@@ -1,0 +1,222 @@
+//! The recipe, one step after the other: measure the base, train, measure again, merge with proof, compare answers, and
+//! write down what came of it.
+
+use std::path::PathBuf;
+
+use burn::module::AutodiffModule;
+use gptneo_model::generate::GenerationConfig;
+use gptneo_model::{GptNeo, NeoBackend, SamplingConfig, WeightFormat};
+use gptneo_report::{
+    Chart, Findings, HeldOutRow, write_answer_scores, write_generation, write_held_out, write_perplexities,
+};
+use gptneo_training::TuningKind;
+use gptneo_training::measure::{Evaluation, PairedDifference, RecordLoss, evaluate_records};
+
+use super::answers::{self, Answer, Question};
+use super::facts;
+use super::merge::Merge;
+use super::model_folder::ModelFolder;
+use super::opening::Run;
+use super::progress::{Event, Measured, Observer, Told};
+use super::start::{FineTuned, Started};
+use crate::backend::{Job, dispatch, is_gpu};
+use crate::error::{Error, Remedy, Result};
+
+/// What a whole run found.
+pub struct Outcome {
+    /// The measurements and answers.
+    pub findings: Findings,
+    /// The folders of the adapter and of the plain model.
+    pub weights: Vec<PathBuf>,
+}
+
+impl Run {
+    /// The whole way: everything ends up in the run's folder.
+    ///
+    /// # Errors
+    /// No record is left to measure on, a device that lacks room, an interrupt ([`Error::Interrupted`]), or what a step
+    /// says.
+    pub fn complete(self, observer: impl Observer + 'static) -> Result<Outcome> {
+        self.completed(Told::new(observer))
+    }
+
+    /// The training alone, with its page.
+    ///
+    /// # Errors
+    /// As [`Run::complete`], but for the records to measure on.
+    pub fn train(self, observer: impl Observer + 'static) -> Result<()> {
+        self.trained(Told::new(observer))
+    }
+
+    // Below, nothing depends on who listens: the backends' code is compiled here, not in the program.
+
+    fn completed(self, observer: Told) -> Result<Outcome> {
+        if self.data.split.validation.is_empty() {
+            return Err(Error::settings(
+                format!(
+                    "a run measures on records that it does not learn from, but none is left for that \
+                     (validation_fraction is {})",
+                    self.settings.data.options.validation_fraction
+                ),
+                Remedy::Either(vec![Remedy::Raise("data.validation_fraction"), Remedy::say("train alone")]),
+            ));
+        }
+        // The protocol `notebook` pads to the full length.
+        self.check_room(self.max_length)?;
+        self.warn(&observer);
+        observer.tell(Event::Data(&self.data_report()));
+        dispatch(self.settings.run.place(), Whole(self, observer))
+    }
+
+    fn trained(self, observer: Told) -> Result<()> {
+        self.check_room(self.longest())?;
+        self.warn(&observer);
+        dispatch(self.settings.run.place(), Training(self, observer))
+    }
+
+    fn warn(&self, observer: &Told) {
+        self.warning.iter().for_each(|problem| observer.tell(Event::Warning(problem)));
+    }
+}
+
+struct Training(Run, Told);
+
+impl Job for Training {
+    type Output = ();
+
+    fn run<B: NeoBackend>(self, device: B::Device) -> Result<()> {
+        let started = self.0.start::<B>(device, self.1)?;
+        started.preflight()?;
+        let tuned = started.train()?;
+        started.report(&tuned, None)
+    }
+}
+
+struct Whole(Run, Told);
+
+impl Job for Whole {
+    type Output = Outcome;
+
+    fn run<B: NeoBackend>(self, device: B::Device) -> Result<Outcome> {
+        let started = self.0.start::<B>(device, self.1)?;
+        started.preflight()?;
+        let base = started.base.valid();
+        let (measured, before) = started.measure(&base, Measured::Base)?;
+        let mut perplexities = facts::perplexities("Base Model", &measured);
+        let tuned = started.train()?;
+        let mut weights = vec![tuned.weights.clone()];
+        let lora = started.run.settings.model.tuning == TuningKind::Lora;
+        let name = if lora { "LoRA Model" } else { "Tuned Model" };
+        let (measured, after) = started.measure(&tuned.model, Measured::Tuned)?;
+        perplexities.extend(facts::perplexities(name, &measured));
+        if lora {
+            let merged = started.merge(&tuned)?;
+            // From the files, so that what was written is what was measured.
+            let model = merged.load_adapted::<B>(None, WeightFormat::F32, &started.device)?;
+            let (measured, _) = started.measure(&model, Measured::Merged)?;
+            perplexities.extend(facts::perplexities("Merged Model", &measured));
+            weights.push(merged.path().to_path_buf());
+        }
+        let Compared { questions, base, tuned: answers } = started.compare(&base, &tuned.model)?;
+        let findings = Findings {
+            perplexities,
+            gain: PairedDifference::of(&before, &after).map(facts::gain),
+            answers: answers::rows(&questions, &base, &answers),
+            expected: questions.iter().filter_map(|question| question.reference.clone()).collect(),
+            scores: answers::scores(&questions, [("Base Model", &base), (name, &answers)]),
+        };
+        started.write(&tuned, &findings, &held_out_rows(&before, &after))?;
+        Ok(Outcome { findings, weights })
+    }
+}
+
+impl<B: NeoBackend> Started<B> {
+    /// The three protocols, and what each held-out example lost under `response`.
+    fn measure(&self, model: &GptNeo<B>, measured: Measured) -> Result<(Evaluation, Vec<RecordLoss>)> {
+        let run = &self.run;
+        Ok(evaluate_records::<B>(
+            model,
+            &self.validation,
+            run.base.tokenizer().end_of_text(),
+            run.max_length,
+            run.settings.training.batch_size,
+            |done, total| self.observer.tell(Event::Measuring { model: measured, done, total }),
+        )?)
+    }
+
+    /// Merges into the run's folder, with the proof.
+    fn merge(&self, tuned: &FineTuned<B>) -> Result<ModelFolder> {
+        let Run { settings, folder, base, .. } = &self.run;
+        let output = folder.merged();
+        let merge = Merge {
+            base,
+            base_name: settings.model.folder()?,
+            adapter: &tuned.weights,
+            output: &output,
+            format: settings.run.save_format(),
+            backend: settings.run.place().on_processor().kind,
+        };
+        // GPUs may multiply in TF32, and what a merge writes is to be exact.
+        let report = match is_gpu::<B>(&self.device) {
+            true => dispatch(settings.run.place().on_processor(), merge)?,
+            false => merge.write(tuned.model.clone())?,
+        };
+        self.observer.tell(Event::Merged(&report));
+        ModelFolder::open(output)
+    }
+
+    /// Asks both models held-out questions; none for plain text.
+    fn compare(&self, base: &GptNeo<B>, tuned: &GptNeo<B>) -> Result<Compared> {
+        let Run { settings, data, base: folder, .. } = &self.run;
+        let (tokenizer, wanted) = (folder.tokenizer(), &settings.answers);
+        let positions = folder.config().max_position_embeddings;
+        let questions = answers::held_out(settings, data, tokenizer, positions, wanted.questions)?;
+        if questions.is_empty() {
+            self.observer.tell(Event::NoQuestions);
+            return Ok(Compared { questions, base: Vec::new(), tuned: Vec::new() });
+        }
+        let config = GenerationConfig {
+            max_new_tokens: wanted.max_new_tokens,
+            sampling: SamplingConfig::default(),
+            end_of_text: Some(tokenizer.end_of_text()),
+        };
+        let mut tell = |done, total| self.observer.tell(Event::Answering { done, total });
+        let base = answers::answers(base, &questions, tokenizer, &config, &mut tell)?;
+        let tuned = answers::answers(tuned, &questions, tokenizer, &config, &mut tell)?;
+        Ok(Compared { questions, base, tuned })
+    }
+
+    /// Writes tables, charts, card and page.
+    fn write(&self, tuned: &FineTuned<B>, findings: &Findings, held_out: &[HeldOutRow]) -> Result<()> {
+        let folder = &self.run.folder;
+        write_perplexities(folder.performance_table(), &findings.perplexities)?;
+        Chart::perplexities(&findings.perplexities)?.write_png(folder.perplexity_chart())?;
+        write_held_out(folder.held_out_table(), held_out)?;
+        if !findings.answers.is_empty() {
+            write_generation(folder.answers_table(), &findings.answers)?;
+            write_answer_scores(folder.answer_metrics_table(), &findings.scores)?;
+        }
+        let facts = facts::run(&self.manifest, tuned.state.step, tuned.model_step);
+        facts::card(&self.run.settings, &self.manifest, &facts, findings).write(folder.card())?;
+        self.report(tuned, Some(findings))
+    }
+}
+
+/// Both models' losses, a row an example; records count from 1.
+fn held_out_rows(before: &[RecordLoss], after: &[RecordLoss]) -> Vec<HeldOutRow> {
+    let rows = before.iter().zip(after);
+    rows.map(|(base, tuned)| HeldOutRow {
+        record: base.record + 1,
+        tokens: base.tokens,
+        base: base.loss,
+        tuned: tuned.loss,
+    })
+    .collect()
+}
+
+/// Both models' answers to the same questions.
+struct Compared {
+    questions: Vec<Question>,
+    base: Vec<Answer>,
+    tuned: Vec<Answer>,
+}

@@ -1,0 +1,15 @@
+//! What a person at a terminal sees: the result on stdout; notes, bars and the dashboard; and how an error is worded.
+
+mod dashboard;
+pub(crate) mod failure;
+mod interrupt;
+mod live;
+pub(crate) mod notes;
+pub(crate) mod output;
+mod progress;
+pub(crate) mod tables;
+mod watch;
+pub(crate) mod wording;
+
+pub(crate) use self::progress::Progress;
+pub(crate) use self::watch::Watch;

@@ -1,0 +1,221 @@
+//! The `README.md` of a run: what was trained, how, and what it measured, as the Hub shows model cards.
+//!
+//! Only what the run knows stands in it; who publishes adds the licence and what the data allow.
+
+mod front_matter;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+
+use gptneo_files::write_file;
+
+use self::front_matter::{FrontMatter, quoted};
+use crate::answers::GenerationRow;
+use crate::error::ReportError;
+use crate::perplexities::{PROTOCOLS_NOTE, PerplexityRow, perplexity_cells};
+use crate::run_facts::RunFacts;
+
+/// What a card tells.
+#[derive(Clone, Debug)]
+pub struct ModelCard<'a> {
+    /// The run's counts.
+    pub run: &'a RunFacts,
+    /// The base model.
+    pub base: Provenance,
+    /// The data.
+    pub data: Provenance,
+    /// Whether an adapter was trained, rather than all weights.
+    pub lora: bool,
+    /// The program and what it ran on, as the end of a sentence.
+    pub made_by: String,
+    /// How it was trained, an item each: where base and data are from, adapter, optimizer, batches.
+    pub details: Vec<String>,
+    /// Each model under each protocol, the base first.
+    pub perplexities: &'a [PerplexityRow],
+    /// Both models' answers.
+    pub answers: &'a [GenerationRow],
+    /// The question that the examples of use ask.
+    pub question: String,
+    /// That question as the model is asked it.
+    pub prompt: String,
+}
+
+/// What a model or a data set is called, and where it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// Its name: the repository's where there is one, else the file's or folder's.
+    pub name: String,
+    /// Its repository on the Hub, where it came from there.
+    pub repository: Option<String>,
+}
+
+impl ModelCard<'_> {
+    /// Writes the card, whole or not at all.
+    ///
+    /// # Errors
+    /// [`ReportError::Write`] where the file cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), ReportError> {
+        let text = self.render();
+        Ok(write_file(path.as_ref(), |file| file.write_all(text.as_bytes()))?)
+    }
+
+    /// The card's Markdown.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.render_to(&mut text);
+        text
+    }
+
+    fn render_to(&self, text: &mut String) -> std::fmt::Result {
+        let title = format!("{} tuned on {}", self.base.name, self.data.name);
+        // Each model has a row a protocol; the tuned one comes after the base.
+        let tuned = self.perplexities.iter().find(|row| row.model != self.perplexities[0].model);
+        let results: Vec<&PerplexityRow> = self
+            .perplexities
+            .iter()
+            .filter(|row| tuned.is_some_and(|tuned| tuned.model == row.model))
+            .collect();
+        let matter = FrontMatter {
+            title: &title,
+            base: &self.base,
+            data: &self.data,
+            lora: self.lora,
+            results: &results,
+        };
+        matter.render(text)?;
+        writeln!(text, "# {}\n", one_line(&title))?;
+        render_limits(text)?;
+        self.render_results(text)?;
+        self.render_training(text)?;
+        self.render_answers(text)?;
+        self.render_use(text)
+    }
+
+    fn render_results(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(
+            text,
+            "## Results\n\nPerplexity on {} held-out examples.\n{PROTOCOLS_NOTE}\n",
+            self.run.held_out_examples
+        )?;
+        writeln!(text, "| | notebook | text | response |\n|---|---:|---:|---:|")?;
+        for [model, notebook, all, response] in perplexity_cells(self.perplexities) {
+            writeln!(text, "| {model} | {notebook} | {all} | {response} |")?;
+        }
+        Ok(())
+    }
+
+    fn render_training(&self, text: &mut String) -> std::fmt::Result {
+        let RunFacts { steps, model_step, train_examples, trainable_parameters, total_parameters, .. } =
+            self.run;
+        let what = if self.lora { "an adapter" } else { "all weights" };
+        writeln!(text, "\n## Training\n")?;
+        writeln!(
+            text,
+            "{steps} steps on {train_examples} examples, {what}: {trainable_parameters} of {total_parameters} \
+             parameters. The saved weights are of step {model_step}. {}.\n",
+            self.made_by
+        )?;
+        self.details.iter().try_for_each(|detail| writeln!(text, "- {detail}"))
+    }
+
+    fn render_answers(&self, text: &mut String) -> std::fmt::Result {
+        if self.answers.is_empty() {
+            return Ok(());
+        }
+        writeln!(text, "\n## Answers to held-out questions\n\n| Question | Before | After |\n|---|---|---|")?;
+        for row in self.answers {
+            let cells = [&row.question, &row.base, &row.tuned].map(|cell| table_cell(cell));
+            writeln!(text, "| {} |", cells.join(" | "))?;
+        }
+        Ok(())
+    }
+
+    fn render_use(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(text, "\n## Use\n")?;
+        writeln!(
+            text,
+            "The run's folder holds the folders named here. On the Hub the files stand at the top: put the \
+             repository's name in the folder's place.\n"
+        )?;
+        writeln!(text, "With transformers:\n\n```python")?;
+        writeln!(text, "from transformers import AutoModelForCausalLM, AutoTokenizer\n")?;
+        writeln!(text, "tokenizer = AutoTokenizer.from_pretrained(\"merged\")")?;
+        writeln!(text, "model = AutoModelForCausalLM.from_pretrained(\"merged\")")?;
+        writeln!(text, "inputs = tokenizer({}, return_tensors=\"pt\")", quoted(&self.prompt))?;
+        writeln!(text, "answer = model.generate(**inputs, max_new_tokens=100)")?;
+        writeln!(text, "print(tokenizer.decode(answer[0], skip_special_tokens=True))\n```\n")?;
+        if self.lora {
+            writeln!(text, "With PEFT, the adapter over its base:\n\n```python")?;
+            writeln!(text, "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n")?;
+            writeln!(text, "base = AutoModelForCausalLM.from_pretrained({})", quoted(&self.base.name))?;
+            writeln!(text, "model = PeftModel.from_pretrained(base, \"adapter\")\n```\n")?;
+        }
+        writeln!(text, "With this program:\n\n```sh")?;
+        writeln!(text, "gptneo-lora generate --model merged --question \"{}\"\n```", self.question)
+    }
+}
+
+fn render_limits(text: &mut String) -> std::fmt::Result {
+    writeln!(text, "## Intended use and limits\n")?;
+    writeln!(
+        text,
+        "For research and education: to study how a small language model learns to answer questions. It is not for \
+         clinical use. It makes up facts, cites nothing and knows nothing newer than its data; nobody should decide \
+         about health by its answers. What its base and its data may not be used for, it may not either.\n"
+    )
+}
+
+/// A text on one line.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A text as a cell of a Markdown table: on one line, its bars escaped.
+fn table_cell(text: &str) -> String {
+    one_line(text).replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_cannot_break_the_table() {
+        assert_eq!(table_cell("a | b\nc"), "a \\| b c");
+    }
+
+    #[test]
+    fn a_card_without_an_adapter_does_not_speak_of_one() {
+        let run = RunFacts { steps: 12, held_out_examples: 3, ..RunFacts::default() };
+        let named = |name: &str| Provenance { name: name.into(), repository: None };
+        let mut card = ModelCard {
+            run: &run,
+            base: named("gpt"),
+            data: named("cards.json"),
+            lora: false,
+            made_by: "gptneo-lora 1 on Burn 2, seed 3".into(),
+            details: vec!["AdamW".into()],
+            perplexities: &[],
+            answers: &[],
+            question: "Why?".into(),
+            prompt: "Question: Why?\nResponse: ".into(),
+        };
+        let text = card.render();
+        for part in [
+            "library_name: transformers\n",
+            "# gpt tuned on cards.json\n",
+            "Perplexity on 3 held-out examples.",
+            "12 steps on 0 examples, all weights: 0 of 0 parameters. The saved weights are of step 0. \
+             gptneo-lora 1 on Burn 2, seed 3.\n\n- AdamW\n",
+            "tokenizer(\"Question: Why?\\nResponse: \", return_tensors",
+            "--question \"Why?\"",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("peft") && !text.contains("Answers to held-out"), "{text}");
+        card.lora = true;
+        assert!(card.render().contains("from_pretrained(\"gpt\")"), "{}", card.render());
+    }
+}

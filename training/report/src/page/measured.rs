@@ -1,0 +1,140 @@
+//! What was measured before and after: the protocols, with the honest reading first, and the answers in numbers.
+
+use super::Findings;
+use super::html::{absent, chart, figure, share, table, whole};
+use crate::answers::AnswerScores;
+use crate::chart::Chart;
+use crate::error::ReportError;
+use crate::markup::escape;
+use crate::number::grouped;
+use crate::perplexities::{PROTOCOLS, PerplexityRow};
+
+/// How far the tuned model's loss on the answers is from the base's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gain {
+    /// The tuned loss less the base's, in nats per token; below zero the tuned model is better.
+    pub difference: f64,
+    /// The standard error of `difference`, where there is one.
+    pub standard_error: Option<f64>,
+    /// What that says, as the end of a sentence, such as "more than two standard errors".
+    pub verdict: String,
+}
+
+/// The section of the protocols.
+pub(super) fn protocols(findings: &Findings, examples: usize) -> Result<String, ReportError> {
+    let rows = &findings.perplexities;
+    let mut section = String::from("<section>\n<h2>Before and after</h2>\n");
+    section += &reading(findings, examples);
+    // From the most telling protocol to the one that flatters.
+    let lines: Vec<String> =
+        PROTOCOLS.into_iter().rev().flat_map(|protocol| protocol_rows(rows, protocol)).collect();
+    let heads =
+        ["protocol", "model", "perplexity", "change", "loss (nats per token)", "standard error", "tokens"];
+    section += &table("performance", &heads, &lines);
+    section += &chart(&Chart::perplexities(rows)?);
+    Ok(section + "</section>\n")
+}
+
+/// What the table says, in words.
+fn reading(findings: &Findings, examples: usize) -> String {
+    let rows = &findings.perplexities;
+    let of = |protocol: &str| {
+        let mut found = rows.iter().filter(move |row| row.protocol == protocol);
+        Some((found.next()?, found.next()?))
+    };
+    let mut text = String::from("<p class=\"reading\">");
+    if let Some((base, tuned)) = of("response") {
+        text += &format!(
+            "On the answers of {} held-out examples the perplexity went from {:.2} to {:.2} ({:+.1}\u{a0}%)",
+            grouped(examples),
+            base.perplexity,
+            tuned.perplexity,
+            tuned.change_from(base)
+        );
+    }
+    if let Some((base, tuned)) = of("text") {
+        text += &format!(
+            "; over every real token from {:.2} to {:.2} ({:+.1}\u{a0}%)",
+            base.perplexity,
+            tuned.perplexity,
+            tuned.change_from(base)
+        );
+    }
+    text += ". ";
+    if let Some(gain) = &findings.gain {
+        let error = gain.standard_error.map(|error| format!(" ± {error:.4}")).unwrap_or_default();
+        text += &format!(
+            "Example by example, the loss on the answers changed by {:+.4}{error} nats per token, {}. ",
+            gain.difference, gain.verdict
+        );
+    }
+    text + "Do not read <code>notebook</code> as progress: it also scores the padding, and flatters whoever trains on \
+            padding, which is learned within minutes whatever the answers are worth; here nobody does. It is here to \
+            be compared with the notebook that this recipe follows.</p>\n"
+}
+
+fn protocol_rows(rows: &[PerplexityRow], (protocol, scored): (&str, &str)) -> Vec<String> {
+    let found: Vec<&PerplexityRow> = rows.iter().filter(|row| row.protocol == protocol).collect();
+    let line = |(at, row): (usize, &&PerplexityRow)| {
+        let head = match at {
+            0 => format!(
+                "<th scope=\"rowgroup\" rowspan=\"{}\">{protocol}<br><small>{scored}</small></th>",
+                found.len()
+            ),
+            _ => String::new(),
+        };
+        let change = if at == 0 { absent() } else { format!("{:+.1} %", row.change_from(found[0])) };
+        format!(
+            "<tr class=\"{protocol}\" data-model=\"{model}\" data-protocol=\"{protocol}\">{head}<td>{model}</td>\
+             <td>{}</td><td>{change}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+            figure(row.perplexity, 2),
+            figure(row.loss, 4),
+            row.standard_error.map_or_else(absent, |error| figure(error, 4)),
+            whole(row.tokens),
+            model = escape(&row.model)
+        )
+    };
+    found.iter().enumerate().map(line).collect()
+}
+
+/// The section of the answers in numbers.
+pub(super) fn scores(rows: &[AnswerScores]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            format!(
+                "<tr data-model=\"{model}\"><td>{model}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+                 <td>{}</td></tr>\n",
+                whole(row.questions as u64),
+                row.token_f1.map_or_else(absent, |f1| figure(f1, 3)),
+                row.standard_error.map_or_else(absent, |error| figure(error, 3)),
+                row.exact_match.map_or_else(absent, share),
+                figure(row.mean_tokens, 1),
+                share(row.stopped),
+                model = escape(&row.model)
+            )
+        })
+        .collect();
+    let heads = [
+        "model",
+        "questions",
+        "token F1 (0 to 1)",
+        "standard error",
+        "exact match",
+        "mean length (tokens)",
+        "ended by itself",
+    ];
+    format!(
+        "<section>\n<h2>Answers in numbers</h2>\n<p>Token F1 is the overlap with the expected answer in words, as \
+         SQuAD counts it: it tells whether the same words are used, not whether what is said is true.{}</p>\n{}\
+         </section>\n",
+        match rows[0].questions {
+            few @ 0..30 => format!(" {few} questions are few: see the standard error."),
+            _ => String::new(),
+        },
+        table("answer-metrics", &heads, &lines)
+    )
+}

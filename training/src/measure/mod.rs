@@ -1,0 +1,12 @@
+//! What a model is worth, in numbers: perplexity under three protocols, two models row by row, answers against the
+//! expected ones, and the proof that a merge changes nothing.
+
+mod answers;
+mod evaluation;
+mod merge;
+mod paired;
+
+pub use answers::{AnswerMetrics, Answered, exact_match, token_f1};
+pub use evaluation::{Evaluation, RecordLoss, Score, evaluate, evaluate_records};
+pub use merge::{MergeProof, prove_merge};
+pub use paired::{PairedDifference, Verdict};

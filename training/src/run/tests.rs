@@ -1,0 +1,81 @@
+//! What a run does with the settings that it was not given, and what it tells of itself.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::tensor::TensorData;
+use burn_flex::Flex;
+use gptneo_model::adapter::adapter_tensors;
+
+use super::*;
+use crate::Event;
+use crate::metrics::MetricsRow;
+use crate::reference_tests::{dropout_setup, turn};
+
+fn run() -> TrainingRun<Flex> {
+    let setup = dropout_setup();
+    TrainingRun::new(setup.model, setup.training)
+        .tuning(setup.tuning)
+        .validation(setup.validation)
+        .config(setup.config)
+}
+
+fn adapter(trained: &Trained<Flex>) -> Vec<TensorData> {
+    adapter_tensors(&trained.model).into_iter().map(|(_, param)| param.val().into_data()).collect()
+}
+
+#[test]
+fn a_folder_is_made_and_a_run_without_one_comes_to_the_same_weights() {
+    let _turn = turn();
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("runs/first");
+    let named = run().folder(&folder).train().unwrap();
+    assert!(folder.join("metrics.jsonl").exists() && folder.join("checkpoints").exists());
+    let unnamed = run().train().unwrap();
+    assert_eq!((unnamed.model_step, &unnamed.state), (named.model_step, &named.state));
+    assert_eq!(adapter(&unnamed), adapter(&named));
+}
+
+#[test]
+fn by_default_the_recipe_is_followed() {
+    let setup = dropout_setup();
+    let run = TrainingRun::<Flex>::new(setup.model, setup.training);
+    assert_eq!(
+        (run.tuning, run.config, run.precision, run.start),
+        (Tuning::default(), TrainingConfig::default(), Precision::F32, Start::New)
+    );
+    assert!(run.validation.is_empty() && run.folder.is_none() && run.samples.is_none());
+}
+
+#[test]
+fn a_run_without_a_folder_cannot_be_resumed() {
+    let message = run().resume().train().map(|_| ()).unwrap_err().to_string();
+    assert!(message.contains("name the folder"), "{message}");
+}
+
+#[test]
+fn an_observer_hears_of_everything_in_order() {
+    let _turn = turn();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let notes = heard.clone();
+    let trained = run()
+        .observer(move |event: Event<'_>| {
+            let note = match event {
+                Event::Row(MetricsRow::Train(row)) => format!("step {}", row.step),
+                Event::Row(MetricsRow::Validation(row)) => format!("validated {}", row.step),
+                Event::Validating { done, total } if done == total => "measured".into(),
+                Event::Validating { .. } => return,
+                Event::Checkpoint { step } => format!("checkpoint {step}"),
+                Event::Sample(_) => "sample".into(),
+            };
+            notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+        })
+        .train()
+        .unwrap();
+    assert_eq!(trained.ending, Ending::Finished);
+    let heard = heard.lock().unwrap().join(", ");
+    // A checkpoint every 3 steps, a validation every 4 and at the end, and a checkpoint where that was the best.
+    let expected =
+        "step 1, step 2, step 3, checkpoint 3, step 4, measured, validated 4, checkpoint 4, step 5, step 6";
+    assert!(heard.starts_with(expected), "{heard}");
+    assert!(heard.ends_with("step 10, measured, validated 10, checkpoint 10"), "{heard}");
+}
