@@ -5,11 +5,9 @@
 pub(crate) mod files;
 mod stream;
 
-use std::fs::Permissions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use gptneo_files::write_files;
 use tokenizers::Tokenizer as Inner;
 
 pub use files::DEFAULT_END_OF_TEXT;
@@ -133,24 +131,10 @@ impl Tokenizer {
     /// The folder cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), DataError> {
         std::fs::create_dir_all(folder).map_err(DataError::io("create", folder))?;
-        let mut written: Vec<(NamedTempFile, PathBuf)> = Vec::new();
-        for (name, bytes) in &self.files {
-            let path = folder.join(name);
-            let mut file = tempfile::Builder::new()
-                .prefix(".tokenizer-")
-                .tempfile_in(folder)
-                .map_err(DataError::io("write", &path))?;
-            file.write_all(bytes).map_err(DataError::io("write", &path))?;
-            if let Some(permissions) = readable() {
-                file.as_file().set_permissions(permissions).map_err(DataError::io("write", &path))?;
-            }
-            written.push((file, path));
-        }
-        written.sort_by_key(|(_, path)| path.ends_with(files::TOKENIZER));
-        for (file, path) in written {
-            file.persist(&path).map_err(|error| DataError::io("write", &path)(error.error))?;
-        }
-        Ok(())
+        let mut files: Vec<(PathBuf, &[u8])> =
+            self.files.iter().map(|(name, bytes)| (folder.join(name), bytes.as_slice())).collect();
+        files.sort_by_key(|(path, _)| path.ends_with(files::TOKENIZER));
+        write_files(&files).map_err(|failed| DataError::io(failed.action, &failed.path)(failed.source))
     }
 }
 
@@ -161,18 +145,6 @@ impl std::fmt::Debug for Tokenizer {
             .field("end_of_text", &self.end_of_text)
             .finish_non_exhaustive()
     }
-}
-
-/// What a model's files are readable by: everybody, while a temporary file is its owner's alone.
-#[cfg(unix)]
-fn readable() -> Option<Permissions> {
-    use std::os::unix::fs::PermissionsExt;
-    Some(Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable() -> Option<Permissions> {
-    None
 }
 
 /// A [`DataError::Tokenize`] for `map_err`.

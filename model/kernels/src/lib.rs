@@ -49,6 +49,8 @@ mod rows;
 mod tasks;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tiles;
 
 pub use attention::{Attention, Tokens, attention, attention_backward};

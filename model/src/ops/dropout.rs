@@ -52,7 +52,11 @@ pub(super) fn untracked<B: NeoBackend, C: CheckpointStrategy>(
 /// The factors of each element, of the shape of `like` `[rows, columns]`.
 pub(super) fn factors<B: Backend>(dropout: Dropout<FloatTensor<B>>, like: &Tensor<B, 2>) -> Tensor<B, 2> {
     match dropout {
-        Dropout::Mask(mask) => Tensor::from_primitive(TensorPrimitive::Float(mask)),
+        Dropout::Mask(mask) => {
+            let mask = Tensor::from_primitive(TensorPrimitive::Float(mask));
+            assert_eq!(mask.dims(), like.dims(), "a dropout's mask is of another shape");
+            mask
+        }
         #[cfg(feature = "flex")]
         Dropout::Seeded(rule) => {
             let [rows, columns] = like.dims();

@@ -144,7 +144,7 @@ pub trait NeoBackend: Backend {
         gelu::backward::<Self>(x, dy)
     }
 
-    /// Layer norm of each row; see [`layer_norm`]. (Burn's own trait has a `layer_norm` already, without a backward
+    /// Layer norm of each row; see [`layer_norm()`]. (Burn's own trait has a `layer_norm` already, without a backward
     /// pass.)
     ///
     /// Shapes: `x` `[rows, hidden]`, `weight` and `bias` `[hidden]`.
