@@ -72,7 +72,7 @@ def whole(counts):
     return {name: int(value) if float(value).is_integer() else round(value, 2) for name, value in counts.items()}
 
 
-def train_step(counter, config, precision, few=4, more=12):
+def train_step(counter, config, precision, few=2, more=4):
     shape = ["bench", "train", "--config", config, "--batch-size", 8, "--length", 256, "--precision", precision, "--json"]
     first, _ = counter.run(*shape, "--steps", few)
     second, printed = counter.run(*shape, "--steps", more)
@@ -82,7 +82,7 @@ def train_step(counter, config, precision, few=4, more=12):
     return counts
 
 
-def decode_token(counter, config, few=8, more=24, rounds=3):
+def decode_token(counter, config, few=2, more=6, rounds=3):
     shape = ["bench", "generate", "--config", config, "--json"]
     first, fewer = counter.run(*shape, "--max-new-tokens", few)
     second, printed = counter.run(*shape, "--max-new-tokens", more)

@@ -319,7 +319,7 @@ def main():
         kit.stage("tests", 150, kit.tests)
         kit.stage("curves", 120, kit.curves)
         kit.stage("ours", 150, kit.bench_ours)
-        kit.stage("torch", 90, kit.bench_torch)
+        kit.stage("torch", 120, kit.bench_torch)
         kit.stage("profile", 60, kit.profile)
         kit.stage("ncu", 60, kit.ncu)
         kit.stage("beside", 150, kit.beside)

@@ -26,7 +26,8 @@ from transformers import AutoTokenizer, GPTNeoConfig, GPTNeoForCausalLM
 
 def random_model(path, device="cpu"):
     torch.manual_seed(42)
-    return GPTNeoForCausalLM(GPTNeoConfig.from_json_file(path)).to(device)
+    with torch.device(device):
+        return GPTNeoForCausalLM(GPTNeoConfig.from_json_file(path))
 
 
 def wait(device):
