@@ -43,6 +43,7 @@ mod error;
 mod example;
 #[cfg(test)]
 mod flashcards_tests;
+pub mod medical_flashcards;
 mod options;
 mod pack;
 mod prompt;

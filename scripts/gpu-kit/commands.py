@@ -93,13 +93,11 @@ class MemoryWatch:
             if line.strip().isdigit():
                 self.seen.append((time.monotonic(), int(line)))
 
-    def now(self):
-        return self.seen[-1][1] if self.seen else 0
-
-    def most_since(self, start, before):
-        """The most that was in use since a moment, less what was in use before it."""
+    def most_since(self, start):
+        """The most that was in use since a moment, less what an idle GPU has in use: the least that was ever seen. What
+        stood there just before will not do: a process that has ended still holds its memory for a while."""
         found = [used for when, used in self.seen if when >= start]
-        return max(found) - before if found else None
+        return max(found) - min(used for _, used in self.seen) if found else None
 
     def stop(self):
         if self.process:

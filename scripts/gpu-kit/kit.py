@@ -174,11 +174,10 @@ class Kit:
                 )
 
     def one(self, stage, name, *arguments):
-        before = self.memory.now()
         done = self.ours(*arguments)
         report = done.json() if done.ok else {"error": done.text[-1200:]}
         report.pop("losses", None)
-        report["gpu_memory_mb"] = self.memory.most_since(done.started, before)
+        report["gpu_memory_mb"] = self.memory.most_since(done.started)
         report["process_seconds"] = round(done.seconds, 1)
         stage[name] = report
         said = report.get("seconds_per_step") or report.get("tokens_per_second") or report.get("error")

@@ -5,7 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
+use gptneo_datasets::medical_flashcards;
 use gptneo_files::{FileError, write_folder};
+use gptneo_model::small_english;
 
 use super::folder::RunFolder;
 use crate::error::{Error, Remedy, Result};
@@ -31,28 +33,14 @@ impl Embedded {
     }
 }
 
-macro_rules! files {
-    ($folder:literal: $($file:literal),+) => {
-        &[$(($file, include_bytes!(concat!("../../", $folder, "/", $file)))),+]
-    };
-}
-
 /// The base model, a Hugging Face folder.
-const MODEL: Embedded = Embedded {
-    name: "small-english",
-    files: files!("model/small-english":
-        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-        "special_tokens_map.json", "README.md"),
-};
+static MODEL: Embedded = Embedded { name: small_english::NAME, files: small_english::FILES };
 
 /// The flashcards.
-const DATA: Embedded = Embedded {
-    name: "medical-flashcards",
-    files: files!("datasets/medical-flashcards": "medical_flashcards.json", "README.md"),
-};
+static DATA: Embedded = Embedded { name: medical_flashcards::NAME, files: medical_flashcards::FILES };
 
 /// The base model's name.
-pub(crate) const MODEL_NAME: &str = MODEL.name;
+pub(crate) const MODEL_NAME: &str = small_english::NAME;
 
 /// Writes the base model into `folder`, in place of one that may be there.
 ///
@@ -170,12 +158,5 @@ mod tests {
         unpacked.keep();
         drop(unpacked);
         assert!(file.exists());
-    }
-
-    /// The promise of the README: the program stays small.
-    #[test]
-    fn the_model_is_at_most_8_megabytes() {
-        let bytes: usize = MODEL.files.iter().map(|(_, bytes)| bytes.len()).sum();
-        assert!(bytes <= 8_000_000, "{bytes}");
     }
 }
