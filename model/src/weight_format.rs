@@ -186,4 +186,14 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn names_are_those_of_the_settings_and_an_unknown_one_is_refused_with_the_list() {
+        for one in WeightFormat::ALL {
+            assert_eq!(serde_json::to_value(one).unwrap(), one.to_string());
+            assert_eq!(one.to_string().parse::<WeightFormat>().unwrap(), one);
+        }
+        let message = "int4".parse::<WeightFormat>().unwrap_err().to_string();
+        assert_eq!(message, "format of weights is \"int4\"; expected f32 or f16 or bf16 or int8");
+    }
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use gptneo_training::Precision;
 
 use super::flags::{BackendFlag, LoraFlags, WeightsFlag, at_least_one};
-use super::values::one_of;
+use super::values;
 
 /// What `bench` measures.
 #[derive(Debug, Subcommand)]
@@ -76,7 +76,7 @@ pub(crate) struct BenchFlags {
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,
     /// The numbers of the matrix products in training; bench generate has --weights instead
-    #[arg(long, value_parser = one_of::<Precision>(Precision::ALL.map(Precision::name)), default_value_t = Precision::F32)]
+    #[arg(long, value_parser = values::precision(), default_value_t = Precision::F32)]
     pub(crate) precision: Precision,
     #[command(flatten)]
     pub(crate) backend: BackendFlag,

@@ -11,7 +11,7 @@ use gptneo_model::{ModuleName, SamplingConfig, WeightFormat};
 use gptneo_training::{Precision, Schedule, TuningKind};
 use serde::{Serialize, Serializer};
 
-use super::values::one_of;
+use super::values;
 
 /// The settings file.
 #[derive(Debug, Default, Args)]
@@ -38,7 +38,7 @@ pub(crate) struct ModelFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct TuningFlags {
     /// Train an adapter or all weights
-    #[arg(long, value_parser = one_of::<TuningKind>(TuningKind::ALL.map(TuningKind::name)))]
+    #[arg(long, value_parser = values::one_of(TuningKind::ALL, TuningKind::name))]
     pub(crate) tuning: Option<TuningKind>,
 }
 
@@ -89,10 +89,10 @@ pub(crate) struct DataFlags {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) validation_limit: Option<usize>,
     /// What is learned: the whole text or the answer alone
-    #[arg(long, value_parser = one_of::<Supervise>(Supervise::ALL.map(Supervise::name)))]
+    #[arg(long, value_parser = values::one_of(Supervise::ALL, Supervise::name))]
     pub(crate) supervise: Option<Supervise>,
     /// What happens to a text that is too long
-    #[arg(long, value_parser = one_of::<Overlong>(Overlong::ALL.map(Overlong::name)))]
+    #[arg(long, value_parser = values::one_of(Overlong::ALL, Overlong::name))]
     pub(crate) overlong: Option<Overlong>,
 }
 
@@ -152,7 +152,7 @@ pub(crate) struct TrainingFlags {
     #[arg(long, value_name = "X")]
     pub(crate) learning_rate: Option<f64>,
     /// How the learning rate falls
-    #[arg(long, value_parser = one_of::<Schedule>(Schedule::ALL.map(Schedule::name)))]
+    #[arg(long, value_parser = values::one_of(Schedule::ALL, Schedule::name))]
     pub(crate) schedule: Option<Schedule>,
     /// Steps in which the learning rate rises from zero
     #[arg(long, value_name = "N")]
@@ -195,10 +195,10 @@ pub(crate) struct RunFlags {
     pub(crate) devices: Option<Vec<usize>>,
     /// The numbers of the matrix products in training; all else stays f32, the measurements after it and what is
     /// written too
-    #[arg(long, value_parser = one_of::<Precision>(Precision::ALL.map(Precision::name)))]
+    #[arg(long, value_parser = values::precision())]
     pub(crate) precision: Option<Precision>,
     /// The format of the written model; adapters are always f32
-    #[arg(long, value_parser = one_of::<Dtype>(Dtype::ALL.map(Dtype::name)))]
+    #[arg(long, value_parser = values::one_of(Dtype::ALL, Dtype::name))]
     pub(crate) dtype: Option<Dtype>,
     /// Write a whole model in several files of at most this size, such as 500MB or 2GB; without it, one file
     #[arg(long, value_name = "SIZE")]
@@ -264,7 +264,7 @@ impl From<&GenerationFlags> for GenerationConfig {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct BackendFlag {
     /// What computes; auto takes a GPU where this build can use one that computes as it should
-    #[arg(long, value_parser = one_of::<BackendKind>(BackendKind::ALL.map(BackendKind::name)))]
+    #[arg(long, value_parser = values::backend())]
     pub(crate) backend: Option<BackendKind>,
     /// Which of the backend's devices, as `gptneo-lora devices` counts them
     #[arg(long, value_name = "N")]
@@ -282,9 +282,7 @@ impl BackendFlag {
 #[derive(Debug, Args)]
 pub(crate) struct WeightsFlag {
     /// The format that the weights are kept in: less to read is faster, at the price of some precision
-    ///
-    /// f16 is for GPUs, bf16 and int8 (with a scale for each 64 of them) are for the backend flex.
-    #[arg(long, value_parser = one_of::<WeightFormat>(WeightFormat::ALL.map(WeightFormat::name)), default_value_t = WeightFormat::F32)]
+    #[arg(long, value_parser = values::weights(), default_value_t = WeightFormat::F32)]
     pub(crate) weights: WeightFormat,
 }
 

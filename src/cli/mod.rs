@@ -20,7 +20,6 @@ pub(crate) use self::bench::{BenchCommand, BenchGenerateArgs, BenchSource, Bench
 use self::flags::at_least_one;
 pub(crate) use self::flags::*;
 pub(crate) use self::names::{flag, parse, section_and_key};
-use self::values::one_of;
 
 /// Fine-tune GPT-Neo with LoRA on question-and-answer records, measure it, merge it and ask it
 #[derive(Debug, Parser)]
@@ -183,10 +182,10 @@ impl TrainArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Complete settings under a name; flags win over them
-    #[arg(long, value_name = "NAME", value_parser = one_of::<Preset>(Preset::ALL.map(Preset::name)), conflicts_with = "config")]
+    #[arg(long, value_name = "NAME", value_parser = values::preset(), conflicts_with = "config")]
     pub(crate) preset: Option<Preset>,
     /// Print a preset's settings file and do nothing else
-    #[arg(long, value_name = "NAME", value_parser = one_of::<Preset>(Preset::ALL.map(Preset::name)), exclusive = true)]
+    #[arg(long, value_name = "NAME", value_parser = values::preset(), exclusive = true)]
     pub(crate) print_preset: Option<Preset>,
     #[command(flatten)]
     pub(crate) train: TrainArgs,
@@ -299,7 +298,7 @@ pub(crate) struct MergeArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) output: PathBuf,
     /// The format of the written weights
-    #[arg(long, value_parser = one_of::<Dtype>(Dtype::ALL.map(Dtype::name)), default_value_t = Dtype::F32)]
+    #[arg(long, value_parser = values::one_of(Dtype::ALL, Dtype::name), default_value_t = Dtype::F32)]
     pub(crate) dtype: Dtype,
     /// Write the weights in several files of at most this size, such as 500MB or 2GB
     #[arg(long, value_name = "SIZE")]

@@ -1,13 +1,70 @@
-//! Values with names: a flag takes a library's type by the names that the type itself has.
+//! Values with names: a flag takes a library's type by the names that the type itself has, and the help lists them.
 
+use std::error::Error;
 use std::str::FromStr;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use gptneo_lora::backend::BackendKind;
+use gptneo_lora::settings::Preset;
+use gptneo_model::WeightFormat;
+use gptneo_training::Precision;
 
-/// Parses one of `names` into a value; the help lists them.
-pub(super) fn one_of<T>(names: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+/// Parses the name of one of `all`.
+pub(super) fn one_of<T, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T>
 where
-    T: FromStr<Err: Into<Box<dyn std::error::Error + Send + Sync>>> + Clone + Send + Sync + 'static,
+    T: FromStr<Err: Into<Box<dyn Error + Send + Sync>>> + Clone + Send + Sync + 'static,
 {
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
+    PossibleValuesParser::new(all.map(name)).try_map(|name| name.parse::<T>())
+}
+
+/// As [`one_of`]; the long help says what each is.
+fn explained<T, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+    what: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: Into<Box<dyn Error + Send + Sync>>> + Copy + Send + Sync + 'static,
+{
+    let values = all.map(|value| PossibleValue::new(name(value)).help(what(value)));
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<T>())
+}
+
+pub(super) fn backend() -> impl TypedValueParser<Value = BackendKind> {
+    explained(BackendKind::ALL, BackendKind::name, |kind| match kind {
+        BackendKind::Auto => {
+            "A GPU that this build can use and that computes as it should, else the processor"
+        }
+        BackendKind::Cuda => "NVIDIA GPUs",
+        BackendKind::Wgpu => "Any GPU, through Vulkan, Metal or DirectX",
+        BackendKind::Flex => "The fast CPU backend",
+        BackendKind::Ndarray => "A second CPU backend, to compare with",
+    })
+}
+
+pub(super) fn preset() -> impl TypedValueParser<Value = Preset> {
+    explained(Preset::ALL, Preset::name, |preset| match preset {
+        Preset::Quick => "The embedded base and flashcards: minutes on a laptop, no network",
+        Preset::Medical => "The full recipe: GPT-Neo-125M and 33,955 flashcards",
+    })
+}
+
+pub(super) fn precision() -> impl TypedValueParser<Value = Precision> {
+    explained(Precision::ALL, Precision::name, |precision| match precision {
+        Precision::F32 => "32-bit floats throughout",
+        Precision::F16 => "16-bit floats, with a scaled loss",
+        Precision::Bf16 => "16-bit floats with the range of f32",
+    })
+}
+
+pub(super) fn weights() -> impl TypedValueParser<Value = WeightFormat> {
+    explained(WeightFormat::ALL, WeightFormat::name, |format| match format {
+        WeightFormat::F32 => "32-bit floats",
+        WeightFormat::F16 => "On GPUs: 16-bit floats, which are multiplied as such",
+        WeightFormat::Bf16 => "On flex: 16-bit floats with the range of f32",
+        WeightFormat::Int8 => "On flex: 8-bit integers with a scale for each 64 of them",
+    })
 }

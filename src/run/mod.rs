@@ -1,6 +1,24 @@
 //! The recipe, and what it leaves: from settings and local files to a trained, measured and merged model in one folder.
 //!
+//! ```no_run
+//! use gptneo_lora::run::{Event, Opening, local};
+//! use gptneo_lora::settings::{Layer, Origin, Preset, Settings};
+//!
+//! let mut settings = Settings::resolve(Origin::Preset(Preset::Quick), Layer::default())?;
+//! settings.run.output = Some("runs/quick".into());
+//! let outcome = Opening::new(settings)?.read(local)?.complete(|event: Event<'_>| {
+//!     if let Event::Preflight(found) = event {
+//!         println!("{}", found.render());
+//!     }
+//! })?;
+//! for row in &outcome.findings.perplexities {
+//!     println!("{} {}: {:.2}", row.model, row.protocol, row.perplexity);
+//! }
+//! # Ok::<(), gptneo_lora::Error>(())
+//! ```
+//!
 //! - A run: [`Opening`] settles it, [`Run`] does it, an [`Observer`] hears of it, a [`RunFolder`] holds all its files.
+//! - The short way, without settings or a folder: a [`FineTune`] of a [`Base`] gives a [`Model`] that is [`Tuned`].
 //! - Its steps, each to be had alone: [`preflight`], [`merge`], [`answers`], [`evaluate`], [`generate`], [`init`].
 //! - Around it: [`compare`] tells two runs apart, [`side_by_side`] asks two models the same, [`bench`] takes the time.
 

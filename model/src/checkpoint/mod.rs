@@ -125,3 +125,19 @@ fn parameters<B: Backend>(model: &GptNeo<B>) -> Vec<TensorSnapshot> {
     let (every_tensor, unchanged, skip_enum_variants) = (None, None, true);
     model.collect(every_tensor, unchanged, skip_enum_variants)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_settings_and_an_unknown_one_is_refused_with_the_list() {
+        for one in Dtype::ALL {
+            assert_eq!(serde_json::to_value(one).unwrap(), one.to_string());
+            assert_eq!(one.to_string().parse::<Dtype>().unwrap(), one);
+        }
+        let message = "f8".parse::<Dtype>().unwrap_err().to_string();
+        assert_eq!(message, "number type is \"f8\"; expected f32 or f16 or bf16");
+    }
+}

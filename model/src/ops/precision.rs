@@ -74,3 +74,19 @@ impl FromStr for Precision {
         found.ok_or_else(|| ModelError::name("precision", name, &Self::ALL.map(Self::name)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_settings_and_an_unknown_one_is_refused_with_the_list() {
+        for one in Precision::ALL {
+            assert_eq!(serde_json::to_value(one).unwrap(), one.to_string());
+            assert_eq!(one.to_string().parse::<Precision>().unwrap(), one);
+        }
+        let message = "f8".parse::<Precision>().unwrap_err().to_string();
+        assert_eq!(message, "precision is \"f8\"; expected f32 or f16 or bf16");
+    }
+}
