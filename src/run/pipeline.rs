@@ -134,13 +134,15 @@ impl<B: NeoBackend> Started<B> {
     /// The three protocols, and what each held-out example lost under `response`.
     fn measure(&self, model: &GptNeo<B>, measured: Measured) -> Result<(Evaluation, Vec<RecordLoss>)> {
         let run = &self.run;
+        let tell = |done, total| self.observer.tell(Event::Measuring { model: measured, done, total });
+        tell(0, 0);
         Ok(evaluate_records::<B>(
             model,
             &self.validation,
             run.base.tokenizer().end_of_text(),
             run.max_length,
             run.settings.training.batch_size,
-            |done, total| self.observer.tell(Event::Measuring { model: measured, done, total }),
+            tell,
         )?)
     }
 
@@ -180,9 +182,12 @@ impl<B: NeoBackend> Started<B> {
             sampling: SamplingConfig::default(),
             end_of_text: Some(tokenizer.end_of_text()),
         };
-        let mut tell = |done, total| self.observer.tell(Event::Answering { done, total });
-        let base = answers::answers(base, &questions, tokenizer, &config, &mut tell)?;
-        let tuned = answers::answers(tuned, &questions, tokenizer, &config, &mut tell)?;
+        let answers = |model: &GptNeo<B>| {
+            let mut tell = |done, total| self.observer.tell(Event::Answering { done, total });
+            tell(0, questions.len());
+            answers::answers(model, &questions, tokenizer, &config, &mut tell)
+        };
+        let (base, tuned) = (answers(base)?, answers(tuned)?);
         Ok(Compared { questions, base, tuned })
     }
 

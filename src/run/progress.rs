@@ -22,7 +22,7 @@ pub enum Event<'a> {
     Data(&'a DataReport),
     /// What the run will take.
     Preflight(&'a Preflight),
-    /// A measurement goes on.
+    /// A measurement begins, with nothing done and no total yet, or goes on.
     Measuring {
         /// Which model is measured.
         model: Measured,
@@ -58,7 +58,7 @@ pub enum Event<'a> {
     TrainingEnds(&'a TrainingSummary),
     /// The adapter is merged, and the merge is proven.
     Merged(&'a MergeReport),
-    /// Questions are being answered.
+    /// A model begins to answer, with nothing done, or goes on.
     Answering {
         /// Questions that are answered.
         done: usize,

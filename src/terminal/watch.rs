@@ -30,9 +30,14 @@ impl Watch {
     }
 
     fn progress(&mut self, what: &'static str, done: usize, total: usize) {
-        self.progress.get_or_insert_with(|| Progress::new(what)).update(done, total);
-        if done == total {
-            self.progress = None;
+        let progress = self.progress.get_or_insert_with(|| Progress::new(what));
+        match done {
+            0 => {}
+            done if done == total => {
+                progress.update(done, total);
+                self.progress = None;
+            }
+            done => progress.update(done, total),
         }
     }
 
