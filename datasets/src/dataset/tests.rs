@@ -51,9 +51,8 @@ fn the_limit_bounds_what_is_measured_and_not_what_is_put_aside() {
     let whole = Dataset::from_records(records(), &all, &small()).unwrap();
     let some = DataOptions { validation_limit: Some(3), ..all };
     let data = Dataset::from_records(records(), &some, &small()).unwrap();
-    assert_eq!((data.held_out().len(), data.split), (10, whole.split.clone()));
-    assert_eq!(data.validation[..3], whole.validation()[..3]);
-    assert_eq!(data.validation_limit, Some(3));
+    assert_eq!((data.held_out().len(), &data.split), (10, &whole.split));
+    assert_eq!(*data.validation(), whole.validation()[..3]);
 }
 
 #[test]
