@@ -48,7 +48,7 @@
 //! | [`checkpoint`] | Hugging Face folders, read in any of their formats and written |
 //! | [`mod@generate`] | prompts to texts: the loop, its cache, the choice of a token |
 //! | [`device_failure`] | failures of a GPU that no call returns |
-//! | [`small_english`] | a small base of our own, as the bytes of its files |
+//! | [`small_medical`] | a small base of our own, as the bytes of its files |
 //!
 //! The crate reads and writes local files only. Its errors are [`ModelError`]. The CPU's kernels, on slices, are a crate of
 //! their own, `gptneo-kernels`, and what writes whole files and folders is `gptneo-files`.
@@ -71,7 +71,7 @@ mod products;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod reference_tests;
-pub mod small_english;
+pub mod small_medical;
 mod target;
 mod weight_format;
 

@@ -25,7 +25,7 @@ pub(crate) struct FileFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct ModelFlags {
     /// The model's folder, or its name on the Hub: OWNER/NAME or OWNER/NAME@REVISION; run and train also take
-    /// embedded:small-english, the base that the program carries
+    /// embedded:small-medical, the base that the program carries
     #[arg(long, value_name = "MODEL")]
     #[serde(rename = "path")]
     pub(crate) model: Option<PathBuf>,
@@ -47,7 +47,7 @@ pub(crate) struct TuningFlags {
 pub(crate) struct ReadFlags {
     /// The data: records (.json, .jsonl, .ndjson, .csv, .parquet) or plain text (.txt, .txt.gz), packed into
     /// blocks; a file, a folder with one, or a name on the Hub, OWNER/NAME, OWNER/NAME@REVISION or OWNER/NAME:FILE;
-    /// run and train also take embedded:medical-flashcards, 480 cards that the program carries
+    /// run and train also take embedded:medical-flashcards, 1,200 cards that the program carries
     #[arg(long, value_name = "DATA")]
     #[serde(rename = "path")]
     pub(crate) data: Option<PathBuf>,

@@ -114,7 +114,7 @@ mod tests {
             let found = find(Kind::Data, Path::new(text), None).unwrap();
             assert_eq!((found.path.as_path(), found.source), (Path::new(text), None));
         }
-        let refused = model(Path::new("embedded:small-english")).unwrap_err().to_string();
+        let refused = model(Path::new("embedded:small-medical")).unwrap_err().to_string();
         assert!(refused.contains("RUN/base"), "{refused}");
     }
 

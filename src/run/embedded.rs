@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use gptneo_datasets::medical_flashcards;
 use gptneo_files::{FileError, write_folder};
-use gptneo_model::small_english;
+use gptneo_model::small_medical;
 
 use super::folder::RunFolder;
 use crate::error::{Error, Remedy, Result};
@@ -34,13 +34,13 @@ impl Embedded {
 }
 
 /// The base model, a Hugging Face folder.
-static MODEL: Embedded = Embedded { name: small_english::NAME, files: small_english::FILES };
+static MODEL: Embedded = Embedded { name: small_medical::NAME, files: small_medical::FILES };
 
 /// The flashcards.
 static DATA: Embedded = Embedded { name: medical_flashcards::NAME, files: medical_flashcards::FILES };
 
 /// The base model's name.
-pub(crate) const MODEL_NAME: &str = small_english::NAME;
+pub(crate) const MODEL_NAME: &str = small_medical::NAME;
 
 /// Writes the base model into `folder`, in place of one that may be there.
 ///
@@ -154,7 +154,7 @@ mod tests {
         let file = unpacked.data(Path::new("embedded:medical-flashcards")).unwrap();
         assert_eq!(std::fs::read(&file).unwrap(), DATA.files[0].1);
         let message = unpacked.model(Path::new("embedded:big")).unwrap_err().to_string();
-        assert!(message.contains("embedded:small-english"), "{message}");
+        assert!(message.contains("embedded:small-medical"), "{message}");
         unpacked.keep();
         drop(unpacked);
         assert!(file.exists());

@@ -62,7 +62,7 @@ fn misuse_and_failure_have_one_message_and_their_exit_codes() {
             "h.3.attn.attention.v_proj.lora_B.weight: missing",
         ),
         (2, &["generate", "--model", &window, "--prompt", "a", "--max-new-tokens", "5000"], "128"),
-        (2, &["generate", "--model", "embedded:small-english", "--prompt", "a"], "RUN/base"),
+        (2, &["generate", "--model", "embedded:small-medical", "--prompt", "a"], "RUN/base"),
         (2, &["compare", &output, &output], "held_out_losses.csv"),
         (2, &["generate", "--model", "nowhere", "--prompt", "a", "--device", "1"], "no device 1"),
         (

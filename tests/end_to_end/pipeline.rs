@@ -131,8 +131,8 @@ fn the_quick_run_needs_the_program_alone_and_repeats_itself() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         let run = folder.path().join("runs").join(name);
         for file in [
-            "base/small-english/model.safetensors",
-            "base/small-english/README.md",
+            "base/small-medical/model.safetensors",
+            "base/small-medical/README.md",
             "data/medical_flashcards.json",
             "merged/config.json",
         ] {
