@@ -18,6 +18,7 @@ use gptneo_training::{Precision, clip_global_norm};
 use serde_json::json;
 
 use super::Training;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
 use super::device::Device;
 use crate::error::{Error, Remedy, Result};
 

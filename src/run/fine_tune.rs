@@ -28,7 +28,7 @@ enum Origin {
 }
 
 impl Base {
-    /// The small model that this library carries: 3.5 million parameters, and it knows some English.
+    /// The small model that this library carries; `model/small-medical/README.md` is its card.
     pub fn embedded() -> Self {
         Self(Origin::Embedded)
     }

@@ -53,11 +53,9 @@ impl Observer for Watch {
                 Some(live) => live.say(wording::of_problem(problem)),
                 None => eprintln!("{}", wording::of_problem(problem)),
             },
-            Event::Data(report) => {
-                if !notes::are_quiet() {
-                    // A pipe that was closed shows itself at the end, where it is no failure.
-                    let _ = output::line(report.render().trim_end());
-                }
+            Event::Data(report) if !notes::are_quiet() => {
+                // A pipe that was closed shows itself at the end, where it is no failure.
+                let _ = output::line(report.render().trim_end());
             }
             Event::Preflight(found) => {
                 notes::say(found.render().trim_end());

@@ -1,11 +1,10 @@
 //! Training in half precision on the fixtures: near to f32, unharmed by overflows, exact in what it goes on from.
 
-#![allow(clippy::unwrap_used)]
 use std::path::Path;
 
 use burn::backend::Autodiff;
 use burn::optim::Optimizer;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use burn::train::TrainStep;
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
@@ -20,7 +19,7 @@ use crate::metrics::{MetricsRow, TrainRow, read_metrics};
 use crate::optim::SharedAdamW;
 use crate::reference_tests::{Setup, base, dropout_setup, examples, json, recipe, turn, with_adapter};
 use crate::step::StepInput;
-use crate::{Ending, Precision, Trained, TrainingConfig, Tuning};
+use crate::{Ending, Precision, Trained, TrainingConfig, TrainingError, Tuning};
 
 fn train_rows(folder: &Path) -> Vec<TrainRow> {
     let rows = read_metrics(folder.join("metrics.jsonl")).unwrap().into_iter();
