@@ -40,11 +40,7 @@ impl BackendKind {
             #[cfg(feature = "ndarray")]
             Self::Ndarray => Ok(vec![cpu::<burn_ndarray::NdArray>()]),
             #[cfg(feature = "wgpu")]
-            Self::Wgpu => Ok(super::wgpu::adapters()
-                .map_err(super::unusable)?
-                .into_iter()
-                .map(|adapter| adapter.described)
-                .collect()),
+            Self::Wgpu => Ok(super::wgpu::adapters()?.into_iter().map(|adapter| adapter.described).collect()),
             #[cfg(feature = "cuda")]
             Self::Cuda => super::cuda::devices(),
             #[allow(unreachable_patterns)]
