@@ -28,10 +28,10 @@ pub(super) fn prepare() {
 /// The driver, a GPU, NVRTC or the headers are missing: the first of these that is. Or NVRTC is too new for the driver.
 pub(super) fn devices() -> Result<Vec<Device>> {
     if !has_driver() {
-        return Err(unusable(format!(
+        return Err(unusable(
             "the backend cuda needs NVIDIA's driver, but its library libcuda is not found: install the driver, so that \
-             nvidia-smi shows the GPU; in a container, start it with the GPU (for Docker: the option gpus)"
-        )));
+             nvidia-smi shows the GPU; in a container, start it with the GPU (for Docker: the option gpus)",
+        ));
     }
     let failed = |error: DriverError| {
         unusable(format!("NVIDIA's driver does not answer ({error:?}): see what nvidia-smi says"))
@@ -39,10 +39,10 @@ pub(super) fn devices() -> Result<Vec<Device>> {
     let count = match result::init().and_then(|()| result::device::get_count()) {
         Ok(count) if count > 0 => count,
         Ok(_) | Err(DriverError(driver::sys::CUresult::CUDA_ERROR_NO_DEVICE)) => {
-            return Err(unusable(format!(
+            return Err(unusable(
                 "NVIDIA's driver is there, but it shows no GPU: see what nvidia-smi says, and whether \
-                 CUDA_VISIBLE_DEVICES hides it"
-            )));
+                 CUDA_VISIBLE_DEVICES hides it",
+            ));
         }
         Err(error) => return Err(failed(error)),
     };
@@ -72,11 +72,11 @@ pub(super) fn check_nccl() -> Result<()> {
     if found {
         return Ok(());
     }
-    Err(unusable(format!(
+    Err(unusable(
         "several devices exchange gradients through NCCL, but the library libnccl.so is not found. NVIDIA's packages \
          install it as libnccl.so.2: make a link to that one named libnccl.so (on Debian and Ubuntu the package \
-         libnccl-dev has it), in a folder that LD_LIBRARY_PATH names; or give one device"
-    )))
+         libnccl-dev has it), in a folder that LD_LIBRARY_PATH names; or give one device",
+    ))
 }
 
 /// Whether the driver's library loads.

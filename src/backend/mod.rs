@@ -235,7 +235,7 @@ pub(crate) fn is_gpu<B: Backend>(device: &B::Device) -> bool {
 
 /// The error of devices that cannot be used, in words that say what to do.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn unusable(what: String) -> Error {
+fn unusable(what: impl Into<String>) -> Error {
     Error::device(what, Remedy::None)
 }
 
