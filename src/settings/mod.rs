@@ -1,8 +1,9 @@
-//! The settings of a run: a flag wins over the file, the file over the default. They are resolved once, checked,
-//! and saved in the run's folder.
+//! The settings of a run: what is asked for wins over the file, the file over the default. They are resolved once,
+//! checked, and saved in the run's folder.
 //!
-//! The flags that were given become a table with the file's own keys ([`Flags`]), which is laid over the file's
-//! table; so there is one place, the types below, where a key, its default and its values are known.
+//! What is asked for beside the file, such as the flags of a command line, is a table with the file's own keys
+//! ([`Layer`]), which is laid over the file's; so there is one place, the types below, where a key, its default and its
+//! values are known.
 
 mod layers;
 mod presets;
