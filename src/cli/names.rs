@@ -113,6 +113,8 @@ mod tests {
     #[test]
     fn the_help_shows_the_settings_defaults() {
         let mut command = command();
+        // Flags of all commands reach each of them.
+        command.build();
         let help = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();
         let settings = Settings::default();
         let rate = format!("The highest learning rate [default: {}]", settings.training.learning_rate);
