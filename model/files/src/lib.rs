@@ -18,10 +18,12 @@
 //! ```
 
 mod error;
+mod excerpt;
 mod file;
 mod folder;
 
 pub use error::FileError;
+pub use excerpt::{excerpt, is_git_lfs_pointer};
 pub use file::{write_file, write_files};
 pub use folder::write_folder;
 
