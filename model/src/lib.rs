@@ -29,7 +29,7 @@
 //! assert_eq!(model.logits(hidden.reshape([6, 16])).dims(), [6, 50]);
 //!
 //! // The likeliest token, four times.
-//! let config = GenerationConfig { max_new_tokens: 4, sampling: Default::default(), end_of_text: None };
+//! let config = GenerationConfig { max_new_tokens: 4, sampling: Default::default(), end_tokens: Vec::new() };
 //! let continued = generate(&model, &[vec![1, 2, 3]], &config, |_, _| {})?;
 //! assert_eq!(continued[0].ids.len(), 4);
 //! # Ok(())
@@ -78,7 +78,7 @@ mod weight_format;
 pub use attention::SelfAttention;
 pub use block::Block;
 pub use cache::KvCache;
-pub use config::{AttentionKind, GptNeoConfig};
+pub use config::{Activation, AttentionKind, GptNeoConfig};
 pub use device::failure as device_failure;
 pub use error::ModelError;
 pub use generate::{Sampler, SamplingConfig};

@@ -1,18 +1,21 @@
 //! The feed-forward half of a block.
 
 use burn::module::Module;
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, activation};
 
+use crate::config::Activation;
 use crate::{GptNeoConfig, LoraLinear, NeoBackend, ops};
 
-/// `c_proj(gelu_new(c_fc(x)))`.
+/// `c_proj(gelu(c_fc(x)))`, with GELU in the form that the configuration names.
 #[derive(Module, Debug)]
 pub struct Mlp<B: Backend> {
     /// Hidden to intermediate.
     pub c_fc: LoraLinear<B>,
     /// Intermediate to hidden.
     pub c_proj: LoraLinear<B>,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl<B: Backend> Mlp<B> {
@@ -22,6 +25,7 @@ impl<B: Backend> Mlp<B> {
         Self {
             c_fc: LoraLinear::init([inner, hidden], std, device).with_bias(device),
             c_proj: LoraLinear::init([hidden, inner], std, device).with_bias(device),
+            activation: config.activation,
         }
     }
 }
@@ -29,6 +33,10 @@ impl<B: Backend> Mlp<B> {
 impl<B: NeoBackend> Mlp<B> {
     /// `[rows, hidden]` to `[rows, hidden]`.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        self.c_proj.forward(ops::gelu_new(self.c_fc.forward(x)))
+        let inner = self.c_fc.forward(x);
+        self.c_proj.forward(match self.activation {
+            Activation::GeluTanh => ops::gelu_new(inner),
+            Activation::Gelu => activation::gelu(inner),
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! Where something is computed: a backend and the number of one of its devices.
 
-use gptneo_model::{GptNeoConfig, WeightFormat};
+use gptneo_model::{GptNeoConfig, LoraConfig, WeightFormat};
 use gptneo_training::Precision;
 
 use super::BackendKind;
@@ -58,9 +58,20 @@ impl Place {
         if let Some(limit) = found.largest_tensor_bytes {
             model.check_fits(format, [batch, tokens], &found.name, limit)?;
         }
-        // A CPU has smaller formats, and its system finds room where there is none.
-        if let Some(memory) = found.memory_bytes.filter(|_| !self.kind.is_cpu()) {
+        if let Some(memory) = found.memory_bytes {
             model.check_memory(format, &found.name, memory)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses an adapter that the device cannot hold while it is trained.
+    ///
+    /// # Errors
+    /// As [`Place::check`]; or the adapter takes more than the device's memory.
+    pub fn check_adapter(self, model: &GptNeoConfig, lora: &LoraConfig) -> Result<()> {
+        let found = self.found()?;
+        if let Some(memory) = found.memory_bytes {
+            model.check_adapter(lora, &found.name, memory)?;
         }
         Ok(())
     }

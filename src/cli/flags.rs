@@ -256,7 +256,7 @@ impl From<&GenerationFlags> for GenerationConfig {
     fn from(flags: &GenerationFlags) -> Self {
         let &GenerationFlags { max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed } = flags;
         let sampling = SamplingConfig { temperature, top_k, top_p, repetition_penalty, seed };
-        Self { max_new_tokens, sampling, end_of_text: None }
+        Self { max_new_tokens, sampling, end_tokens: Vec::new() }
     }
 }
 

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::Result;
 use gptneo_datasets::{Tokenizer, read_records};
-use gptneo_lora::run::ModelFolder;
 use gptneo_lora::run::answers::Question;
 use gptneo_lora::run::compare::{Comparison, compare_runs};
 use gptneo_lora::run::side_by_side::{Ask, Tuned, ask};
@@ -35,9 +34,9 @@ fn ask_both(args: &CompareArgs, base: &Path) -> Result<()> {
     let place = args.backend.place();
     place.check()?;
     let settings = Settings::resolve(Origin::Defaults, Layer::default().with("data", &args.data)?)?.data;
-    let base = ModelFolder::open(hub::model(base)?)?;
+    let base = super::open_model(hub::model(base)?)?;
     let own =
-        args.tuned.as_deref().map(|name| anyhow::Ok(ModelFolder::open(hub::model(name)?)?)).transpose()?;
+        args.tuned.as_deref().map(|name| anyhow::Ok(super::open_model(hub::model(name)?)?)).transpose()?;
     let tuned = match (&own, &args.adapter) {
         (Some(own), _) => Tuned::Model(own),
         (None, Some(adapter)) => Tuned::Adapter(adapter),
@@ -46,7 +45,7 @@ fn ask_both(args: &CompareArgs, base: &Path) -> Result<()> {
     tuned.check(&base)?;
     let questions = questions(args, &settings, base.tokenizer())?;
     let mut config = GenerationConfig::from(&args.generation);
-    config.end_of_text = Some(base.tokenizer().end_of_text());
+    config.end_tokens = base.end_tokens_of_tuned();
     let asked = Ask { base: &base, tuned, questions: &questions, config: &config };
     let mut progress = None;
     let found = ask(place, asked, &mut |done, total| {

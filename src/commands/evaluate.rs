@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use anyhow::Result;
 use gptneo_datasets::{Truncation, encode_file};
-use gptneo_lora::run::ModelFolder;
 use gptneo_lora::run::evaluate::{Evaluate, evaluate};
 use gptneo_lora::settings::{Layer, Origin, Settings};
 use gptneo_training::measure::{Evaluation, Score};
@@ -44,7 +43,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     place.check()?;
     place.check_weights(weights)?;
     let name = settings.data.file()?.to_path_buf();
-    let model = ModelFolder::open(hub::model(settings.model.folder()?)?)?;
+    let model = super::open_model(hub::model(settings.model.folder()?)?)?;
     let max_length = settings.data.resolve_length(Some(model.config().max_position_embeddings))?;
     let texts = encode_file(&hub::data(&name)?, &settings.data_options(), model.tokenizer(), args.limit)?;
 

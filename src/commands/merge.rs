@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use gptneo_lora::run::merge::{Merge, merge};
-use gptneo_lora::run::{ModelFolder, refuse_used};
+use gptneo_lora::run::refuse_used;
 use gptneo_model::checkpoint::SaveFormat;
 
 use crate::cli::MergeArgs;
@@ -17,7 +17,7 @@ pub(crate) fn run(args: &MergeArgs) -> Result<()> {
     // GPUs may multiply in TF32, and what a merge writes is to be exact.
     let place = backend.place().on_processor();
     place.check()?;
-    let base = ModelFolder::open(hub::model(model)?)?;
+    let base = super::open_model(hub::model(model)?)?;
     let format = SaveFormat { dtype: *dtype, max_shard_size: *max_shard_size };
     let parts = Merge { base: &base, base_name: model, adapter, output: folder, format, backend: place.kind };
     let report = merge(place, parts)?;

@@ -11,3 +11,21 @@ pub(crate) mod prepare;
 pub(crate) mod push;
 pub(crate) mod run;
 pub(crate) mod train;
+
+use std::path::PathBuf;
+
+use gptneo_lora::run::ModelFolder;
+
+use crate::terminal::notes;
+
+/// The model of a folder, with a note where something in it is not used.
+///
+/// # Errors
+/// As [`ModelFolder::open`].
+fn open_model(folder: PathBuf) -> gptneo_lora::Result<ModelFolder> {
+    let model = ModelFolder::open(folder)?;
+    if let Some(note) = model.note() {
+        notes::say(note);
+    }
+    Ok(model)
+}

@@ -2,7 +2,6 @@
 
 use anyhow::{Result, anyhow};
 use gptneo_datasets::{DataReport, Dataset, Example, Tokenizer, mark_supervised};
-use gptneo_lora::run::ModelFolder;
 use gptneo_lora::run::preflight::{Preflight, cut_answers};
 use gptneo_lora::settings::{Layer, Origin, Settings};
 use gptneo_training::BatchOrder;
@@ -59,7 +58,7 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
     let (tokenizer, model) = match (args.tokenizer.as_deref(), named) {
         (Some(folder), _) => (Tokenizer::from_folder(folder)?, None),
         (None, Some(name)) => {
-            let model = ModelFolder::open(hub::model(name)?)?;
+            let model = super::open_model(hub::model(name)?)?;
             (model.tokenizer().clone(), Some(model))
         }
         (None, None) => {

@@ -23,6 +23,17 @@ const WEIGHTS: [&str; 4] = [
     "pytorch_model.bin",
 ];
 
+/// What a model is used with beside its weights and its vocabulary, and what a model made from it keeps.
+const OPTIONAL: [&str; 7] = [
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "LICENSE",
+];
+
 /// Whether a file's name says that it holds data.
 pub(super) fn has_data_format(name: &str) -> bool {
     let name = name.to_lowercase();
@@ -45,8 +56,7 @@ pub(super) fn of_model(all: &BTreeSet<String>) -> Result<(Vec<String>, String)> 
             bail!("its tokenizer is missing: expected tokenizer.json, or vocab.json and merges.txt")
         }
     };
-    let optional = ["generation_config.json", "tokenizer_config.json", "special_tokens_map.json"];
-    let small = ["config.json"].into_iter().chain(tokenizer).chain(optional.into_iter().filter(has));
+    let small = ["config.json"].into_iter().chain(tokenizer).chain(OPTIONAL.into_iter().filter(has));
     let weights = WEIGHTS.into_iter().find(has).with_context(|| {
         format!("its weights are missing: expected one of {}; it has {}", WEIGHTS.join(", "), listed(all))
     })?;

@@ -144,7 +144,7 @@ impl Job for TimeRounds {
         }
         .with_weights(weights);
         let config =
-            GenerationConfig { max_new_tokens, sampling: SamplingConfig::default(), end_of_text: None };
+            GenerationConfig { max_new_tokens, sampling: SamplingConfig::default(), end_tokens: Vec::new() };
         let round = || {
             let start = Instant::now();
             let hear: &mut (dyn FnMut(usize, u32) + Send) = &mut |_, _| {};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, Tokenizer};
 use gptneo_model::adapter;
-use gptneo_model::checkpoint::{Dtype, SaveFormat, save_model};
+use gptneo_model::checkpoint::{Dtype, SaveFormat, rounded, save_model};
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 use gptneo_training::measure::{MergeProof, prove_merge};
 use serde::Serialize;
@@ -32,8 +32,10 @@ pub struct MergeReport {
     base: PathBuf,
     adapter: PathBuf,
     backend: &'static str,
-    /// The format that the proven weights, which are float32, were then written in.
+    /// The format that the weights were written in.
     dtype: Dtype,
+    /// The largest difference of two logits with the weights as they were written, rounded to that format.
+    written_difference: f64,
 }
 
 impl fmt::Display for MergeReport {
@@ -43,7 +45,13 @@ impl fmt::Display for MergeReport {
             f,
             "merged equals base with adapter on {prompts} prompts: the logits differ by at most \
              {largest_difference:.3e} (allowed: {tolerance:.3e}; largest logit: {largest_logit:.3})"
-        )
+        )?;
+        match self.dtype {
+            Dtype::F32 => Ok(()),
+            dtype => {
+                write!(f, "; rounded to {dtype}, as written, by at most {:.3e}", self.written_difference)
+            }
+        }
     }
 }
 
@@ -88,9 +96,21 @@ impl Merge<'_> {
     /// Merges `adapted`, the base with its adapter, and writes the folder with the proof in it.
     ///
     /// # Errors
-    /// The merged model answers otherwise, and nothing is written; or the folder cannot be written.
+    /// The merged model answers otherwise, or a weight is too large for the format, and nothing is written; or the folder
+    /// cannot be written.
     pub(crate) fn write<B: NeoBackend>(self, adapted: GptNeo<B>) -> Result<MergeReport> {
-        let (merged, proof) = merged_with_proof(adapted, self.base.tokenizer())?;
+        let (merged, proof) = merged_with_proof(adapted.clone(), self.base.tokenizer())?;
+        let written_difference = match self.format.dtype {
+            Dtype::F32 => proof.largest_difference,
+            dtype => {
+                let prompts = prompts(self.base.tokenizer(), adapted.config())?;
+                let written = prove_merge(&adapted, &rounded(merged.clone(), dtype)?, &prompts)?;
+                if !written.largest_difference.is_finite() {
+                    return Err(Error::Merge(written));
+                }
+                written.largest_difference
+            }
+        };
         let report = MergeReport {
             holds: proof.holds(),
             proof,
@@ -98,9 +118,9 @@ impl Merge<'_> {
             adapter: self.adapter.to_path_buf(),
             backend: self.backend.resolved().name(),
             dtype: self.format.dtype,
+            written_difference,
         };
-        let mut files = self.base.tokenizer().files();
-        files.extend(self.base.generation_config());
+        let mut files = self.base.kept_files()?;
         let text = serde_json::to_string_pretty(&report).unwrap_or_default();
         files.push((MERGE_PROOF.to_string(), format!("{text}\n").into_bytes()));
         save_model(&merged, self.output, self.format, &files)?;

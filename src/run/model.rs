@@ -26,15 +26,19 @@ pub struct Model<B: NeoBackend = Cpu> {
     pub(crate) device: B::Device,
     /// What goes beside the weights.
     pub(crate) files: Vec<(String, Vec<u8>)>,
+    /// The tokens that end an answer.
+    pub(crate) end_tokens: Vec<u32>,
 }
 
 impl<B: NeoBackend> Model<B> {
-    /// A network with the tokenizer of its base's folder.
-    pub(crate) fn of(network: GptNeo<B>, folder: &ModelFolder, device: B::Device) -> Self {
-        let mut files = folder.tokenizer().files();
-        files.extend(folder.generation_config());
+    /// A network with the tokenizer and the settings of its base's folder.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(crate) fn of(network: GptNeo<B>, folder: &ModelFolder, device: B::Device) -> Result<Self> {
+        let (files, end_tokens) = (folder.kept_files()?, folder.end_tokens_of_tuned());
         let (tokenizer, template) = (folder.tokenizer().clone(), PromptTemplate::default());
-        Self { network, tokenizer, template, device, files }
+        Ok(Self { network, tokenizer, template, device, files, end_tokens })
     }
 
     /// The model with the LoRA adapter of a folder, one that this program or PEFT wrote.
@@ -79,7 +83,7 @@ impl<B: NeoBackend> Model<B> {
         let config = GenerationConfig {
             max_new_tokens: ANSWER_TOKENS,
             sampling: SamplingConfig::default(),
-            end_of_text: Some(self.tokenizer.end_of_text()),
+            end_tokens: self.end_tokens.clone(),
         };
         Ok(self.generate(&prompt, &config, on_text)?.trim().to_string())
     }

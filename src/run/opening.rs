@@ -4,13 +4,14 @@
 use std::path::Path;
 
 use gptneo_datasets::{DataReport, Dataset, Example};
+use gptneo_training::TuningKind;
 
 use super::embedded::Unpacked;
 use super::folder::RunFolder;
 use super::manifest::Inputs;
 use super::model_folder::ModelFolder;
 use super::source::{Found, Kind, Source, Sources};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Problem, Remedy, Result};
 use crate::settings::{Layer, Settings};
 
 /// Whether a run is a new one.
@@ -93,6 +94,8 @@ impl Opening {
         settings.model.path = Some(unpacked.model(settings.model.folder()?)?);
         let found = find(Kind::Model, settings.model.folder()?, before.model.as_ref())?;
         let base = ModelFolder::open(found.path)?;
+        let note = || base.note().map(|what| Problem { what, remedy: Remedy::None });
+        let warning = warning.or_else(note);
         settings.data.path = Some(unpacked.data(settings.data.file()?)?);
         let file = find(Kind::Data, settings.data.file()?, before.data.as_ref())?;
         let max_length = settings.data.resolve_length(Some(base.config().max_position_embeddings))?;
@@ -140,6 +143,10 @@ impl Run {
     /// As [`crate::backend::Place::check_room`].
     pub(crate) fn check_room(&self, tokens: usize) -> Result<()> {
         let place = self.settings.run.place();
-        place.check_room(self.base.config(), self.settings.training.batch_size, tokens)
+        place.check_room(self.base.config(), self.settings.training.batch_size, tokens)?;
+        match self.settings.model.tuning {
+            TuningKind::Lora => place.check_adapter(self.base.config(), &self.settings.lora),
+            TuningKind::Full => Ok(()),
+        }
     }
 }

@@ -180,7 +180,7 @@ impl<B: NeoBackend> Started<B> {
         let config = GenerationConfig {
             max_new_tokens: wanted.max_new_tokens,
             sampling: SamplingConfig::default(),
-            end_of_text: Some(tokenizer.end_of_text()),
+            end_tokens: folder.end_tokens_of_tuned(),
         };
         let answers = |model: &GptNeo<B>| {
             let mut tell = |done, total| self.observer.tell(Event::Answering { done, total });

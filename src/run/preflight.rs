@@ -7,7 +7,7 @@ use gptneo_datasets::{Dataset, Truncation, grouped};
 use gptneo_model::checkpoint::Dtype;
 use gptneo_model::{GptNeo, NeoBackend};
 use gptneo_training::timing::time_largest_batch;
-use gptneo_training::{BatchOrder, Tuning, Workload};
+use gptneo_training::{BatchOrder, Tuning, TuningKind, Workload};
 use serde::Serialize;
 
 use super::model_folder::ModelFolder;
@@ -115,6 +115,9 @@ impl Preflight {
         let place = settings.run.place();
         let Workload { largest_rows, largest_width, .. } = order.workload();
         place.check_room(base.config(), largest_rows, largest_width)?;
+        if settings.model.tuning == TuningKind::Lora {
+            place.check_adapter(base.config(), &settings.lora)?;
+        }
         dispatch(place, Measure { settings, base, data, order })
     }
 

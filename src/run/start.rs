@@ -176,7 +176,7 @@ impl<B: NeoBackend> Started<B> {
                 folder.adapter()
             }
             Tuning::Full => {
-                let files = base.tokenizer().files();
+                let files = base.kept_files()?;
                 save_model(&trained.model, &folder.merged(), settings.run.save_format(), &files)?;
                 folder.merged()
             }

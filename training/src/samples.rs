@@ -73,7 +73,7 @@ impl Samples {
         let config = GenerationConfig {
             max_new_tokens: *max_new_tokens,
             sampling: SamplingConfig::default(),
-            end_of_text: Some(tokenizer.end_of_text()),
+            end_tokens: vec![tokenizer.end_of_text()],
         };
         let mut rows = Vec::with_capacity(questions.len());
         for batch in questions.chunks(BATCH) {

@@ -3,6 +3,7 @@
 mod config_file;
 mod files;
 mod layers;
+mod pattern;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;

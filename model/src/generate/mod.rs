@@ -25,9 +25,9 @@ pub struct GenerationConfig {
     /// How each token is chosen; by default the likeliest.
     #[serde(default)]
     pub sampling: SamplingConfig,
-    /// The token that ends a text; with `None`, the default, every text gets all its new tokens.
+    /// The tokens that end a text; without any, the default, every text gets all its new tokens.
     #[serde(default)]
-    pub end_of_text: Option<u32>,
+    pub end_tokens: Vec<u32>,
 }
 
 /// Why a text ended.
@@ -57,8 +57,8 @@ pub struct Generation {
 /// # Errors
 ///
 /// [`ModelError::Generation`] where the sampling settings are wrong, nothing is to be generated, a prompt is
-/// empty, names a token outside the vocabulary or leaves too few positions, or where the model's output is not a
-/// number. `on_token` has heard of nothing then, except in the last case.
+/// empty, names a token outside the vocabulary or leaves too few positions; [`ModelError::NotANumber`] where the model's
+/// output is none. `on_token` has heard of nothing then, except in the last case.
 pub fn generate<B: NeoBackend>(
     model: &GptNeo<B>,
     prompts: &[Vec<u32>],
@@ -79,7 +79,7 @@ pub fn generate<B: NeoBackend>(
             if row.finish.is_some() {
                 continue;
             }
-            if let Some(id) = row.choose(index, logits, config.end_of_text)? {
+            if let Some(id) = row.choose(index, logits, &config.end_tokens)? {
                 on_token(index, id);
             }
         }
@@ -166,17 +166,16 @@ impl Row {
         &mut self,
         index: usize,
         logits: &mut [f32],
-        end_of_text: Option<u32>,
+        end_tokens: &[u32],
     ) -> Result<Option<u32>, ModelError> {
         if logits.iter().any(|logit| logit.is_nan()) {
-            return Err(ModelError::Generation(format!(
-                "the model's output for prompt {index} is not a number after {} new tokens: its weights or its \
-                 adapter are damaged, or the precision is too low; try full precision",
-                self.seen.len() - self.prompt_length
-            )));
+            return Err(ModelError::NotANumber {
+                prompt: index,
+                tokens: self.seen.len() - self.prompt_length,
+            });
         }
         self.last = self.sampler.next(logits, &self.seen);
-        if Some(self.last) == end_of_text {
+        if end_tokens.contains(&self.last) {
             self.finish = Some(FinishReason::Stop);
             return Ok(None);
         }
