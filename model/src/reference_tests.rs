@@ -6,6 +6,7 @@
 //! Flex). A wrong mask, scale or activation moves them by more than 1e-2.
 
 mod family;
+mod layouts;
 mod peft;
 
 use std::path::PathBuf;
