@@ -67,7 +67,7 @@ pub enum ModelError {
     },
     /// A LoRA adapter takes more than all memory of a device.
     #[error(
-        "the adapter takes {size:.2} GB, but {device} has {memory:.2} GB: take a lower rank, or fewer target modules",
+        "an adapter of this rank takes {size:.2} GB to train, but {device} has {memory:.2} GB",
         size = *size as f64 / 1e9,
         memory = *memory as f64 / 1e9
     )]

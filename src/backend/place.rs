@@ -1,6 +1,6 @@
 //! Where something is computed: a backend and the number of one of its devices.
 
-use gptneo_model::{GptNeoConfig, LoraConfig, WeightFormat};
+use gptneo_model::{GptNeoConfig, LoraConfig, ModelError, WeightFormat};
 use gptneo_training::Precision;
 
 use super::BackendKind;
@@ -71,7 +71,8 @@ impl Place {
     pub fn check_adapter(self, model: &GptNeoConfig, lora: &LoraConfig) -> Result<()> {
         let found = self.found()?;
         if let Some(memory) = found.memory_bytes {
-            model.check_adapter(lora, &found.name, memory)?;
+            let refuse = |error: ModelError| Error::settings(error.to_string(), Remedy::Lower("lora.r"));
+            model.check_adapter(lora, &found.name, memory).map_err(refuse)?;
         }
         Ok(())
     }
