@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
+use crate::pieces::encode_all;
 use crate::prompt::PromptTemplate;
 use crate::record::Record;
 use crate::tokenizer::Tokenizer;
@@ -90,7 +91,7 @@ impl FromStr for Overlong {
 }
 
 /// One text in token ids. The token at position `t` is predicted from those before it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Example {
     /// The text's ids and one end-of-text, cut at the longest allowed length.
     pub ids: Vec<u32>,
@@ -98,20 +99,54 @@ pub struct Example {
     pub response_from: usize,
     /// Where supervision begins; see [`Example::targets`].
     pub supervised_from: usize,
+    /// The positions of a conversation's later questions, in order: no part of an answer. Empty for a single question.
+    pub later_prompts: Vec<Range<usize>>,
     /// The index of its record in the slice it was made from.
     pub record: usize,
 }
 
 impl Example {
-    /// The positions of `ids` that are supervised targets, from `max(1, supervised_from)`; empty if none is left.
+    /// From the first supervised target to the end, `max(1, supervised_from)` on; empty if none is left. Of a
+    /// conversation whose answers alone are learned, the later questions lie within; see [`Example::supervised`].
     pub fn targets(&self) -> Range<usize> {
         targets(self.supervised_from, self.ids.len())
     }
 
-    /// The positions of `ids` that are the answer's targets, whatever is supervised.
+    /// From the answer's first target to the end, whatever is supervised; later questions lie within.
     pub fn response_targets(&self) -> Range<usize> {
         targets(self.response_from, self.ids.len())
     }
+
+    /// The positions of `ids` that are supervised targets, as ranges in order.
+    pub fn supervised(&self) -> Vec<Range<usize>> {
+        match supervises_questions(self.supervised_from, self.response_from) {
+            true => without(self.targets(), &[]),
+            false => without(self.targets(), &self.later_prompts),
+        }
+    }
+
+    /// How many of the ids are supervised targets.
+    pub fn supervised_tokens(&self) -> usize {
+        self.supervised().iter().map(ExactSizeIterator::len).sum()
+    }
+}
+
+/// Whether later questions are learned as well: where supervision begins before the first answer does.
+pub(crate) fn supervises_questions(supervised_from: usize, response_from: usize) -> bool {
+    supervised_from < response_from.max(1)
+}
+
+/// What is left of `whole` beside the `holes`, which are in order.
+pub(crate) fn without(whole: Range<usize>, holes: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut left = Vec::new();
+    let mut from = whole.start;
+    for hole in holes {
+        left.push(from..hole.start.clamp(from, whole.end));
+        from = from.max(hole.end);
+    }
+    left.push(from.min(whole.end)..whole.end);
+    left.retain(|range| !range.is_empty());
+    left
 }
 
 /// The targets of a text of `length` ids from position `from` on; position 0 never is one.
@@ -165,12 +200,13 @@ impl Encoded {
     fn counted(mut self) -> Self {
         self.truncation.tokens = self.lengths.iter().sum();
         self.truncation.tokens_kept = self.examples.iter().map(|example| example.ids.len()).sum();
-        self.truncation.supervised_tokens = self.examples.iter().map(|example| example.targets().len()).sum();
+        self.truncation.supervised_tokens = self.examples.iter().map(Example::supervised_tokens).sum();
         self
     }
 }
 
-/// Makes an example of each record: its text's ids, one end-of-text, cut or dropped at `max_length`.
+/// Makes an example of each record: its text's ids, one end-of-text, cut or dropped at `max_length`. Of a
+/// conversation, each answer is closed by end-of-text.
 ///
 /// The prompt's tokens are those of [`PromptTemplate::prompt`] alone as far as the text's ids begin with them; a
 /// tokenizer may join the prompt's last character with the answer's first, and that token belongs to the answer.
@@ -188,42 +224,83 @@ pub fn encode_examples(
     if max_length < 2 {
         return Err(DataError::setting("the longest length", max_length, "at least 2 tokens"));
     }
-    let texts: Vec<String> = records.iter().map(|record| template.text(record)).collect();
-    let prompts: Vec<String> = records.iter().map(|record| template.prompt(record)).collect();
-    let texts = tokenizer.encode_batch(&texts)?;
-    let prompts = tokenizer.encode_batch(&prompts)?;
-
     let mut truncation = Truncation { max_length, records: records.len(), ..Truncation::default() };
     let mut examples = Vec::with_capacity(records.len());
     let mut lengths = Vec::with_capacity(records.len());
-    for (record, (mut ids, prompt)) in texts.into_iter().zip(prompts).enumerate() {
-        let response_from = ids.iter().zip(&prompt).take_while(|(a, b)| a == b).count();
-        ids.push(tokenizer.end_of_text());
-        lengths.push(ids.len());
-        if ids.len() > max_length {
-            truncation.over_long += 1;
-            match overlong {
-                Overlong::Drop => {
-                    truncation.dropped += 1;
-                    continue;
+    for (portion, records) in records.chunks(AT_ONCE).enumerate() {
+        for (place, text) in encode_texts(records, template, tokenizer)?.into_iter().enumerate() {
+            let EncodedText { mut ids, response_from, mut later_prompts } = text;
+            lengths.push(ids.len());
+            if ids.len() > max_length {
+                truncation.over_long += 1;
+                match overlong {
+                    Overlong::Drop => {
+                        truncation.dropped += 1;
+                        continue;
+                    }
+                    Overlong::Cut if response_from < max_length => truncation.answers_cut_partly += 1,
+                    Overlong::Cut => truncation.answers_lost += 1,
                 }
-                Overlong::Cut if response_from < max_length => truncation.answers_cut_partly += 1,
-                Overlong::Cut => truncation.answers_lost += 1,
+                ids.truncate(max_length);
+                ids.shrink_to_fit();
             }
-            ids.truncate(max_length);
+            later_prompts.retain(|prompt| prompt.start < ids.len());
+            later_prompts.iter_mut().for_each(|prompt| prompt.end = prompt.end.min(ids.len()));
+            let response_from = response_from.min(ids.len());
+            let supervised_from = match supervise {
+                // Position 0 is no target either way; the 0 tells that later questions are learned.
+                Supervise::Text if response_from <= 1 && !later_prompts.is_empty() => 0,
+                Supervise::Text => 1,
+                Supervise::Response => response_from.max(1),
+            };
+            let record = portion * AT_ONCE + place;
+            examples.push(Example { ids, response_from, supervised_from, later_prompts, record });
         }
-        let response_from = response_from.min(ids.len());
-        let supervised_from = match supervise {
-            Supervise::Text => 1,
-            Supervise::Response => response_from.max(1),
-        };
-        examples.push(Example { ids, response_from, supervised_from, record });
     }
     let encoded = Encoded { examples, lengths, truncation }.counted();
     if encoded.truncation.supervised_tokens == 0 {
         return Err(nothing_left(&encoded));
     }
     Ok(encoded)
+}
+
+/// Records that are encoded at a time.
+const AT_ONCE: usize = 256;
+
+/// A record's ids, each answer closed by end-of-text, before any cut.
+struct EncodedText {
+    ids: Vec<u32>,
+    response_from: usize,
+    later_prompts: Vec<Range<usize>>,
+}
+
+fn encode_texts(
+    records: &[Record],
+    template: &PromptTemplate,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<EncodedText>, DataError> {
+    let turns: Vec<String> = records.iter().flat_map(|record| template.turns(record)).collect();
+    let mut turns = encode_all(&turns, tokenizer)?.into_iter();
+    let prompts: Vec<String> = records.iter().flat_map(|record| template.prompts(record)).collect();
+    let mut prompts = encode_all(&prompts, tokenizer)?.into_iter();
+    let mut next = || {
+        let (ids, prompt) = (turns.next().unwrap_or_default(), prompts.next().unwrap_or_default());
+        let asked = ids.iter().zip(&prompt).take_while(|(a, b)| a == b).count();
+        (ids, asked)
+    };
+    let texts = records.iter().map(|record| {
+        let (mut ids, response_from) = next();
+        ids.push(tokenizer.end_of_text());
+        let mut later_prompts = Vec::with_capacity(record.further.len());
+        for _ in &record.further {
+            let (turn, asked) = next();
+            later_prompts.push(ids.len()..ids.len() + asked);
+            ids.extend(turn);
+            ids.push(tokenizer.end_of_text());
+        }
+        EncodedText { ids, response_from, later_prompts }
+    });
+    Ok(texts.collect())
 }
 
 fn nothing_left(encoded: &Encoded) -> DataError {
@@ -251,9 +328,10 @@ mod tests {
 
     use super::*;
     use crate::bpe::tests::small;
+    use crate::record::Turn;
 
     fn record(input: &str, output: &str) -> Record {
-        Record { instruction: String::new(), input: input.into(), output: output.into() }
+        Record { input: input.into(), output: output.into(), ..Record::default() }
     }
 
     /// One byte a token: letters the training texts never pair.
@@ -276,6 +354,27 @@ mod tests {
         let response = &encode(&records, 9, Supervise::Response, Overlong::Cut).unwrap().examples[0];
         assert_eq!((response.response_from, response.targets()), (3, 3..6));
         assert_eq!(response.ids, text.ids);
+    }
+
+    #[test]
+    fn every_answer_of_a_conversation_is_learned_and_closed() {
+        let turn = |input: &str, output: &str| Turn { input: input.into(), output: output.into() };
+        let records = [Record { further: vec![turn("VU", "T"), turn("S", "R")], ..record("ZY", "XW") }];
+        let at = |max, supervise| encode(&records, max, supervise, Overlong::Cut).unwrap().examples.remove(0);
+        let response = at(99, Supervise::Response);
+        let expected: Vec<u32> = ["ZY>XW", "\nVU>T", "\nS>R"]
+            .iter()
+            .flat_map(|text| [small().encode(text).unwrap(), vec![299]].concat())
+            .collect();
+        assert_eq!(response.ids, expected);
+        // Z Y > X W | \n V U > T | \n S > R |
+        assert_eq!(response.supervised(), [3..6, 10..12, 15..17]);
+        assert_eq!((response.later_prompts.clone(), response.supervised_tokens()), (vec![6..10, 12..15], 7));
+        assert_eq!(at(99, Supervise::Text).supervised(), [1..17]);
+        assert_eq!(at(11, Supervise::Response).supervised(), [3..6, 10..11]);
+        assert_eq!(at(8, Supervise::Response).supervised(), [3..6]);
+        assert_eq!(at(8, Supervise::Response).later_prompts, [6..8]);
+        assert_eq!(without(2..9, &[0..3, 8..12]), [3..8]);
     }
 
     #[test]
