@@ -2,7 +2,8 @@
 //! claim gigabytes, and readers make that room first.
 //!
 //! Page headers are structs of Thrift's compact protocol (Apache Parquet, `parquet.thrift`, `PageHeader`): field 2 is
-//! the size unpacked, field 3 the size in the file.
+//! the size unpacked, field 3 the size in the file; in field 8, of version 2, fields 5 and 6 are the sizes of what stands
+//! before the packed values.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -39,17 +40,30 @@ pub(super) fn check(file: &File, column: &ColumnChunkMetaData, left: u64) -> Res
             return Err(Fault::TooLarge);
         }
         let mut packed = (&mut chunk).take(page.packed);
-        if let Compression::GZIP(_) = column.compression() {
-            // The one codec whose reader goes on for as long as there is something to unpack.
-            let mut page = MultiGzDecoder::new(&mut packed).take(left + 1);
-            // What is damaged is told by the reader itself.
-            if std::io::copy(&mut page, &mut std::io::sink()).is_ok_and(|bytes| bytes > left) {
-                return Err(Fault::TooLarge);
-            }
+        std::io::copy(&mut (&mut packed).take(page.levels), &mut std::io::sink()).map_err(damaged)?;
+        // The codecs whose readers go on for as long as there is something to unpack.
+        let bytes = match column.compression() {
+            Compression::GZIP(_) => unpacked_length(MultiGzDecoder::new(&mut packed), left),
+            Compression::BROTLI(_) => unpacked_length(brotli::Decompressor::new(&mut packed, 1 << 12), left),
+            _ => 0,
+        };
+        if bytes > left {
+            return Err(Fault::TooLarge);
         }
         std::io::copy(&mut packed, &mut std::io::sink()).map_err(damaged)?;
     }
     Ok(())
+}
+
+/// How many bytes `page` unpacks to, as far as it does: what is damaged is told by its reader. No more than one over
+/// `most` are looked for.
+fn unpacked_length(page: impl Read, most: u64) -> u64 {
+    let (mut page, mut buffer) = (page.take(most.saturating_add(1)), [0; 1 << 12]);
+    let mut bytes = 0;
+    while let Ok(read @ 1..) = page.read(&mut buffer) {
+        bytes += read as u64;
+    }
+    bytes
 }
 
 fn damaged(_: std::io::Error) -> Fault {
@@ -71,6 +85,8 @@ fn range(column: &ColumnChunkMetaData) -> Option<(u64, u64)> {
 struct Header {
     unpacked: u64,
     packed: u64,
+    /// The part that is never packed.
+    levels: u64,
 }
 
 impl Header {
@@ -81,10 +97,22 @@ impl Header {
             match (id, kind) {
                 (2, I32) => header.unpacked = size(from)?,
                 (3, I32) => header.packed = size(from)?,
+                (8, STRUCT) => header.read_version_2(from)?,
                 (_, kind) => skip(from, kind, DEEPEST)?,
             }
         }
         Ok(header)
+    }
+
+    fn read_version_2(&mut self, from: &mut impl Read) -> Result<(), Fault> {
+        let mut id = 0;
+        while let Some(kind) = next_field(from, &mut id)? {
+            match (id, kind) {
+                (5 | 6, I32) => self.levels = self.levels.saturating_add(size(from)?),
+                (_, kind) => skip(from, kind, DEEPEST)?,
+            }
+        }
+        Ok(())
     }
 }
 
