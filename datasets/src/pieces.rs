@@ -1,4 +1,4 @@
-//! Texts to ids a few at a time: a tokenizer keeps some sixty bytes for each byte of text it works on, so that long
+//! Texts to ids a few at a time: a tokenizer keeps some hundred bytes for each token that it works on, so that long
 //! texts go through it in pieces.
 
 use crate::error::DataError;
@@ -7,7 +7,7 @@ use crate::tokenizer::Tokenizer;
 /// The longest piece, in bytes.
 const PIECE: usize = 1 << 16;
 /// How many bytes of pieces are worked on at once.
-const PORTION: usize = 1 << 20;
+const PORTION: usize = 1 << 18;
 
 /// The ids of each text, nothing added.
 ///
