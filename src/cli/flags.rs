@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use gptneo_datasets::{Overlong, PromptTemplate, Supervise};
+use gptneo_datasets::{DataFormat, DataSize, OnBadRecord, Overlong, PromptTemplate, Supervise};
 use gptneo_lora::backend::{BackendKind, Place};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
 use gptneo_model::generate::GenerationConfig;
@@ -45,12 +45,23 @@ pub(crate) struct TuningFlags {
 /// Which records, and how they become texts.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct ReadFlags {
-    /// The data: records (.json, .jsonl, .ndjson, .csv, .parquet) or plain text (.txt, .txt.gz), packed into
-    /// blocks; a file, a folder with one, or a name on the Hub, OWNER/NAME, OWNER/NAME@REVISION or OWNER/NAME:FILE;
-    /// run and train also take embedded:medical-flashcards, 1,200 cards that the program carries
+    /// The data: records (.json, .jsonl, .ndjson, .csv, .tsv, .parquet) or plain text (.txt), packed into blocks; all
+    /// but Parquet also as .gz or .zst. A file, a folder of files, or a name on the Hub: OWNER/NAME,
+    /// OWNER/NAME@REVISION, OWNER/NAME:FILE or OWNER/NAME:FOLDER, whose splits are used as they are meant; run and
+    /// train also take embedded:medical-flashcards, 1,200 cards that the program carries
     #[arg(long, value_name = "DATA")]
     #[serde(rename = "path")]
     pub(crate) data: Option<PathBuf>,
+    /// The form of the records; without it, the names of their fields tell
+    #[arg(long, value_parser = values::data_format())]
+    pub(crate) format: Option<DataFormat>,
+    /// What happens to records that cannot be used, as those with blank answers: refuse names them all, skip leaves
+    /// them out and counts them [default: refuse]
+    #[arg(long, value_parser = values::one_of(OnBadRecord::ALL, OnBadRecord::name))]
+    pub(crate) bad_records: Option<OnBadRecord>,
+    /// The most data to read, as unpacked [default: 256MB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_data_size: Option<DataSize>,
     /// The column of the instructions
     #[arg(long, value_name = "NAME")]
     pub(crate) instruction_column: Option<String>,
@@ -82,10 +93,21 @@ pub(crate) struct DataFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) length: LengthFlag,
+    /// Data to validate with, which guide early stopping and the choice of the checkpoint, in place of a share of the
+    /// data; a file, folder or name as for --data
+    #[arg(long, value_name = "DATA", conflicts_with = "validation_fraction")]
+    pub(crate) validation_data: Option<PathBuf>,
+    /// Data to test with, measured on once, at the end: what the tables, the report and the card tell of
+    #[arg(long, value_name = "DATA")]
+    pub(crate) test_data: Option<PathBuf>,
+    /// Refuse data whose questions are also in what is validated or tested with; without it, they are counted
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) deny_leaks: bool,
     /// The share of the records to measure on instead of to learn from
     #[arg(long, value_name = "X")]
     pub(crate) validation_fraction: Option<f64>,
-    /// Measure on at most N of them
+    /// Validate, and test, with at most N records
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) validation_limit: Option<usize>,
     /// What is learned: the whole text or the answer alone

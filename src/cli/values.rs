@@ -4,6 +4,7 @@ use std::error::Error;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use gptneo_datasets::DataFormat;
 use gptneo_lora::backend::BackendKind;
 use gptneo_lora::settings::Preset;
 use gptneo_model::WeightFormat;
@@ -43,6 +44,10 @@ pub(super) fn backend() -> impl TypedValueParser<Value = BackendKind> {
         BackendKind::Flex => "The fast CPU backend",
         BackendKind::Ndarray => "A second CPU backend, to compare with",
     })
+}
+
+pub(super) fn data_format() -> impl TypedValueParser<Value = DataFormat> {
+    explained(DataFormat::ALL, DataFormat::name, DataFormat::description)
 }
 
 pub(super) fn preset() -> impl TypedValueParser<Value = Preset> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use gptneo_datasets::{Tokenizer, read_records};
+use gptneo_datasets::{Tokenizer, read_data};
 use gptneo_lora::run::answers::Question;
 use gptneo_lora::run::compare::{Comparison, compare_runs};
 use gptneo_lora::run::side_by_side::{Ask, Tuned, ask};
@@ -91,8 +91,8 @@ fn questions(args: &CompareArgs, settings: &DataSettings, tokenizer: &Tokenizer)
         return args.question.iter().map(|text| Ok(Question::new(text, template, tokenizer)?)).collect();
     }
     let mut seen = std::collections::HashSet::new();
-    let file = hub::data(settings.file()?)?;
-    let records = read_records(&file, &settings.options.columns(), template)?;
+    let files = hub::data(settings.file()?)?;
+    let records = read_data(files.to_measure(), &settings.options)?.records;
     let different = records.iter().filter(|record| seen.insert(record.input.as_str()));
     different.take(args.limit).map(|record| Ok(Question::of(record, template, tokenizer)?)).collect()
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
-use gptneo_datasets::{Truncation, encode_file};
+use gptneo_datasets::{Truncation, encode_files};
 use gptneo_lora::run::evaluate::{Evaluate, evaluate};
 use gptneo_lora::settings::{Layer, Origin, Settings};
 use gptneo_training::measure::{Evaluation, Score};
@@ -45,7 +45,9 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let name = settings.data.file()?.to_path_buf();
     let model = super::open_model(hub::model(settings.model.folder()?)?)?;
     let max_length = settings.data.resolve_length(Some(model.config().max_position_embeddings))?;
-    let texts = encode_file(&hub::data(&name)?, &settings.data_options(), model.tokenizer(), args.limit)?;
+    // A data set with splits is measured on what it has for that.
+    let files = hub::data(&name)?;
+    let texts = encode_files(files.to_measure(), &settings.data_options(), model.tokenizer(), args.limit)?;
 
     let started = Instant::now();
     let adapter = settings.model.adapter.as_deref();

@@ -5,12 +5,13 @@ use gptneo_lora::settings::{Layer, Origin};
 
 use crate::cli::TrainArgs;
 use crate::hub;
-use crate::terminal::{Watch, failure};
+use crate::terminal::{Watch, failure, notes};
 
 /// Runs the command.
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let watch = Watch::new(args)?;
     let origin = Origin::file(args.file.config.as_deref());
     let run = args.opening(origin, Layer::default(), None)?.read(hub::find)?;
+    run.reading().iter().for_each(|reading| notes::say(format_args!("data: {reading}")));
     run.train(watch).map_err(failure::of_run("train"))
 }

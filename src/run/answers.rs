@@ -59,7 +59,7 @@ impl Question {
     }
 }
 
-/// `count` of the held-out questions, or as many as have room for an answer in a model of `positions`, taken evenly
+/// `count` of the questions of the records `asked`, or as many as have room for an answer in a model of `positions`, taken evenly
 /// from the file; none for plain text.
 ///
 /// # Errors
@@ -67,11 +67,12 @@ impl Question {
 pub fn held_out(
     settings: &Settings,
     data: &Dataset,
+    asked: &[usize],
     tokenizer: &Tokenizer,
     positions: usize,
     count: usize,
 ) -> Result<Vec<Question>> {
-    let records = data.split.validation.iter().filter_map(|&index| data.records.get(index));
+    let records = asked.iter().filter_map(|&index| data.records.get(index));
     let questions: Vec<Question> = records
         .map(|record| Question::of(record, &settings.data.options.prompt_template, tokenizer))
         .collect::<Result<_>>()?;

@@ -87,8 +87,8 @@ fn refuse_other_rows(first: &Measured, second: &Measured) -> Result<()> {
     // What is learned of a text does not change which tokens are the answer's.
     let texts = |run: &Measured| Settings {
         data: DataSettings {
-            path: None,
             options: DataOptions { supervise: Default::default(), ..run.settings.data.options.clone() },
+            ..DataSettings::default()
         },
         ..Settings::default()
     };

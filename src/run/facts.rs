@@ -20,13 +20,12 @@ pub(crate) use data::data;
 
 /// How much a run was about that did `steps` steps and saved the weights of `model_step`.
 pub(crate) fn run(manifest: &Manifest, steps: usize, model_step: usize) -> RunFacts {
-    let Counts { train_examples, validation_examples, trainable_parameters, total_parameters, .. } =
-        manifest.counts;
+    let Counts { train_examples, trainable_parameters, total_parameters, .. } = manifest.counts;
     RunFacts {
         steps,
         model_step,
         train_examples,
-        held_out_examples: validation_examples,
+        held_out_examples: manifest.counts.measured_examples(),
         trainable_parameters,
         total_parameters,
     }

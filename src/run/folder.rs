@@ -15,10 +15,12 @@ use crate::settings::{Layer, Origin, Settings};
 
 /// What may change when a run goes on: where things are (the hashes say whether they are the same), what computes,
 /// and how the result is written. Anything else would make it another run.
-const MAY_CHANGE: [&str; 10] = [
+const MAY_CHANGE: [&str; 12] = [
     "model.path",
     "model.adapter",
     "data.path",
+    "data.validation_data",
+    "data.test_data",
     "run.output",
     "run.backend",
     "run.device",

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use gptneo_datasets::DataFiles;
 use gptneo_files::FileError;
 use gptneo_model::checkpoint::weight_files;
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,7 @@ pub struct Inputs {
     /// The adapter that training began with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub adapter: BTreeMap<String, String>,
-    /// The data file.
+    /// The data files; those of a part of its own under its name.
     pub data: BTreeMap<String, String>,
 }
 
@@ -63,12 +64,22 @@ pub struct Counts {
     pub records: usize,
     /// Examples to learn from.
     pub train_examples: usize,
-    /// Examples to measure on.
+    /// Examples to validate with.
     pub validation_examples: usize,
+    /// Examples to test with, where such data were given.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub test_examples: usize,
     /// Parameters that are trained.
     pub trainable_parameters: usize,
     /// All parameters.
     pub total_parameters: usize,
+}
+
+impl Counts {
+    /// Examples that the result is told of.
+    pub fn measured_examples(&self) -> usize {
+        if self.test_examples > 0 { self.test_examples } else { self.validation_examples }
+    }
 }
 
 impl Inputs {
@@ -76,16 +87,40 @@ impl Inputs {
     ///
     /// # Errors
     /// A file is missing or cannot be read.
-    pub fn hash(model: &Path, adapter: Option<&Path>, data: &Path) -> Result<Self> {
+    pub fn hash(model: &Path, adapter: Option<&Path>, data: &DataFiles) -> Result<Self> {
         let mut files = vec![model.join("config.json")];
         files.extend(weight_files(model)?);
         let adapter_files = adapter.map(gptneo_model::adapter::adapter_files);
         Ok(Self {
             model: hashes(files.iter())?,
             adapter: hashes(adapter_files.iter().flatten())?,
-            data: hashes(std::iter::once(data))?,
+            data: data_hashes(data)?,
         })
     }
+}
+
+/// The hashes of the data files: of those to learn from by their names, of the others by part and name. A second file of
+/// a name gets a number.
+fn data_hashes(files: &DataFiles) -> Result<BTreeMap<String, String>> {
+    let DataFiles { training, validation, test } = files;
+    let mut all = BTreeMap::new();
+    for (part, files) in [("", training), ("validation/", validation), ("test/", test)] {
+        for file in files {
+            for (name, hash) in hashes(std::iter::once(file))? {
+                let names = (1..).map(|number| match number {
+                    1 => format!("{part}{name}"),
+                    _ => format!("{part}{name} ({number})"),
+                });
+                let free = names.into_iter().find(|name| !all.contains_key(name));
+                all.extend(free.map(|name| (name, hash)));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 fn hashes(files: impl Iterator<Item = impl AsRef<Path>>) -> Result<BTreeMap<String, String>> {

@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
-use gptneo_datasets::{DataReport, Dataset, Example};
+use gptneo_datasets::{DataReport, Dataset, Example, Reading};
 use gptneo_training::TuningKind;
 
+use super::data::{FoundData, OpenedData};
 use super::embedded::Unpacked;
 use super::folder::RunFolder;
 use super::manifest::Inputs;
@@ -44,7 +45,8 @@ pub struct Run {
     pub(crate) sources: Sources,
     pub(crate) inputs: Inputs,
     pub(crate) start: Start,
-    pub(crate) warning: Option<Problem>,
+    /// What a person should know before it begins.
+    pub(crate) warnings: Vec<Problem>,
     pub(crate) unpacked: Unpacked,
 }
 
@@ -94,16 +96,15 @@ impl Opening {
         settings.model.path = Some(unpacked.model(settings.model.folder()?)?);
         let found = find(Kind::Model, settings.model.folder()?, before.model.as_ref())?;
         let base = ModelFolder::open(found.path)?;
-        let note = || base.note().map(|what| Problem { what, remedy: Remedy::None });
-        let warning = warning.or_else(note);
+        let note = base.note().map(|what| Problem { what, remedy: Remedy::None });
         settings.data.path = Some(unpacked.data(settings.data.file()?)?);
-        let file = find(Kind::Data, settings.data.file()?, before.data.as_ref())?;
+        let files = FoundData::of(&settings.data, &before, &mut find)?;
         let max_length = settings.data.resolve_length(Some(base.config().max_position_embeddings))?;
-        let data = Dataset::from_file(&file.path, &settings.data_options(), base.tokenizer())
-            .map_err(Error::from)?;
-        let inputs = Inputs::hash(base.path(), settings.model.adapter.as_deref(), &file.path)?;
-        let sources = Sources { model: found.source, data: file.source };
-        Ok(Run { settings, folder, base, data, max_length, sources, inputs, start, warning, unpacked })
+        let OpenedData { data, warnings } = files.read(&settings, base.tokenizer())?;
+        let inputs = Inputs::hash(base.path(), settings.model.adapter.as_deref(), &files.files)?;
+        let sources = Sources { model: found.source, ..files.sources };
+        let warnings = warning.into_iter().chain(note).chain(warnings).collect();
+        Ok(Run { settings, folder, base, data, max_length, sources, inputs, start, warnings, unpacked })
     }
 }
 
@@ -124,6 +125,11 @@ impl Run {
     /// The settings, resolved.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// How the data were read.
+    pub fn reading(&self) -> Option<&Reading> {
+        self.data.reading.as_ref()
     }
 
     /// What the data hold.

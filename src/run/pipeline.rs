@@ -51,14 +51,18 @@ impl Run {
     // Below, nothing depends on who listens: the backends' code is compiled here, not in the program.
 
     fn completed(self, observer: Told) -> Result<Outcome> {
-        if self.data.split.validation.is_empty() {
+        if self.data.measured_records().is_empty() {
             return Err(Error::settings(
                 format!(
                     "a run measures on records that it does not learn from, but none is left for that \
                      (validation_fraction is {})",
                     self.settings.data.options.validation_fraction
                 ),
-                Remedy::Either(vec![Remedy::Raise("data.validation_fraction"), Remedy::say("train alone")]),
+                Remedy::Either(vec![
+                    Remedy::Raise("data.validation_fraction"),
+                    Remedy::Give("data.test_data"),
+                    Remedy::say("train alone"),
+                ]),
             ));
         }
         // The protocol `notebook` pads to the full length.
@@ -75,7 +79,7 @@ impl Run {
     }
 
     fn warn(&self, observer: &Told) {
-        self.warning.iter().for_each(|problem| observer.tell(Event::Warning(problem)));
+        self.warnings.iter().for_each(|problem| observer.tell(Event::Warning(problem)));
     }
 }
 
@@ -138,7 +142,7 @@ impl<B: NeoBackend> Started<B> {
         tell(0, 0);
         Ok(evaluate_records::<B>(
             model,
-            &self.validation,
+            &self.measured,
             run.base.tokenizer().end_of_text(),
             run.max_length,
             run.settings.training.batch_size,
@@ -172,7 +176,8 @@ impl<B: NeoBackend> Started<B> {
         let Run { settings, data, base: folder, .. } = &self.run;
         let (tokenizer, wanted) = (folder.tokenizer(), &settings.answers);
         let positions = folder.config().max_position_embeddings;
-        let questions = answers::held_out(settings, data, tokenizer, positions, wanted.questions)?;
+        let asked = data.measured_records();
+        let questions = answers::held_out(settings, data, asked, tokenizer, positions, wanted.questions)?;
         if questions.is_empty() {
             self.observer.tell(Event::NoQuestions);
             return Ok(Compared { questions, base: Vec::new(), tuned: Vec::new() });

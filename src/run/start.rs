@@ -21,7 +21,7 @@ use super::tensorboard::{Curves, Watched};
 use super::{answers, facts};
 use crate::backend::{self, Training};
 use crate::error::{Error, Remedy, Result};
-use crate::settings::{DataSettings, Settings};
+use crate::settings::Settings;
 
 /// A run that is ready to train; its folder stands, with settings and manifest in it.
 pub(crate) struct Started<B: NeoBackend> {
@@ -32,8 +32,10 @@ pub(crate) struct Started<B: NeoBackend> {
     model: GptNeo<Training<B>>,
     tuning: Tuning,
     training: Arc<[Example]>,
-    /// The examples that are measured on.
-    pub(crate) validation: Arc<[Example]>,
+    /// The examples that guide the training.
+    validation: Arc<[Example]>,
+    /// The examples that the result is told of: those to test with, where there are such.
+    pub(crate) measured: Arc<[Example]>,
     pub(crate) manifest: Manifest,
     pub(crate) device: B::Device,
     /// Devices that take a share of each training step.
@@ -61,6 +63,7 @@ impl Run {
     pub(crate) fn start<B: NeoBackend>(mut self, device: B::Device, observer: Told) -> Result<Started<B>> {
         self.settings.run.precision.check::<B>(&device)?;
         let (training, validation) = (self.data.training(), self.data.validation());
+        let measured = self.data.measured();
         check_validation(&self.settings, &validation)?;
 
         let further_devices = backend::further_devices::<B>(&device, self.settings.run.further_devices())?;
@@ -87,6 +90,7 @@ impl Run {
                 records: self.data.count,
                 train_examples: training.len(),
                 validation_examples: validation.len(),
+                test_examples: self.data.test().len(),
                 trainable_parameters,
                 total_parameters,
             },
@@ -103,6 +107,7 @@ impl Run {
             tuning,
             training,
             validation,
+            measured,
             manifest,
             device,
             further_devices,
@@ -196,7 +201,7 @@ impl<B: NeoBackend> Started<B> {
 
     /// Stands for the base and the texts, which depend on the settings of the data as much as on the file.
     fn fingerprint(&self) -> String {
-        let data = DataSettings { path: None, ..self.run.settings.data.clone() };
+        let data = self.run.settings.data.without_names();
         serde_json::to_string(&(&self.manifest.inputs, data)).unwrap_or_default()
     }
 
@@ -204,7 +209,8 @@ impl<B: NeoBackend> Started<B> {
     fn samples(&self) -> Result<Option<SampleQuestions>> {
         let Run { settings, data, base, .. } = &self.run;
         let (tokenizer, positions) = (base.tokenizer(), base.config().max_position_embeddings);
-        let questions = answers::held_out(settings, data, tokenizer, positions, settings.answers.samples)?;
+        let (asked, wanted) = (&data.split.validation, settings.answers.samples);
+        let questions = answers::held_out(settings, data, asked, tokenizer, positions, wanted)?;
         let questions: Vec<SampleQuestion> = questions
             .into_iter()
             .map(|question| SampleQuestion { text: question.text, prompt: question.prompt })
@@ -251,7 +257,10 @@ fn check_validation(settings: &Settings, validation: &[Example]) -> Result<()> {
                 "{name} is given, but no record is left to measure on (validation_fraction is {})",
                 settings.data.options.validation_fraction
             ),
-            Remedy::Raise("data.validation_fraction"),
+            Remedy::Either(vec![
+                Remedy::Raise("data.validation_fraction"),
+                Remedy::Give("data.validation_data"),
+            ]),
         )),
         _ => Ok(()),
     }

@@ -56,8 +56,13 @@ pub struct ModelSettings {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSettings {
-    /// The file or its name, as the user gave it.
+    /// The file, folder or name, as the user gave it.
     pub path: Option<PathBuf>,
+    /// The data to validate with: they guide early stopping and the best checkpoint. Without them, a part of the data
+    /// does, unless these have such a split.
+    pub validation_data: Option<PathBuf>,
+    /// The data to test with: they are measured on once, at the end, and are what tables, report and card tell of.
+    pub test_data: Option<PathBuf>,
     /// All other keys of the section.
     #[serde(flatten)]
     pub options: DataOptions,
@@ -183,6 +188,11 @@ impl DataSettings {
     /// None is given.
     pub fn file(&self) -> Result<&Path> {
         required(&self.path, "data.path")
+    }
+
+    /// The settings without the names of the data, which say where they are and not what.
+    pub(crate) fn without_names(&self) -> Self {
+        Self { path: None, validation_data: None, test_data: None, options: self.options.clone() }
     }
 
     /// Settles the longest text for a model of `positions`, where one is known: as given, else 256 or fewer.

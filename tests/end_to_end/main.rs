@@ -5,6 +5,7 @@
 mod adapters;
 mod commands;
 mod dashboard;
+mod data;
 mod folders;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod gpu;

@@ -57,7 +57,7 @@ impl BatchOrder {
             for (index, groups) in self.epoch(epoch).iter().enumerate() {
                 let step = epoch * self.steps_per_epoch + index + 1;
                 let mut members = groups.iter().flatten().map(|index| &self.examples[*index]);
-                if step <= self.total_steps && members.all(|example| example.targets().is_empty()) {
+                if step <= self.total_steps && members.all(|example| example.supervised_tokens() == 0) {
                     return Err(TrainingError::NothingSupervised {
                         step,
                         records: groups.iter().flatten().map(|i| self.examples[*i].record + 1).collect(),
@@ -103,7 +103,7 @@ impl BatchOrder {
         for group in self.batches() {
             let width = self.width(&group);
             work.positions += (group.len() * width) as u64;
-            work.tokens += group.iter().map(|i| self.examples[*i].targets().len() as u64).sum::<u64>();
+            work.tokens += group.iter().map(|i| self.examples[*i].supervised_tokens() as u64).sum::<u64>();
             if group.len() * width > work.largest_rows * work.largest_width {
                 (work.largest_rows, work.largest_width) = (group.len(), width);
             }
@@ -192,6 +192,7 @@ mod tests {
                 ids: vec![1; 2 + record % 5],
                 response_from: 1,
                 supervised_from: 1,
+                later_prompts: Vec::new(),
                 record,
             })
             .collect()

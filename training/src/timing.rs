@@ -51,7 +51,8 @@ pub fn time_steps<B: NeoBackend>(
     steps: usize,
 ) -> Result<Vec<TimedStep>, TrainingError> {
     let config = TrainingConfig::default();
-    let of_text = |(record, ids)| Example { ids, response_from: 1, supervised_from: 1, record };
+    let of_text =
+        |(record, ids)| Example { ids, response_from: 1, supervised_from: 1, record, ..Default::default() };
     let examples: Vec<Example> = texts.into_iter().enumerate().map(of_text).collect();
     let batch = collate(&examples, &(0..examples.len()).collect::<Vec<_>>())?;
     let mut steps_on = Stopwatch::new(model, tuning, precision, &config, config.learning_rate, batch)?;

@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use ::parquet::basic::{Compression, GzipLevel, ZstdLevel};
+use ::parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use ::parquet::data_type::{ByteArray, ByteArrayType};
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
@@ -22,6 +23,7 @@ fn expected() -> Vec<Record> {
         instruction: instruction.into(),
         input: input.into(),
         output: output.into(),
+        further: Vec::new(),
     })
     .to_vec()
 }
@@ -72,11 +74,33 @@ fn every_format_gives_the_same_records_verbatim() {
                Là.,2,Où ?,Be true\n";
     assert_eq!(read(&write(&folder, "a.csv", csv)).unwrap(), expected());
 
+    let tsv =
+        "output\tinput\tinstruction\n\" Because\nso. \"\t\"Why, \"\"so\"\"?\"\tBe true\nLà.\tOù ?\tBe true\n";
+    assert_eq!(read(&write(&folder, "a.tsv", tsv)).unwrap(), expected());
+    // An object a line under the name of an array, and everything packed.
+    assert_eq!(read(&write(&folder, "lines.json", &lines)).unwrap(), expected());
+    for (name, text) in [("a.json", array.as_str()), ("a.jsonl", &lines), ("a.csv", csv), ("a.tsv", tsv)] {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text.as_bytes()).unwrap();
+        std::fs::write(folder.path().join(format!("{name}.gz")), gzip.finish().unwrap()).unwrap();
+        let packed = zstd::encode_all(text.as_bytes(), 1).unwrap();
+        std::fs::write(folder.path().join(format!("{name}.ZST")), packed).unwrap();
+        for ending in ["gz", "ZST"] {
+            assert_eq!(
+                read(&folder.path().join(format!("{name}.{ending}"))).unwrap(),
+                expected(),
+                "{name}.{ending}"
+            );
+        }
+    }
+
     let rows: Vec<Vec<Option<&str>>> =
         ROWS.iter().map(|[a, b, c]| vec![Some(*b), Some("x"), Some(*a), Some(*c)]).collect();
     let zstd = Compression::ZSTD(ZstdLevel::default());
     let gzip = Compression::GZIP(GzipLevel::default());
-    for compression in [Compression::UNCOMPRESSED, Compression::SNAPPY, zstd, gzip] {
+    let brotli = Compression::BROTLI(BrotliLevel::default());
+    let (lz4, raw) = (Compression::LZ4, Compression::LZ4_RAW);
+    for compression in [Compression::UNCOMPRESSED, Compression::SNAPPY, zstd, gzip, brotli, lz4, raw] {
         let path = folder.path().join("a.parquet");
         write_parquet(&path, &["input", "extra", "instruction", "output"], &rows, compression);
         assert_eq!(read(&path).unwrap(), expected(), "{compression:?}");
@@ -90,7 +114,7 @@ fn columns_are_renamed_and_an_unused_one_need_not_exist() {
     let columns = Columns { input: "q".into(), output: "a".into(), ..Columns::default() };
     let template = PromptTemplate::from_str("{input} {output}").unwrap();
     let records = read_records(&path, &columns, &template).unwrap();
-    assert_eq!(records, [Record { instruction: String::new(), input: "Why?".into(), output: "So.".into() }]);
+    assert_eq!(records, [Record { input: "Why?".into(), output: "So.".into(), ..Record::default() }]);
 
     let needed = read_records(&path, &columns, &PromptTemplate::default()).unwrap_err().to_string();
     assert!(needed.contains("no column `instruction`; the file has `q`, `a`"), "{needed}");
@@ -165,5 +189,77 @@ fn damaged_empty_and_unknown_files_are_refused() {
         let missing = read(Path::new(name)).unwrap_err();
         assert!(matches!(missing, DataError::Io { .. }), "{missing}");
         assert!(missing.to_string().contains(name));
+    }
+}
+
+#[test]
+fn a_table_cut_within_quotes_is_refused() {
+    let table = "instruction,input,output\ni,q,\"an answer, and\nits end\"\ni,q,\"cut\nhere";
+    let message = fault("a.csv", table);
+    assert!(message.contains("the quote that opens on line 4 is never closed"), "{message}");
+    // A quote within a bare field is text, one within quotes is two, and a quote may close right at the end.
+    for rows in ["i,q,5\" long", "i,q,\"a \"\"b\"\"\"", "i,\"q\"x\"y,a"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write(&folder, "a.csv", &format!("instruction,input,output\n{rows}"));
+        assert_eq!(read(&path).unwrap().len(), 1, "{rows}");
+    }
+}
+
+#[test]
+fn a_message_shows_little_of_the_file_and_nothing_that_a_terminal_acts_on() {
+    let hostile = format!("\u{1b}[2J{}", "x".repeat(5000));
+    let object = serde_json::json!({ hostile.clone(): 1, "input": 2 });
+    for (name, text) in [
+        ("a.jsonl", format!("{object}\n{object}\n")),
+        ("a.json", format!("[{object}]")),
+        ("a.json", object.to_string()),
+        ("a.csv", format!("{hostile}\n1\n")),
+        ("a.json", hostile.clone()),
+    ] {
+        let message = fault(name, &text);
+        assert!(!message.contains('\u{1b}') && message.len() < 600, "{name}: {message}");
+        assert!(!message.contains("usize") && !message.contains("map"), "{name}: {message}");
+    }
+}
+
+#[test]
+fn records_of_many_fields_and_deep_ones_are_read_or_refused_and_take_no_room() {
+    let fields: String = (0..60_000).map(|number| format!("\"f{number}\": [], ")).collect();
+    let record = format!("{{{fields}\"instruction\": \"i\", \"input\": \"q\", \"output\": \"a\"}}");
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(read(&write(&folder, "a.jsonl", &record)).unwrap().len(), 1);
+    let deep = format!("{{\"input\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(fault("a.jsonl", &deep).contains("recursion limit"));
+    let wide = format!("[{{\"input\": [{}1]}}]", "0,".repeat(200_000));
+    assert!(fault("a.json", &wide).contains("more than 100,000 values"));
+}
+
+#[test]
+fn a_parquet_file_is_held_to_what_it_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let long = "y".repeat(1 << 20);
+    let rows: Vec<Vec<Option<&str>>> = vec![vec![Some("i"), Some("q"), Some(long.as_str())]; 40];
+    for compression in [Compression::SNAPPY, Compression::GZIP(GzipLevel::default())] {
+        write_parquet(&path, &["instruction", "input", "output"], &rows, compression);
+        // One text, stored once for all rows: it is what comes out that counts.
+        let budget = Budget::new(DataSize::of_bytes(10_000_000));
+        let form = Form::Columns { columns: Columns::default(), instruction: true };
+        let read = collect::read_file(&path, Some(form), true, OnBadRecord::Refuse, &budget);
+        assert!(matches!(read, Err(DataError::TooLarge { .. })), "{compression:?}");
+    }
+    let rows = vec![vec![Some("i"), Some("q"), Some("a")]; 300];
+    write_parquet(&path, &["instruction", "input", "output"], &rows, Compression::UNCOMPRESSED);
+    let whole = std::fs::read(&path).unwrap();
+    assert_eq!(read(&path).unwrap().len(), 300);
+    // A damaged byte anywhere is an error or leaves as many records; never a panic.
+    for place in (0..whole.len()).step_by(7) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 0x55;
+        std::fs::write(&path, bytes).unwrap();
+        match read(&path) {
+            Ok(records) => assert_eq!(records.len(), 300, "{place}"),
+            Err(error) => assert!(error.to_string().len() < 2000, "{place}: {error}"),
+        }
     }
 }

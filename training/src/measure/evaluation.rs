@@ -111,7 +111,7 @@ pub fn evaluate_records<B: NeoBackend>(
             targets.iter().zip(target_losses(model, &batch, &targets, Padded::Seen))
         {
             add(&mut text[indices[row]], loss);
-            if position >= batch.response_from[row] {
+            if batch.is_response(row, position) {
                 add(&mut response[indices[row]], loss);
             }
         }
