@@ -58,7 +58,7 @@ impl Place {
         if let Some(limit) = found.largest_tensor_bytes {
             model.check_fits(format, [batch, tokens], &found.name, limit)?;
         }
-        // A CPU has smaller formats, and its system finds room where there is none.
+        // For a CPU see [`Place::check_memory`], which knows the work as well.
         if let Some(memory) = found.memory_bytes.filter(|_| !self.kind.is_cpu()) {
             model.check_memory(format, &found.name, memory)?;
         }

@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result};
 use gptneo_datasets::{Tokenizer, read_texts, train_byte_level_bpe};
-use gptneo_lora::run::{init::init, refuse_used};
+use gptneo_lora::Error;
+use gptneo_lora::run::Claim;
+use gptneo_lora::run::init::{check, init};
 use gptneo_model::GptNeoConfig;
 
 use crate::cli::InitArgs;
@@ -12,10 +14,18 @@ use crate::terminal::output;
 /// Runs the command.
 pub(crate) fn run(args: &InitArgs) -> Result<()> {
     // Before a tokenizer is trained for it.
-    refuse_used(&args.output)?;
+    let output = Claim::new(&args.output).map_err(Error::from)?;
     let config = GptNeoConfig::from_file(&args.config)?;
+    check(args.backend.place(), &config, 0)?;
+    if let Some(size) = args.vocab_size.filter(|size| *size > config.vocab_size) {
+        return Err(Misuse::error(format!(
+            "--vocab-size is {size}, but the vocab_size in {} is {}: give that or less",
+            args.config.display(),
+            config.vocab_size
+        )));
+    }
     let tokenizer = tokenizer(args)?;
-    let parameters = init(args.backend.place(), &config, &tokenizer, args.seed, &args.output)?;
+    let parameters = init(args.backend.place(), &config, &tokenizer, args.seed, output)?;
     output::line(format_args!(
         "{}: {parameters} parameters, {} layers, vocabulary {} ({} in the tokenizer), seed {}",
         args.output.display(),

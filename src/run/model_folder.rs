@@ -51,6 +51,11 @@ impl ModelFolder {
         &self.path
     }
 
+    /// The same folder after it was moved to `path`.
+    pub(crate) fn at(self, path: PathBuf) -> Self {
+        Self { path, ..self }
+    }
+
     /// The model's shape.
     pub fn config(&self) -> &GptNeoConfig {
         &self.config

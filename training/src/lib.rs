@@ -67,7 +67,7 @@ mod tuning;
 
 pub use batch_order::{BatchOrder, Workload};
 pub use burn::train::Interrupter;
-pub use config::TrainingConfig;
+pub use config::{TrainingConfig, Unfit};
 pub use error::TrainingError;
 pub use gptneo_model::Precision;
 pub use observer::{Event, Observer, Silent};

@@ -11,7 +11,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::backend::Backend;
 use burn::train::Interrupter;
 use gptneo_datasets::Example;
-use gptneo_model::{GptNeo, NeoBackend};
+use gptneo_model::{GptNeo, ModelError, NeoBackend};
 
 use self::files::{RunFiles, Start};
 use self::training_loop::{Progress, TrainingLoop};
@@ -208,6 +208,7 @@ impl<B: NeoBackend> TrainingRun<B> {
         let (base, tuning) = (base.valid(), &state.tuning);
         let (model, model_step) = match state.best {
             Some(best) if best.step != state.step => {
+                files.checkpoints.check(best.step)?;
                 (tuning.load(base, &files.checkpoints.path(best.step))?, best.step)
             }
             _ if state.precision == Precision::F32 => (trained, state.step),
@@ -240,10 +241,11 @@ fn model_at<B: NeoBackend>(
 fn refuse_base_dropout<B: Backend>(model: &GptNeo<B>) -> Result<(), TrainingError> {
     let rate = model.config().base_dropout;
     if rate > 0.0 {
-        return Err(TrainingError::Settings(format!(
+        return Err(ModelError::Config(format!(
             "the base model's config.json asks for a dropout of {rate} of its own in training, which is not \
              implemented: set attention_dropout, embed_dropout and resid_dropout to 0 there"
-        )));
+        ))
+        .into());
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
 use burn::train::Learner;
 use gptneo_datasets::{Example, TokenBatch};
-use gptneo_model::{GptNeo, NeoBackend};
+use gptneo_model::{GptNeo, ModelError, NeoBackend};
 
 use crate::batch_order::{BatchOrder, collate};
 use crate::fine_tune::FineTune;
@@ -126,7 +126,7 @@ impl<B: NeoBackend> Stopwatch<B> {
         let alone = &mut Replicas::none();
         let taken = training_step(&mut self.learner, alone, &mut self.scaling, self.max_grad_norm, input)?;
         B::sync(&self.device)
-            .map_err(|error| TrainingError::Settings(format!("the device failed: {error:?}")))?;
+            .map_err(|error| TrainingError::Model(ModelError::Device(format!("{error:?}"))))?;
         gptneo_model::device_failure::check()?;
         Ok(TimedStep { seconds: start.elapsed().as_secs_f64(), loss: taken.loss.mean() })
     }

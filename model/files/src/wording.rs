@@ -93,7 +93,9 @@ fn visible(character: char) -> String {
 
 /// A message's own words, those of [`WORDS`] translated.
 fn translated(message: &str) -> String {
-    let message: String = message.chars().map(visible).collect();
+    let lines =
+        message.split(['\n', '\r', '\t']).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    let message: String = lines.chars().map(visible).collect();
     let is_of_word = |character: char| character.is_alphanumeric() || character == '_';
     let mut plain = String::new();
     let mut rest = message.as_str();
@@ -153,6 +155,6 @@ mod tests {
         assert!(plain.ends_with("…`, expected one of `a`, `b`"), "{plain}");
         assert_eq!(in_plain_words(r#"a "b\"c" usize"#), r#"a "b\"c" a whole number, 0 or more"#);
         assert_eq!(in_plain_words("torn `half"), "torn `half`");
-        assert_eq!(in_plain_words("two\nlines"), "two\\nlines");
+        assert_eq!(in_plain_words("two\nlines"), "two lines");
     }
 }

@@ -77,7 +77,7 @@ impl GptNeoConfig {
         Ok(())
     }
 
-    /// The numbers that the model is made of.
+    /// The numbers that the model is made of; the largest number there is where they are more.
     fn parameters(&self) -> u64 {
         let [hidden, inner, layers, vocabulary, positions] = [
             self.hidden_size,
@@ -86,11 +86,12 @@ impl GptNeoConfig {
             self.vocab_size,
             self.max_position_embeddings,
         ]
-        .map(|size| size as u64);
+        // Exact up to 2^53, and nothing overflows.
+        .map(|size| size as f64);
         // Four projections with one bias, two norms, and the feed-forward layer with its biases.
-        let block = (4 * hidden + 1) * hidden + 4 * hidden + 2 * hidden * inner + inner + hidden;
-        let heads = if self.tie_word_embeddings { 0 } else { vocabulary * hidden };
-        (vocabulary + positions) * hidden + layers * block + 2 * hidden + heads
+        let block = (4.0 * hidden + 1.0) * hidden + 4.0 * hidden + 2.0 * hidden * inner + inner + hidden;
+        let heads = if self.tie_word_embeddings { 0.0 } else { vocabulary * hidden };
+        ((vocabulary + positions) * hidden + layers * block + 2.0 * hidden + heads) as u64
     }
 }
 

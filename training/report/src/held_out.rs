@@ -1,5 +1,6 @@
 //! What both models lost on each held-out row: what two runs are compared by.
 
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -41,9 +42,19 @@ pub fn write_held_out(path: impl AsRef<Path>, rows: &[HeldOutRow]) -> Result<(),
 /// Reads a table that [`write_held_out`] wrote.
 ///
 /// # Errors
-/// [`ReportError::Read`] for a file that cannot be opened, a missing column, or a cell that is not a number.
+/// [`ReportError::Read`] for a file that cannot be opened, a missing column, or a cell that is not a finite number.
 pub fn read_held_out(path: impl AsRef<Path>) -> Result<Vec<HeldOutRow>, ReportError> {
-    read_table(path.as_ref(), &COLUMNS)
+    let path = path.as_ref();
+    let rows: Vec<HeldOutRow> = read_table(path, &COLUMNS)?;
+    let damaged = |row: &&HeldOutRow| !(row.base.is_finite() && row.tuned.is_finite());
+    match rows.iter().find(damaged) {
+        None => Ok(rows),
+        Some(row) => {
+            let message = format!("a loss of record {} is not a finite number", row.record);
+            let source = io::Error::new(io::ErrorKind::InvalidData, message).into();
+            Err(ReportError::Read { path: path.to_path_buf(), expected: COLUMNS.join(", "), source })
+        }
+    }
 }
 
 #[cfg(test)]
@@ -63,5 +74,12 @@ mod tests {
         assert_eq!(read_held_out(&path).unwrap(), rows);
         std::fs::write(&path, "Record,Base Loss\n1,2\n").unwrap();
         assert!(read_held_out(&path).unwrap_err().to_string().contains("Response Tokens"));
+        for loss in ["NaN", "inf", "-inf"] {
+            let text = format!("Record,Response Tokens,Base Loss,Tuned Loss\n1,2,0.5,0.5\n4,2,0.5,{loss}\n");
+            std::fs::write(&path, text).unwrap();
+            let error = read_held_out(&path).unwrap_err();
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.contains("record 4 is not a finite number"), "{cause}");
+        }
     }
 }
