@@ -11,7 +11,7 @@ use gptneo_model::{GptNeo, LoraConfig, NeoBackend};
 use gptneo_report::{Chart, Findings, Page};
 use gptneo_training::checkpoint::RunState;
 use gptneo_training::samples::{SampleQuestion, SampleQuestions};
-use gptneo_training::{BatchOrder, Ending, Interrupter, Trained, TrainingRun, Tuning};
+use gptneo_training::{BatchOrder, Ending, Interrupter, Trained, TrainingRun, Tuning, check_threads};
 
 use super::manifest::{BURN_VERSION, Counts, Manifest};
 use super::opening::{Run, Start};
@@ -62,6 +62,7 @@ impl Run {
     /// supervised token, a device that fails, a full disk.
     pub(crate) fn start<B: NeoBackend>(mut self, device: B::Device, observer: Told) -> Result<Started<B>> {
         self.settings.run.precision.check::<B>(&device)?;
+        check_threads()?;
         let (training, validation) = (self.data.training(), self.data.validation());
         check_validation(&self.settings, &validation)?;
 

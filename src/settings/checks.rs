@@ -146,7 +146,7 @@ mod tests {
             "epochs is 18446744073709551615, expected at most 1000000000",
             "dropout is NaN",
             "samples is",
-            "set another training.batch_size and set another training.epochs and set another lora.dropout",
+            "set another training.epochs and set another training.batch_size and set another lora.dropout",
         ] {
             assert!(said.contains(part), "{part}: {said}");
         }

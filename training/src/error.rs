@@ -29,6 +29,17 @@ pub enum TrainingError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// The system starts too few threads.
+    #[error(
+        "a training takes {needed} threads beside its own, but the system starts no more: {source}. Let the program have \
+         more threads, or end others"
+    )]
+    Threads {
+        /// How many are needed.
+        needed: usize,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// Settings that do not work, alone or together.
     #[error("these settings do not work: {0}")]
     Settings(String),

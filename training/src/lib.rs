@@ -62,6 +62,7 @@ mod step;
 mod step_input;
 pub mod step_log;
 pub mod tensorboard;
+mod threads;
 pub mod timing;
 mod tuning;
 
@@ -74,4 +75,5 @@ pub use observer::{Event, Observer, Silent};
 pub use optim::clip_global_norm;
 pub use run::{Ending, Trained, TrainingRun};
 pub use schedule::Schedule;
+pub use threads::check_threads;
 pub use tuning::{Tuning, TuningKind};

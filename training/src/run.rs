@@ -24,6 +24,7 @@ use crate::optim::SharedAdamW;
 use crate::parallel::Replicas;
 use crate::precision::LossScale;
 use crate::samples::SampleQuestions;
+use crate::threads::check_threads;
 use crate::tuning::device;
 use crate::{Precision, TrainingConfig, TrainingError, Tuning};
 
@@ -150,7 +151,7 @@ impl<B: NeoBackend> TrainingRun<B> {
     ///
     /// # Errors
     ///
-    /// Settings that make no sense, a precision that the device lacks, examples without supervised tokens, a checkpoint
+    /// Settings that make no sense, a precision or threads that the machine lacks, examples without supervised tokens, a checkpoint
     /// of other settings or data, a loss that is not finite, a file that cannot be written. What was already written
     /// stands.
     pub fn train(self) -> Result<Trained<B>, TrainingError> {
@@ -158,6 +159,7 @@ impl<B: NeoBackend> TrainingRun<B> {
         self.config.validate()?;
         self.precision.check::<B>(&device)?;
         refuse_base_dropout(&self.model)?;
+        check_threads()?;
         let order = Arc::new(BatchOrder::new(self.examples, &self.config)?);
 
         let files = RunFiles::open(self.folder, self.start)?;
