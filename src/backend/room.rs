@@ -61,14 +61,19 @@ impl Place {
     /// # Errors
     /// The weights, the adapter or the batch take more than there is.
     pub fn check_memory(self, load: &Load<'_>) -> Result<()> {
-        match memory_limit().filter(|_| self.kind.is_cpu()) {
-            Some(limit) => load.check(limit as f64),
-            None => Ok(()),
-        }
+        if self.kind.is_cpu() { load.check_processor() } else { Ok(()) }
     }
 }
 
 impl Load<'_> {
+    /// As [`Place::check_memory`], on the processor.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn check_processor(&self) -> Result<()> {
+        memory_limit().map_or(Ok(()), |limit| self.check(limit as f64))
+    }
+
     fn check(&self, limit: f64) -> Result<()> {
         let mut taken = 0.0;
         for (what, bytes, remedy) in self.parts() {

@@ -7,7 +7,7 @@ use gptneo_model::adapter::load_adapter;
 use gptneo_model::checkpoint::{check_loaded, load_model_of};
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 
-use crate::backend::is_gpu;
+use crate::backend::{Load, Work, is_gpu};
 use crate::error::{Error, Remedy, Result};
 
 /// A Hugging Face folder of a GPT-Neo.
@@ -94,6 +94,10 @@ impl ModelFolder {
     }
 
     fn load_in<B: NeoBackend>(&self, format: WeightFormat, device: &B::Device) -> Result<GptNeo<B>> {
+        if !is_gpu::<B>(device) {
+            let (work, smaller) = (Work::Answering, Remedy::None);
+            Load { model: &self.config, weights: format, work, positions: 0.0, smaller }.check_processor()?;
+        }
         let model = load_model_of::<B>(&self.config, format, &self.path, device)?;
         if is_gpu::<B>(device) {
             check_loaded(&model, &self.path)?;

@@ -147,6 +147,9 @@ pub fn remove_dead(folder: &Path) -> Result<(), FileError> {
             drop(Workshop::open(path, &target)?);
         } else if path.is_file() {
             remove_dead_file(&path)?;
+        } else {
+            // Cut off before it was locked, one is empty; anything else is none of ours, and stays.
+            let _ = fs::remove_dir(&path);
         }
     }
     Ok(())
