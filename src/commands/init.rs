@@ -1,7 +1,7 @@
 //! `init`: a model with random weights, of a given shape and with a given or a new tokenizer.
 
 use anyhow::{Context, Result};
-use gptneo_datasets::{Tokenizer, read_texts, train_byte_level_bpe};
+use gptneo_datasets::{DataError, Tokenizer, read_texts, train_byte_level_bpe};
 use gptneo_lora::Error;
 use gptneo_lora::run::Claim;
 use gptneo_lora::run::init::{check, init};
@@ -42,7 +42,14 @@ fn tokenizer(args: &InitArgs) -> Result<Tokenizer> {
         (None, Some(file), Some(size)) => {
             let folder = tempfile::tempdir().context("cannot make a temporary folder for the tokenizer")?;
             // The tokenizer holds its files' bytes: the folder is not needed afterwards.
-            Ok(train_byte_level_bpe(read_texts(file)?.into_iter(), size, folder.path())?)
+            train_byte_level_bpe(read_texts(file)?.into_iter(), size, folder.path()).map_err(|error| {
+                match error {
+                    DataError::Setting { found, expected, .. } => {
+                        Misuse::error(format!("--vocab-size is {found}, expected {expected}"))
+                    }
+                    error => error.into(),
+                }
+            })
         }
         _ => Err(Misuse::error(
             "a tokenizer is missing: give --tokenizer DIR, or --train-tokenizer FILE with --vocab-size N",
