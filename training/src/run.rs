@@ -240,7 +240,7 @@ fn model_at<B: NeoBackend>(
 }
 
 /// The base's own dropout is not implemented: a run without it would not be what its `config.json` asks for.
-fn refuse_base_dropout<B: Backend>(model: &GptNeo<B>) -> Result<(), TrainingError> {
+pub(crate) fn refuse_base_dropout<B: Backend>(model: &GptNeo<B>) -> Result<(), TrainingError> {
     let rate = model.config().base_dropout;
     if rate > 0.0 {
         return Err(ModelError::Config(format!(

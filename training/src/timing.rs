@@ -18,6 +18,7 @@ use crate::learner::{Components, learner};
 use crate::optim::SharedAdamW;
 use crate::parallel::Replicas;
 use crate::precision::LossScale;
+use crate::run::refuse_base_dropout;
 use crate::schedule::{LearningRate, Schedule};
 use crate::step::training_step;
 use crate::step_input::StepInput;
@@ -65,13 +66,15 @@ pub fn time_steps<B: NeoBackend>(
 ///
 /// # Errors
 ///
-/// A tuning that does not fit the model, a precision that the device lacks, or as in training.
+/// A base or a tuning that cannot be trained, a precision that the device lacks, or as in training.
 pub fn time_largest_batch<B: NeoBackend>(
     model: &GptNeo<Autodiff<B>>,
     tuning: &Tuning,
     order: &BatchOrder,
     precision: Precision,
 ) -> Result<f64, TrainingError> {
+    // A run would refuse it too, and this comes before anything of one stands.
+    refuse_base_dropout(model)?;
     let (config, batch) = (order.config(), order.largest_batch()?);
     // At a rate of zero no weight moves, so that the second step cannot diverge where the run would not.
     let mut steps = Stopwatch::new(model.clone(), tuning, precision, config, 0.0, batch)?;
