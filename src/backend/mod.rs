@@ -181,10 +181,12 @@ pub fn on_compute_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     #[cfg(feature = "flex")]
     {
         threads::prepare();
-        return rayon::scope(|_| work());
+        rayon::scope(|_| work())
     }
     #[cfg(not(feature = "flex"))]
-    work()
+    {
+        work()
+    }
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
