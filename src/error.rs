@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use gptneo_datasets::DataError;
-use gptneo_files::FileError;
+use gptneo_files::{ClaimError, FileError};
 use gptneo_model::ModelError;
 use gptneo_report::ReportError;
 use gptneo_training::TrainingError;
@@ -84,6 +84,22 @@ impl Error {
         match self {
             Self::Settings(problem) | Self::Device(problem) | Self::Input(problem) => Some(problem),
             _ => None,
+        }
+    }
+}
+
+impl From<ClaimError> for Error {
+    fn from(error: ClaimError) -> Self {
+        let what = error.to_string();
+        match error {
+            ClaimError::Busy { .. } => {
+                Self::input(what, Remedy::say("wait until it ends, or give another folder"))
+            }
+            ClaimError::Used { .. } => {
+                Self::settings(what, Remedy::say("give a new folder, so that nothing is overwritten"))
+            }
+            ClaimError::NoFolder { .. } => Self::settings(what, Remedy::say("give the path of a folder")),
+            ClaimError::File(error) => error.into(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod hub;
+mod limits;
 mod terminal;
 
 use std::process::ExitCode;
@@ -13,9 +14,10 @@ use crate::cli::{Cli, Command};
 use crate::terminal::{failure, notes, wording};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: limits::Allocator = limits::Allocator;
 
 fn main() -> ExitCode {
+    limits::prepare();
     gptneo_lora::use_whole_machine();
     backend::prepare();
     backend::on_choice(|choice| notes::say(wording::of_problem(choice)));

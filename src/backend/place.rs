@@ -58,19 +58,20 @@ impl Place {
         if let Some(limit) = found.largest_tensor_bytes {
             model.check_fits(format, [batch, tokens], &found.name, limit)?;
         }
-        if let Some(memory) = found.memory_bytes {
+        // For a CPU see [`Place::check_memory`], which knows the work as well.
+        if let Some(memory) = found.memory_bytes.filter(|_| !self.kind.is_cpu()) {
             model.check_memory(format, &found.name, memory)?;
         }
         Ok(())
     }
 
-    /// Refuses an adapter that the device cannot hold while it is trained.
+    /// Refuses an adapter that a GPU cannot hold while it is trained. For a CPU see [`Place::check_memory`].
     ///
     /// # Errors
     /// As [`Place::check`]; or the adapter takes more than the device's memory.
     pub fn check_adapter(self, model: &GptNeoConfig, lora: &LoraConfig) -> Result<()> {
         let found = self.found()?;
-        if let Some(memory) = found.memory_bytes {
+        if let Some(memory) = found.memory_bytes.filter(|_| !self.kind.is_cpu()) {
             let refuse = |error: ModelError| Error::settings(error.to_string(), Remedy::Lower("lora.r"));
             model.check_adapter(lora, &found.name, memory).map_err(refuse)?;
         }

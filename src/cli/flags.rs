@@ -80,7 +80,7 @@ pub(crate) struct ReadFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct LengthFlag {
     /// The longest text in tokens, end-of-text included
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) max_seq_length: Option<usize>,
 }
 
@@ -105,7 +105,7 @@ pub(crate) struct DataFlags {
     #[serde(skip_serializing_if = "is_false")]
     pub(crate) deny_leaks: bool,
     /// The share of the records to measure on instead of to learn from
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     pub(crate) validation_fraction: Option<f64>,
     /// Validate, and test, with at most N records
     #[arg(long, value_name = "N", value_parser = at_least_one)]
@@ -122,15 +122,15 @@ pub(crate) struct DataFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct LoraFlags {
     /// Rank of the adapter
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     #[serde(rename = "r")]
     pub(crate) lora_r: Option<usize>,
     /// Scale of the adapter before the division by the rank
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     #[serde(rename = "alpha")]
     pub(crate) lora_alpha: Option<f64>,
     /// Share of the adapter's inputs that are zeroed in training
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     #[serde(rename = "dropout")]
     pub(crate) lora_dropout: Option<f64>,
     /// The layers that get an adapter, among q_proj, k_proj, v_proj, out_proj, c_fc, c_proj
@@ -146,7 +146,7 @@ pub(crate) struct LoraFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct BatchSizeFlag {
     /// Records in a batch
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) batch_size: Option<usize>,
 }
 
@@ -157,7 +157,7 @@ pub(crate) struct BatchFlags {
     #[serde(flatten)]
     pub(crate) size: BatchSizeFlag,
     /// Seed of everything random
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub(crate) seed: Option<u64>,
 }
 
@@ -165,41 +165,41 @@ pub(crate) struct BatchFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct TrainingFlags {
     /// Passes over the data
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) epochs: Option<usize>,
     /// Optimiser steps, in place of --epochs
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) max_steps: Option<usize>,
     /// The highest learning rate
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     pub(crate) learning_rate: Option<f64>,
     /// How the learning rate falls
     #[arg(long, value_parser = values::one_of(Schedule::ALL, Schedule::name))]
     pub(crate) schedule: Option<Schedule>,
     /// Steps in which the learning rate rises from zero
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) warmup_steps: Option<usize>,
     /// Weight decay of AdamW
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     pub(crate) weight_decay: Option<f64>,
     /// The largest norm of all gradients together; 0 for no limit
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     pub(crate) max_grad_norm: Option<f64>,
     /// Batches in an optimiser step
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) grad_accumulation_steps: Option<usize>,
     /// Take the records in the file's order
     #[arg(long)]
     #[serde(rename = "shuffle", skip_serializing_if = "is_false", serialize_with = "negated")]
     pub(crate) no_shuffle: bool,
     /// Measure the validation loss every N steps, not only after each epoch
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) eval_steps: Option<usize>,
     /// Save a checkpoint every N steps, not only after each epoch
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) checkpoint_steps: Option<usize>,
     /// Stop after N measurements without a better validation loss
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) early_stopping_patience: Option<usize>,
 }
 
@@ -213,7 +213,7 @@ pub(crate) struct RunFlags {
     #[serde(flatten)]
     pub(crate) backend: BackendFlag,
     /// Several CUDA devices that train together, each on a share of every step, such as 0,1; the first does the rest
-    #[arg(long, value_name = "N,N", value_delimiter = ',', conflicts_with = "device")]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', conflicts_with = "device", value_parser = whole)]
     pub(crate) devices: Option<Vec<usize>>,
     /// The numbers of the matrix products in training; all else stays f32, the measurements after it and what is
     /// written too
@@ -235,7 +235,7 @@ pub(crate) struct RunFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct SampleFlags {
     /// Answer N held-out questions after every measurement, to see how the model learns; 0 for none
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) samples: Option<usize>,
 }
 
@@ -243,10 +243,10 @@ pub(crate) struct SampleFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct AnswerFlags {
     /// Ask both models N of the held-out questions
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) questions: Option<usize>,
     /// The longest answer in tokens
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) max_new_tokens: Option<usize>,
 }
 
@@ -254,22 +254,22 @@ pub(crate) struct AnswerFlags {
 #[derive(Debug, Args)]
 pub(crate) struct GenerationFlags {
     /// The most tokens to add
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = whole)]
     pub(crate) max_new_tokens: usize,
     /// Randomness of the choice; 0 always takes the likeliest token
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number)]
     pub(crate) temperature: f64,
     /// Choose among the K likeliest tokens
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = whole)]
     pub(crate) top_k: Option<usize>,
     /// Choose among the likeliest tokens that together have probability P
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = number)]
     pub(crate) top_p: Option<f64>,
     /// Make tokens that occurred less likely; 1 does nothing
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = number)]
     pub(crate) repetition_penalty: f64,
     /// Seed of the random choices
-    #[arg(long, value_name = "N", default_value_t = 42)]
+    #[arg(long, value_name = "N", default_value_t = 42, value_parser = any_seed)]
     pub(crate) seed: u64,
 }
 
@@ -289,7 +289,7 @@ pub(crate) struct BackendFlag {
     #[arg(long, value_parser = values::backend())]
     pub(crate) backend: Option<BackendKind>,
     /// Which of the backend's devices, as `gptneo-lora devices` counts them
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) device: Option<usize>,
 }
 
@@ -308,13 +308,40 @@ pub(crate) struct WeightsFlag {
     pub(crate) weights: WeightFormat,
 }
 
+/// Parses a whole number; how large it may be is the setting's to say.
+pub(super) fn whole(text: &str) -> Result<usize, String> {
+    // The settings file's numbers end there.
+    const MOST: u64 = i64::MAX as u64;
+    match text.parse::<u64>() {
+        Ok(number) if number <= MOST => Ok(number as usize),
+        _ => Err(format!("expected a whole number from 0 to {MOST}")),
+    }
+}
+
 /// Parses a count that cannot be 0.
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
+    const MOST: usize = 1_000_000_000;
+    match whole(text) {
         Ok(0) => Err("expected at least 1".to_string()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(format!("{error}")),
+        Ok(number) if number <= MOST => Ok(number),
+        _ => Err(format!("expected a whole number from 1 to {MOST}")),
     }
+}
+
+/// Parses the seed of a run, which the settings file holds.
+pub(super) fn seed(text: &str) -> Result<u64, String> {
+    Ok(whole(text)? as u64)
+}
+
+/// Parses the seed of anything else.
+pub(super) fn any_seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
+}
+
+/// Parses a number with or without a fraction.
+pub(super) fn number(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| "expected a finite number".to_string())
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -323,4 +350,23 @@ fn is_false(flag: &bool) -> bool {
 
 fn negated<S: Serializer>(flag: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bool(!flag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_is_said_in_plain_words() {
+        for text in ["-1", "1.5", "abc", "", "18446744073709551616", "9223372036854775808", "0x10", "1e3"] {
+            for said in [whole(text).map(drop), at_least_one(text).map(drop), seed(text).map(drop)] {
+                assert!(said.is_err_and(|said| said.starts_with("expected a whole number")), "{text}");
+            }
+        }
+        for text in ["nan", "inf", "-inf", "", "one", "1e999"] {
+            assert_eq!(number(text), Err("expected a finite number".into()), "{text}");
+        }
+        assert_eq!((whole("0"), at_least_one("7"), number("-1e-3")), (Ok(0), Ok(7), Ok(-1e-3)));
+        assert!(at_least_one("0").is_err() && at_least_one("1000000001").is_err());
+    }
 }

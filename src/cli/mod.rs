@@ -77,7 +77,7 @@ pub(crate) struct PrepareArgs {
     #[command(flatten)]
     pub(crate) training: BatchFlags,
     /// Show the texts of the first N batches, their supervised tokens marked
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = flags::whole)]
     pub(crate) batches: usize,
     /// Measure what a training run would take, with one real step; needs the model
     #[arg(long)]
@@ -108,10 +108,10 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "tokenizer", requires = "vocab_size")]
     pub(crate) train_tokenizer: Option<PathBuf>,
     /// The most tokens that --train-tokenizer may make
-    #[arg(long, value_name = "N", requires = "train_tokenizer")]
+    #[arg(long, value_name = "N", requires = "train_tokenizer", value_parser = at_least_one)]
     pub(crate) vocab_size: Option<usize>,
     /// Seed of the weights
-    #[arg(long, value_name = "N", default_value_t = 42)]
+    #[arg(long, value_name = "N", default_value_t = 42, value_parser = flags::any_seed)]
     pub(crate) seed: u64,
     /// The folder to write; it must be new or empty
     #[arg(long, value_name = "DIR")]

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cli::PushArgs;
 use crate::hub::{self, Content, State, Upload};
 use crate::terminal::failure::Misuse;
-use crate::terminal::output;
+use crate::terminal::{notes, output};
 
 /// The files of a tokenizer, in a merged model's folder.
 const TOKENIZER: [&str; 5] =
@@ -115,15 +115,15 @@ fn say(args: &PushArgs, repository: &str, state: State, files: &[(String, Conten
         (State::Public, _) => "a public repository that is there already",
         (State::Private, _) => "a private repository that is there already",
     };
-    eprintln!("{repository} at {}, {place}, gets:", hub::endpoint());
+    notes::warn(format_args!("{repository} at {}, {place}, gets:", hub::endpoint()));
     for (path, content) in files {
-        eprintln!("  {path} ({})", DecimalBytes(content.size()?));
+        notes::warn(format_args!("  {path} ({})", DecimalBytes(content.size()?)));
     }
     Ok(())
 }
 
 fn agreed() -> Result<bool> {
-    eprint!("Publish? [y/N] ");
+    notes::piece("Publish? [y/N] ");
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
@@ -151,7 +151,10 @@ fn files(run: &RunFolder, weights: Weights, license: Option<&str>) -> Result<Vec
         files.into_iter().map(|(name, path)| (name, Content::File(path))).collect();
     match std::fs::read_to_string(&card) {
         Ok(text) => files.push((card_name, Content::Text(card_for(weights, license, &text)))),
-        Err(_) => eprintln!("{} is missing: the run is published without a model card", card.display()),
+        Err(_) => notes::warn(format_args!(
+            "{} is missing: the run is published without a model card",
+            card.display()
+        )),
     }
     files.sort_by(|one, other| one.0.cmp(&other.0));
     Ok(files)
@@ -192,10 +195,10 @@ fn warn_of_local_base(folder: &Path) -> Result<()> {
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
     let base = config["base_model_name_or_path"].as_str().unwrap_or_default();
     if Path::new(base).exists() || hub::target(base).is_err() {
-        eprintln!(
+        notes::warn(format_args!(
             "the adapter's base is {base:?}, a path of this machine: others must name the base themselves; --merged \
              publishes the whole model"
-        );
+        ));
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use gptneo_files::recover;
 use gptneo_lora::run::Outcome;
 use gptneo_lora::settings::{Layer, Origin, Preset};
 use gptneo_report::PROTOCOLS_NOTE;
@@ -45,12 +46,12 @@ fn chosen_preset(args: &RunArgs) -> Option<Preset> {
     args.preset.or((!named).then_some(Preset::Quick))
 }
 
-/// `runs/NAME`, or the first of `runs/NAME-2`, `runs/NAME-3` ... that does not exist.
+/// `runs/NAME`, or the first of `runs/NAME-2`, `runs/NAME-3` ... that does not exist and that nobody makes.
 fn free_folder(name: &str) -> PathBuf {
     let folder = Path::new("runs");
     let mut free = folder.join(name);
     let mut number = 2;
-    while free.exists() {
+    while free.exists() || recover(&free).is_err() {
         free = folder.join(format!("{name}-{number}"));
         number += 1;
     }

@@ -7,7 +7,7 @@ use gptneo_model::{NeoBackend, WeightFormat};
 use gptneo_training::measure::{Evaluation, evaluate as measure};
 
 use super::model_folder::ModelFolder;
-use crate::backend::{Job, Place, dispatch};
+use crate::backend::{Job, Load, Place, Work, dispatch, smaller_batches};
 use crate::error::Result;
 
 /// What is measured, and how.
@@ -37,7 +37,18 @@ pub fn evaluate(
     on_batch: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Evaluation> {
     place.check_weights(what.weights)?;
-    place.check_room_for(what.weights, what.model.config(), what.batch_size, what.max_length)?;
+    let examples = what.texts.examples.len().max(1);
+    let rows = what.batch_size.min(examples);
+    place.check_room_for(what.weights, what.model.config(), rows, what.max_length)?;
+    // The largest batch has at least the mean's tokens.
+    let all: usize = what.texts.examples.iter().map(|example| example.ids.len()).sum();
+    place.check_memory(&Load {
+        model: what.model.config(),
+        weights: what.weights,
+        work: Work::Answering,
+        positions: all as f64 / examples.div_ceil(rows.max(1)) as f64,
+        smaller: smaller_batches(),
+    })?;
     dispatch(place, Measure { what, on_batch })
 }
 

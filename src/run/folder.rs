@@ -1,10 +1,10 @@
-//! A run's folder: taken once, so that no run overwrites another, and read again to go on, to compare or to publish.
-//! The one place that knows the names of a run's files.
+//! A run's folder: read again to go on, to compare or to publish. The one place that knows the names of a run's files.
+//! How a process comes to write into one stands in `taken.rs`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use gptneo_files::{FileError, write_file};
+use gptneo_files::{FileError, in_plain_words, is_free, write_file};
 use gptneo_report::{HeldOutRow, read_held_out};
 use gptneo_training::metrics::{MetricsRow, read_metrics};
 use gptneo_training::samples::{SampleRow, read_samples};
@@ -78,6 +78,8 @@ files! {
     answers_table: "generation_comparison.csv",
     /// The answers in numbers.
     answer_metrics_table: "answer_metrics.csv",
+    /// What the process that writes into the folder has locked.
+    lock_file: ".lock",
     /// The page that tells it all.
     report: "report.html",
     /// The model card.
@@ -146,7 +148,13 @@ impl RunFolder {
     /// # Errors
     /// As [`RunFolder::settings`]; or together they cannot be.
     pub fn settings_with(&self, layer: Layer) -> Result<Settings> {
-        Settings::resolve(Origin::File(&self.settings_file()), layer)
+        let file = self.settings_file();
+        // What this program wrote and cannot read was not asked for by anybody.
+        Settings::resolve(Origin::File(&file), Layer::default()).map_err(|error| match error {
+            Error::Settings(problem) => Error::Input(problem),
+            other => other,
+        })?;
+        Settings::resolve(Origin::File(&file), layer)
     }
 
     /// What the run was made from.
@@ -157,8 +165,9 @@ impl RunFolder {
         let path = self.manifest_file();
         let text = std::fs::read_to_string(&path).map_err(FileError::on("read", &path))?;
         serde_json::from_str(&text).map_err(|error| {
-            let what = format!("{} is not a manifest of this program: {error}", path.display());
-            Error::input(what, Remedy::None)
+            let reason = in_plain_words(&error.to_string());
+            let what = format!("{} is not a manifest of this program: {reason}", path.display());
+            Error::input(what, Remedy::say("bring the file back, or start a new run"))
         })
     }
 
@@ -231,15 +240,13 @@ impl RunFolder {
 /// # Errors
 /// The folder is not empty, is no folder, or cannot be read.
 pub fn refuse_used(folder: &Path) -> Result<()> {
-    if !folder.exists() {
-        return Ok(());
+    if folder.exists() && !folder.is_dir() {
+        let what = format!("{} is no folder", folder.display());
+        return Err(Error::settings(what, Remedy::say("give the path of a folder")));
     }
-    let mut entries = std::fs::read_dir(folder).map_err(|error| {
-        Error::settings(format!("cannot write to {}: {error}", folder.display()), Remedy::None)
-    })?;
-    match entries.next() {
-        None => Ok(()),
-        Some(_) => Err(Error::settings(
+    match is_free(folder)? {
+        true => Ok(()),
+        false => Err(Error::settings(
             format!("{} is not empty", folder.display()),
             Remedy::say("give a new folder, so that nothing is overwritten"),
         )),
@@ -251,13 +258,13 @@ fn write_text(path: &Path, text: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::run::manifest::{Counts, Inputs};
     use crate::run::source::Sources;
 
-    fn manifest(hash: &str) -> Manifest {
+    pub(crate) fn manifest(hash: &str) -> Manifest {
         let data = [("data.json".to_string(), hash.to_string())].into();
         Manifest {
             version: "1".into(),

@@ -1,15 +1,12 @@
 //! What a run was made from, so that it can be told apart and repeated: versions, hashes, seed and counts.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::Path;
 
 use gptneo_datasets::DataFiles;
-use gptneo_files::FileError;
+use gptneo_files::sha256;
 use gptneo_model::checkpoint::weight_files;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::source::Sources;
 use crate::error::Result;
@@ -128,24 +125,9 @@ fn hashes(files: impl Iterator<Item = impl AsRef<Path>>) -> Result<BTreeMap<Stri
         .map(|file| {
             let file = file.as_ref();
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let hash = sha256(file).map_err(FileError::on("read", file))?;
-            Ok((name, hash))
+            Ok((name, sha256(file)?))
         })
         .collect()
-}
-
-/// The SHA-256 of a file, in hexadecimal.
-fn sha256(path: &Path) -> std::io::Result<String> {
-    let mut file = BufReader::new(File::open(path)?);
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => hasher.update(&buffer[..read]),
-        }
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

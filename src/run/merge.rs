@@ -4,13 +4,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, Tokenizer};
+use gptneo_files::Claim;
 use gptneo_model::adapter;
 use gptneo_model::checkpoint::{Dtype, SaveFormat, rounded, save_model};
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 use gptneo_training::measure::{MergeProof, prove_merge};
 use serde::Serialize;
 
-use super::folder::{MERGE_PROOF, refuse_used};
+use super::folder::MERGE_PROOF;
 use super::model_folder::ModelFolder;
 use crate::backend::{BackendKind, Job, Place, dispatch};
 use crate::error::{Error, Result};
@@ -64,31 +65,37 @@ pub struct Merge<'a> {
     pub base_name: &'a Path,
     /// The adapter's folder.
     pub adapter: &'a Path,
-    /// The folder to write.
-    pub output: &'a Path,
     /// How the merged model is written.
     pub format: SaveFormat,
     /// What computes, for the report.
     pub backend: BackendKind,
 }
 
-/// Merges the adapter of a folder into its base and writes the merged folder, which must be new or empty.
+/// Merges the adapter of a folder into its base and writes the merged folder, which was claimed.
 ///
 /// # Errors
 /// The device lacks room, the adapter does not fit, the merged model computes otherwise, and nothing is written; or
 /// the folder cannot be written.
-pub fn merge(place: Place, merge: Merge<'_>) -> Result<MergeReport> {
-    refuse_used(merge.output)?;
+pub fn merge(place: Place, merge: Merge<'_>, output: Claim) -> Result<MergeReport> {
     place.check_room(merge.base.config(), 0, 0)?;
-    dispatch(place, merge)
+    let report = dispatch(place, IntoFolder { merge, folder: &output.folder() })?;
+    output.settle()?;
+    Ok(report)
 }
 
-impl Job for Merge<'_> {
+/// A merge and the folder to write, in place of one that may be there.
+pub(crate) struct IntoFolder<'a> {
+    pub(crate) merge: Merge<'a>,
+    pub(crate) folder: &'a Path,
+}
+
+impl Job for IntoFolder<'_> {
     type Output = MergeReport;
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<MergeReport> {
-        let adapted = self.base.load_adapted::<B>(Some(self.adapter), WeightFormat::F32, &device)?;
-        self.write(adapted)
+        let Merge { base, adapter, .. } = self.merge;
+        let adapted = base.load_adapted::<B>(Some(adapter), WeightFormat::F32, &device)?;
+        self.merge.write(adapted, self.folder)
     }
 }
 
@@ -98,7 +105,7 @@ impl Merge<'_> {
     /// # Errors
     /// The merged model answers otherwise, or a weight is too large for the format, and nothing is written; or the folder
     /// cannot be written.
-    pub(crate) fn write<B: NeoBackend>(self, adapted: GptNeo<B>) -> Result<MergeReport> {
+    pub(crate) fn write<B: NeoBackend>(self, adapted: GptNeo<B>, folder: &Path) -> Result<MergeReport> {
         let (merged, proof) = merged_with_proof(adapted.clone(), self.base.tokenizer())?;
         let written_difference = match self.format.dtype {
             Dtype::F32 => proof.largest_difference,
@@ -123,7 +130,7 @@ impl Merge<'_> {
         let mut files = self.base.kept_files()?;
         let text = serde_json::to_string_pretty(&report).unwrap_or_default();
         files.push((MERGE_PROOF.to_string(), format!("{text}\n").into_bytes()));
-        save_model(&merged, self.output, self.format, &files)?;
+        save_model(&merged, folder, self.format, &files)?;
         Ok(report)
     }
 }

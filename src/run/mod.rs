@@ -44,7 +44,10 @@ mod progress;
 pub mod side_by_side;
 mod source;
 mod start;
+mod taken;
 mod tensorboard;
+
+pub use gptneo_files::{Claim, ClaimError};
 
 pub use self::embedded::refuse as refuse_embedded;
 pub use self::fine_tune::{Base, FineTune, Tuned};

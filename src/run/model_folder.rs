@@ -7,7 +7,7 @@ use gptneo_model::adapter::load_adapter;
 use gptneo_model::checkpoint::{check_loaded, end_tokens, kept_files, load_model_of, note_on_weights};
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 
-use crate::backend::is_gpu;
+use crate::backend::{Load, Work, is_gpu};
 use crate::error::{Error, Remedy, Result};
 
 /// A Hugging Face folder of a GPT-Neo.
@@ -42,6 +42,11 @@ impl ModelFolder {
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The same folder after it was moved to `path`.
+    pub(crate) fn at(self, path: PathBuf) -> Self {
+        Self { path, ..self }
     }
 
     /// The model's shape.
@@ -82,6 +87,10 @@ impl ModelFolder {
     }
 
     fn load_in<B: NeoBackend>(&self, format: WeightFormat, device: &B::Device) -> Result<GptNeo<B>> {
+        if !is_gpu::<B>(device) {
+            let (work, smaller) = (Work::Answering, Remedy::None);
+            Load { model: &self.config, weights: format, work, positions: 0.0, smaller }.check_processor()?;
+        }
         let model = load_model_of::<B>(&self.config, format, &self.path, device)?;
         if is_gpu::<B>(device) {
             check_loaded(&model, &self.path)?;

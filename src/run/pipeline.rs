@@ -14,7 +14,7 @@ use gptneo_training::measure::{Evaluation, PairedDifference, RecordLoss, evaluat
 
 use super::answers::{self, Answer, Question};
 use super::facts;
-use super::merge::Merge;
+use super::merge::{IntoFolder, Merge};
 use super::model_folder::ModelFolder;
 use super::opening::Run;
 use super::progress::{Event, Measured, Observer, Told};
@@ -90,7 +90,6 @@ impl Job for Training {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<()> {
         let started = self.0.start::<B>(device, self.1)?;
-        started.preflight()?;
         let tuned = started.train()?;
         started.report(&tuned, None)
     }
@@ -103,7 +102,6 @@ impl Job for Whole {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Outcome> {
         let started = self.0.start::<B>(device, self.1)?;
-        started.preflight()?;
         let base = started.base.valid();
         let (measured, before) = started.measure(&base, Measured::Base)?;
         let mut perplexities = facts::perplexities("Base Model", &measured);
@@ -158,14 +156,13 @@ impl<B: NeoBackend> Started<B> {
             base,
             base_name: settings.model.folder()?,
             adapter: &tuned.weights,
-            output: &output,
             format: settings.run.save_format(),
             backend: settings.run.place().on_processor().kind,
         };
         // GPUs may multiply in TF32, and what a merge writes is to be exact.
         let report = match is_gpu::<B>(&self.device) {
-            true => dispatch(settings.run.place().on_processor(), merge)?,
-            false => merge.write(tuned.model.clone())?,
+            true => dispatch(settings.run.place().on_processor(), IntoFolder { merge, folder: &output })?,
+            false => merge.write(tuned.model.clone(), &output)?,
         };
         self.observer.tell(Event::Merged(&report));
         ModelFolder::open(output)

@@ -11,7 +11,7 @@ use gptneo_model::{GptNeo, LoraConfig, NeoBackend};
 use gptneo_report::{Chart, Findings, Page};
 use gptneo_training::checkpoint::RunState;
 use gptneo_training::samples::{SampleQuestion, SampleQuestions};
-use gptneo_training::{BatchOrder, Ending, Interrupter, Trained, TrainingRun, Tuning};
+use gptneo_training::{BatchOrder, Ending, Interrupter, Trained, TrainingRun, Tuning, check_threads};
 
 use super::manifest::{BURN_VERSION, Counts, Manifest};
 use super::opening::{Run, Start};
@@ -56,12 +56,15 @@ pub(crate) struct FineTuned<B: NeoBackend> {
 }
 
 impl Run {
-    /// Loads the model and writes settings and manifest into the run's folder, or compares them with those there.
+    /// Loads the model, tells what a new run will take, and lets the run begin: its folder appears with settings and
+    /// manifest in it, or they are compared with those there. Whatever is refused is refused before.
     ///
     /// # Errors
-    /// A model or an adapter that cannot be used, settings that contradict the adapter or the run, a full disk.
+    /// A model or an adapter that cannot be used, settings that contradict the adapter or the run, a step without a
+    /// supervised token, a device that fails, a full disk.
     pub(crate) fn start<B: NeoBackend>(mut self, device: B::Device, observer: Told) -> Result<Started<B>> {
         self.settings.run.precision.check::<B>(&device)?;
+        check_threads()?;
         let (training, validation) = (self.data.training(), self.data.validation());
         let measured = self.data.measured();
         check_validation(&self.settings, &validation)?;
@@ -95,11 +98,20 @@ impl Run {
                 total_parameters,
             },
         };
-        match self.start {
-            Start::New => self.folder.save(&self.settings, &manifest)?,
-            Start::Resumed => self.folder.check_continues(&self.settings, &manifest)?,
+        if self.start == Start::New {
+            let order = BatchOrder::new(training.clone(), &self.settings.training)?;
+            let found = Preflight::measure(&Planned {
+                settings: &self.settings,
+                model: &model,
+                tuning: &tuning,
+                order: &order,
+                truncation: &self.data.truncation,
+                parameters: (trainable_parameters, total_parameters),
+                folder: self.folder.path(),
+            })?;
+            observer.tell(Event::Preflight(&found));
         }
-        self.unpacked.keep();
+        self.begin(&manifest)?;
         Ok(Started {
             run: self,
             base,
@@ -117,30 +129,6 @@ impl Run {
 }
 
 impl<B: NeoBackend> Started<B> {
-    /// Tells what the run will take. A run that goes on is past that.
-    ///
-    /// # Errors
-    /// A step without a supervised token, or a device that fails.
-    pub(crate) fn preflight(&self) -> Result<()> {
-        if self.run.start == Start::Resumed {
-            return Ok(());
-        }
-        let Run { settings, folder, data, .. } = &self.run;
-        let order = BatchOrder::new(self.training.clone(), &settings.training)?;
-        let counts = &self.manifest.counts;
-        let found = Preflight::measure(&Planned {
-            settings,
-            model: &self.model,
-            tuning: &self.tuning,
-            order: &order,
-            truncation: &data.truncation,
-            parameters: (counts.trainable_parameters, counts.total_parameters),
-            folder: folder.path(),
-        })?;
-        self.observer.tell(Event::Preflight(&found));
-        Ok(())
-    }
-
     /// Trains, saves the adapter or the model, and draws the loss.
     ///
     /// # Errors

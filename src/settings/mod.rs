@@ -5,6 +5,7 @@
 //! ([`Layer`]), which is laid over the file's; so there is one place, the types below, where a key, its default and its
 //! values are known.
 
+mod checks;
 mod layers;
 mod presets;
 
@@ -113,25 +114,6 @@ impl Settings {
     /// How the data become examples, split by the run's seed.
     pub fn data_options(&self) -> DataOptions {
         DataOptions { seed: self.training.seed, ..self.data.options.clone() }
-    }
-
-    fn validate(&self) -> Result<()> {
-        self.training.validate()?;
-        self.lora.validate()?;
-        self.data.options.validate()?;
-        if self.answers.max_new_tokens == 0 {
-            return Err(Error::settings("max_new_tokens is 0, expected at least 1", Remedy::None));
-        }
-        if let (TuningKind::Full, Some(adapter)) = (self.model.tuning, &self.model.adapter) {
-            return Err(Error::settings(
-                format!(
-                    "full tuning trains the model itself, but the adapter {} is given",
-                    adapter.display()
-                ),
-                Remedy::say("merge it first, or tune with lora"),
-            ));
-        }
-        Ok(())
     }
 
     /// The settings as the file holds them.
@@ -309,12 +291,40 @@ mod tests {
             ("[run]\nmax_shard_size = \"500\"\n", "500MB"),
             ("[lora.rank_pattern]\nquery = 3\n", "query"),
             ("[lora.rank_pattern]\nq_proj = 0\n", "rank_pattern: q_proj"),
+            ("[lora]\nr = -1\n", "line 2"),
             ("[model]\ntuning = \"full\"\nadapter = \"a\"\n", "merge it first"),
         ] {
             let file = file(text);
             let error =
                 Settings::resolve(Origin::File(file.path()), Layer::default()).unwrap_err().to_string();
             assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_a_file_holds_is_quoted_shortly_and_in_plain_words() {
+        for text in [
+            format!("[training]\nbatch_size = \"{}\"\n", "x".repeat(100_000)),
+            format!("[training]\n{} = 1\n", "x".repeat(100_000)),
+            "[training]\nbatch_size = \"\\u001b[2J\\u0007\"\n".to_string(),
+            "[training]\nbatch_size = \u{1b}[2J\n".to_string(),
+            "[training]\nbatch_size = 1.5\nseed = []\n".to_string(),
+            "[training]\nbatch_size = -1\n".to_string(),
+            "training = 3\n".to_string(),
+            "[lora.rank_pattern]\nq_proj = \"x\"\n".to_string(),
+            format!("x = {}", "[".repeat(100_000)),
+        ] {
+            let file = file(&text);
+            let said =
+                Settings::resolve(Origin::File(file.path()), Layer::default()).unwrap_err().to_string();
+            let said =
+                said.strip_prefix(&format!("the settings {} are wrong: ", file.path().display())).unwrap();
+            let harmful = |character: char| character.is_control();
+            assert!(said.starts_with("line ") && !said.contains(harmful), "{said:?}");
+            assert!(said.chars().count() < 500, "{} characters: {said:.600}", said.chars().count());
+            for word in ["usize", "u64", "f64", "struct", &"x".repeat(90)] {
+                assert!(!said.contains(word), "{word}: {said}");
+            }
         }
     }
 

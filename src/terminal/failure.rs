@@ -12,7 +12,7 @@ use gptneo_datasets::DataError;
 use gptneo_model::ModelError;
 use gptneo_training::TrainingError;
 
-use super::wording;
+use super::{notes, wording};
 
 /// The command line or the settings file asks for something that cannot be.
 #[derive(Debug)]
@@ -72,10 +72,10 @@ pub(crate) fn report(error: &Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
-        eprintln!("{interrupted}");
+        notes::warn(interrupted);
         return ExitCode::from(130);
     }
-    eprintln!("error: {}", chain(error));
+    notes::warn(format_args!("error: {}", chain(error)));
     ExitCode::from(if is_misuse(error) { 2 } else { 1 })
 }
 

@@ -6,6 +6,8 @@ use std::sync::{Mutex, Once, PoisonError};
 use anyhow::Result;
 use burn::train::Interrupter;
 
+use super::notes;
+
 /// The shell's exit code for a program that an interrupt ended.
 pub(crate) const INTERRUPTED: i32 = 130;
 
@@ -30,7 +32,7 @@ pub(crate) fn listen(interrupter: Interrupter) -> Result<Listening> {
 fn handle() {
     match TRAINING.lock().unwrap_or_else(PoisonError::into_inner).take() {
         Some(interrupter) => {
-            eprintln!("finishing the step and saving; interrupt again to stop at once");
+            notes::warn("finishing the step and saving; interrupt again to stop at once");
             interrupter.stop(None);
         }
         None => std::process::exit(INTERRUPTED),

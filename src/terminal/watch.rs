@@ -51,7 +51,7 @@ impl Observer for Watch {
         match event {
             Event::Warning(problem) => match self.live() {
                 Some(live) => live.say(wording::of_problem(problem)),
-                None => eprintln!("{}", wording::of_problem(problem)),
+                None => notes::warn(wording::of_problem(problem)),
             },
             Event::Data(report) if !notes::are_quiet() => {
                 // A pipe that was closed shows itself at the end, where it is no failure.

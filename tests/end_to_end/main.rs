@@ -1,6 +1,6 @@
 //! The program as a user runs it: the real binary on real files, its output and its exit codes.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stderr, clippy::unwrap_used)]
 
 mod adapters;
 mod commands;
@@ -16,6 +16,7 @@ mod pipeline;
 mod push;
 mod report;
 mod runs;
+mod survival;
 mod training;
 
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use gptneo_model::{GptNeo, NeoBackend, SamplingConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainingError;
-use crate::step_log::{StepLog, read_rows};
+use crate::step_log::{LogRow, StepLog, read_rows};
 
 /// Prompts that are continued at a time.
 const BATCH: usize = 8;
@@ -45,6 +45,8 @@ pub struct SampleRow {
     /// The answer, without white space around.
     pub answer: String,
 }
+
+impl LogRow for SampleRow {}
 
 /// The questions of a run and the file of their answers.
 pub(crate) struct Samples {
