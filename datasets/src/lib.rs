@@ -67,4 +67,4 @@ pub use question::normalise_question;
 pub use record::{Columns, Record, read_records};
 pub use report::{Bin, DataReport, Lengths, grouped, mark_supervised, mark_supervised_with};
 pub use split::{Split, split_by_question};
-pub use tokenizer::{DEFAULT_END_OF_TEXT, StreamDecoder, Tokenizer};
+pub use tokenizer::{ByteLevelBpe, DEFAULT_END_OF_TEXT, StreamDecoder, TokenKind, Tokenizer};

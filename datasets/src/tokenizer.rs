@@ -4,6 +4,7 @@
 
 pub(crate) mod files;
 mod stream;
+mod tables;
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use tokenizers::Tokenizer as Inner;
 
 pub use files::DEFAULT_END_OF_TEXT;
 pub use stream::StreamDecoder;
+pub use tables::{ByteLevelBpe, TokenKind};
 
 use crate::error::DataError;
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use gptneo_datasets::{DEFAULT_LENGTH, DataOptions};
 use gptneo_model::LoraConfig;
 use gptneo_model::checkpoint::{Dtype, SaveFormat, ShardSize};
+use gptneo_model::export::GgufType;
 use gptneo_training::{Precision, TrainingConfig, TuningKind};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -21,6 +22,7 @@ pub use self::layers::{Layer, Origin};
 pub use self::presets::Preset;
 use crate::backend::{BackendKind, Place};
 use crate::error::{Error, Remedy, Result};
+use crate::run::export::ExportFormat;
 
 /// All settings, by the sections of the file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -102,6 +104,12 @@ pub struct RunSettings {
     pub max_shard_size: Option<ShardSize>,
     /// Whether TensorBoard's event files are written.
     pub tensorboard: bool,
+    /// What the plain model is written as for other engines, at the end of a whole run; nothing where there is none.
+    pub export: Option<ExportFormat>,
+    /// The numbers of a GGUF file.
+    pub gguf_type: GgufType,
+    /// The positions of an export; as many as are exact where there are none.
+    pub max_positions: Option<usize>,
 }
 
 impl Settings {

@@ -5,6 +5,7 @@
 mod adapters;
 mod commands;
 mod dashboard;
+mod export;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod gpu;
 mod hub;

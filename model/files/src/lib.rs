@@ -2,8 +2,8 @@
 //!
 //! A reader, or a run that was cut off, never meets half a table or half a model: what is written goes beside its
 //! place, is synced to the disk and takes the place by a rename. [`write_file`] does so for one file, [`write_files`]
-//! for several that belong together in a folder which holds others too, and [`write_folder`] for a folder with all
-//! that is in it. [`FileError`] says which step failed on which path.
+//! for several that belong together in a folder which holds others too, [`write_whole`] for a file that is looked at before
+//! it takes its place, and [`write_folder`] for a folder with all that is in it. [`FileError`] says which step failed on which path.
 //!
 //! ```
 //! use std::io::Write;
@@ -22,7 +22,7 @@ mod file;
 mod folder;
 
 pub use error::FileError;
-pub use file::{write_file, write_files};
+pub use file::{write_file, write_files, write_whole};
 pub use folder::write_folder;
 
 use std::fs::File;
