@@ -127,7 +127,7 @@ fn a_full_disk_is_told_in_one_line_and_leaves_nothing() {
 fn a_run_exports_into_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
-    let short = ["--export", "gguf", "--gguf-type", "q8_0", "--max-steps", "2", "--questions", "1"];
+    let short = ["--export", "gguf", "--gguf-type", "q8_0"];
     let said = good(&borrowed(&pipeline::whole_way(&run, &short)));
     assert!(said.contains("run/export"), "{said}");
     assert_eq!(names(&run.join("export")), ["Modelfile", "README.md", "export_proof.json", "model.gguf"]);
