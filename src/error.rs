@@ -12,9 +12,7 @@ use gptneo_files::FileError;
 use gptneo_model::ModelError;
 use gptneo_report::ReportError;
 use gptneo_training::TrainingError;
-use gptneo_training::measure::MergeProof;
-
-use crate::run::export::ExportProof;
+use gptneo_training::measure::{ExportProof, MergeProof};
 
 /// The library's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use gptneo_datasets::PromptTemplate;
 use gptneo_lora::run::Opening;
-use gptneo_lora::run::export::ExportFormat;
 use gptneo_lora::settings::{Layer, Origin, Preset, Settings};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
+use gptneo_model::export::ExportFormat;
 
 pub(crate) use self::bench::{BenchCommand, BenchGenerateArgs, BenchSource, BenchTrainArgs};
 use self::flags::at_least_one;

@@ -5,10 +5,9 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use gptneo_lora::backend::BackendKind;
-use gptneo_lora::run::export::ExportFormat;
 use gptneo_lora::settings::Preset;
 use gptneo_model::WeightFormat;
-use gptneo_model::export::GgufType;
+use gptneo_model::export::{ExportFormat, GgufType};
 use gptneo_training::Precision;
 
 /// Parses the name of one of `all`.

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use gptneo_datasets::{DataOptions, encode_file};
 use gptneo_lora::run::ModelFolder;
-use gptneo_lora::run::export::{
-    About, Export, ExportFormat, Output, SampleText, check_exportable, export, refuse_taken,
-};
+use gptneo_lora::run::export::{About, Export, Output, SampleText, check_exportable, export, refuse_taken};
+
+use gptneo_model::export::ExportFormat;
 
 use crate::cli::ExportArgs;
 use crate::hub;

@@ -14,20 +14,19 @@ mod sample_text;
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use gptneo_datasets::PromptTemplate;
 use gptneo_files::{FileError, write_file, write_folder, write_whole};
 use gptneo_model::export::{
-    GgufType, Stored, as_gpt2, exact_positions, read_folder, read_gguf, write_folder as write_gpt2,
-    write_gguf,
+    ExportFormat, GgufType, Stored, as_gpt2, exact_positions, read_folder, read_gguf,
+    write_folder as write_gpt2, write_gguf,
 };
 use gptneo_model::{GptNeo, NeoBackend, WeightFormat, adapter};
-use serde::{Deserialize, Serialize};
+use gptneo_training::measure::ExportProof;
+use serde::Serialize;
 
 pub use self::about::About;
 pub use self::beyond::Beyond;
-pub use self::proof::{ExportProof, LogitsProof, PerplexityProof};
 pub use self::sample_text::SampleText;
 use super::folder::{EXPORT_PROOF, refuse_used};
 use super::model_folder::ModelFolder;
@@ -42,46 +41,6 @@ pub const MODELFILE: &str = "Modelfile";
 const PAGE_FILE: &str = "README.md";
 /// Where transformers and what is built on it find the chat template.
 const CHAT_TEMPLATE_FILE: &str = "chat_template.jinja";
-
-/// What a model is written as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ExportFormat {
-    /// A Hugging Face folder of a GPT-2.
-    Gpt2,
-    /// One file for llama.cpp and what is built on it.
-    Gguf,
-}
-
-impl ExportFormat {
-    /// All of them, for a list to choose from.
-    pub const ALL: [Self; 2] = [Self::Gpt2, Self::Gguf];
-
-    /// The name, as settings have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Gpt2 => "gpt2",
-            Self::Gguf => "gguf",
-        }
-    }
-}
-
-impl fmt::Display for ExportFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for ExportFormat {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            Error::settings(format!("there is no format {name:?}, expected one of: {names}"), Remedy::None)
-        })
-    }
-}
 
 /// Where an export goes.
 #[derive(Clone, Copy, Debug)]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use gptneo_datasets::{DEFAULT_LENGTH, DataOptions};
 use gptneo_model::LoraConfig;
 use gptneo_model::checkpoint::{Dtype, SaveFormat, ShardSize};
-use gptneo_model::export::GgufType;
+use gptneo_model::export::{ExportFormat, GgufType};
 use gptneo_training::{Precision, TrainingConfig, TuningKind};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -22,7 +22,6 @@ pub use self::layers::{Layer, Origin};
 pub use self::presets::Preset;
 use crate::backend::{BackendKind, Place};
 use crate::error::{Error, Remedy, Result};
-use crate::run::export::ExportFormat;
 
 /// All settings, by the sections of the file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

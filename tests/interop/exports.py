@@ -111,36 +111,36 @@ def check_transformers(checks, neo, folder, prompts, expected):
     worst = 0.0
     for prompt in prompts:
         row = (prompt * positions)[:positions]
-        expected, found = logits_of(neo, [row]), logits_of(gpt2, [row])
-        worst = max(worst, ((expected - found).abs().max() / expected.abs().max()).item())
+        theirs, ours = logits_of(neo, [row]), logits_of(gpt2, [row])
+        worst = max(worst, ((theirs - ours).abs().max() / theirs.abs().max()).item())
     checks.say(f"logits of {len(prompts)} texts of {positions} tokens", worst < LOGIT_TOLERANCE,
                f"off by at most {worst:.1e} of the largest")
     same = sum(continued(gpt2, prompt, count) == made for prompt, made in zip(prompts, expected))
     checks.say(f"the same greedy {count} tokens", same == len(prompts), f"{same} of {len(prompts)} prompts")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
+    rendered = tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
+    checks.say("the chat template renders the recipe's prompts", rendered == RENDERED, repr(rendered))
 
 
 MESSAGES = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": 'What is "flu"?'},
             {"role": "assistant", "content": " A virus. "}, {"role": "user", "content": "And a cold?"}]
+RENDERED = ('Instruction: Be brief\nQuestion: What is "flu"?\nResponse: A virus.<|endoftext|>'
+            "Instruction: Be brief\nQuestion: And a cold?\nResponse:")
 
 
-def check_llama_cpp(checks, neo, files, node, texts, expected_ids, prompts, expected, blocks, rendered):
+def check_llama_cpp(checks, neo, files, node, texts, expected_ids, prompts, expected, blocks):
     count = len(expected[0])
     positions = json.loads((files["gpt2"] / "config.json").read_text())["n_positions"]
     loss = mean_loss(neo, blocks)
     perplexity = torch.tensor(loss).exp().item()
     for kind in PERPLEXITY_TOLERANCE:
-        job, result = node / "job.json", node / "result.json"
+        job, result = (files["gpt2"].parent / name for name in ("job.json", "result.json"))
         # The texts are the same in each file.
         some = texts if kind == "f32" else texts[:50]
         job.write_text(json.dumps({
             "gguf": str(files[kind]), "positions": positions, "texts": some, "new_tokens": count,
             "prompts": prompts if kind == "f32" else [],
             "blocks": blocks,
-            "messages": [{"type": "system", "text": "Be brief"}, {"type": "user", "text": 'What is "flu"?'},
-                         {"type": "model", "response": [" A virus. "]}, {"type": "user", "text": "And a cold?"},
-                         {"type": "model", "response": []}],
         }), encoding="utf-8")
         # Modules are looked for beside the script.
         script = node / "llama_cpp.js"
@@ -162,7 +162,8 @@ def check_llama_cpp(checks, neo, files, node, texts, expected_ids, prompts, expe
         off = abs(after / perplexity - 1)
         checks.say(f"llama.cpp, {kind}: perplexity", off < PERPLEXITY_TOLERANCE[kind],
                    f"{perplexity:.4f} before, {after:.4f} after, off by {100 * off:.4f} %")
-        checks.say(f"llama.cpp, {kind}: chat template", found["messages"] == rendered, repr(found["messages"]))
+        template = (files["gpt2"] / "chat_template.jinja").read_text()
+        checks.say(f"llama.cpp, {kind}: the folder's chat template", found["chat_template"] == template)
 
 
 def main():
@@ -207,9 +208,9 @@ def main():
         stream = [token for row in ids for token in row]
         blocks = [stream[n * positions:(n + 1) * positions] for n in range(args.blocks)]
         expected = [continued(neo, prompt, count) for prompt in prompts]
-        rendered = check_transformers(checks, neo, files["gpt2"], prompts, expected)
+        check_transformers(checks, neo, files["gpt2"], prompts, expected)
         if args.node:
-            check_llama_cpp(checks, neo, files, args.node, texts, ids, prompts, expected, blocks, rendered)
+            check_llama_cpp(checks, neo, files, args.node, texts, ids, prompts, expected, blocks)
     print(f"{checks.done} checks, {checks.failed} failed")
     return 1 if checks.failed else 0
 

@@ -22,6 +22,7 @@
 
 mod fold;
 mod folder;
+mod format;
 mod gguf;
 mod parameter;
 mod rebuild;
@@ -30,6 +31,7 @@ mod shape;
 use burn::tensor::backend::Backend;
 
 pub use self::folder::{read_folder, write_folder};
+pub use self::format::ExportFormat;
 pub use self::gguf::{GgufType, Stored, read_gguf, write_gguf};
 
 use self::shape::Gpt2Shape;

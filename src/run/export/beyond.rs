@@ -4,11 +4,11 @@
 use std::fmt;
 
 use gptneo_model::{GptNeo, NeoBackend};
-use gptneo_training::measure::prove_merge;
+use gptneo_training::measure::{block_losses, perplexity, prove_merge};
 use serde::Serialize;
 
 use super::Export;
-use super::proof::{losses, perplexity, prompts};
+use super::proof::prompts;
 use crate::error::Result;
 
 /// How a GPT-2 with more positions than are exact differs from its model.
@@ -72,8 +72,8 @@ pub(super) fn measure<B: NeoBackend>(
     let found = prove_merge(model, gpt2, &prompts(export.model.tokenizer(), export.template, positions)?)?;
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for block in export.text.blocks(positions).filter(|block| block.len() > exact_positions + 1) {
-        before.extend_from_slice(&losses(model, block)?[exact_positions..]);
-        after.extend_from_slice(&losses(gpt2, block)?[exact_positions..]);
+        before.extend_from_slice(&block_losses(model, block)?[exact_positions..]);
+        after.extend_from_slice(&block_losses(gpt2, block)?[exact_positions..]);
     }
     let perplexity = (!before.is_empty()).then(|| BeyondPerplexity {
         text: export.text.name().to_string(),
