@@ -70,7 +70,7 @@ impl Gpt2 {
             let name = |part: &str| format!("h.{layer}.{part}");
             let qkv: Vec<Vec<f64>> =
                 x.iter().map(|x| self.conv1d(&name("attn.c_attn"), &self.norm(&name("ln_1"), x))).collect();
-            for position in 0..ids.len() {
+            for (position, x) in x.iter_mut().enumerate() {
                 let mut mixed = Vec::new();
                 for first in (0..hidden).step_by(head) {
                     let part = |position: usize, which: usize| {
@@ -86,7 +86,7 @@ impl Gpt2 {
                         mixed.push(values.sum::<f64>() / total);
                     }
                 }
-                x[position] = sum(&x[position], &self.conv1d(&name("attn.c_proj"), &mixed));
+                *x = sum(x, &self.conv1d(&name("attn.c_proj"), &mixed));
             }
             for x in &mut x {
                 let inner: Vec<f64> = self
