@@ -12,7 +12,7 @@ use gptneo_files::{ClaimError, FileError};
 use gptneo_model::ModelError;
 use gptneo_report::ReportError;
 use gptneo_training::TrainingError;
-use gptneo_training::measure::MergeProof;
+use gptneo_training::measure::{ExportProof, MergeProof};
 
 /// The library's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -37,6 +37,9 @@ pub enum Error {
         .0.prompts, .0.largest_difference, .0.tolerance
     )]
     Merge(MergeProof),
+    /// An exported model does not compute what the model does; nothing was written.
+    #[error("the exported model is not the model, so nothing was written: {0}")]
+    Export(Box<ExportProof>),
     /// A training run was stopped on request; everything needed to go on stands.
     #[error("interrupted after step {step}; the run in {} can go on from there", folder.display())]
     Interrupted {

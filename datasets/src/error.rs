@@ -153,6 +153,14 @@ pub enum DataError {
         /// What is wrong.
         reason: String,
     },
+    /// A tokenizer that a format for GPT-2's kind cannot hold.
+    #[error(
+        "only GPT-2's kind of tokenizer, byte-level BPE, can be written as plain tables, and this one is another: {problems}"
+    )]
+    NotByteLevel {
+        /// In what it differs.
+        problems: String,
+    },
     /// The tokenizer refused a text or ids.
     #[error("the tokenizer cannot {action}: {reason}")]
     Tokenize {

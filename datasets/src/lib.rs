@@ -82,4 +82,4 @@ pub use report::{Bin, DataReport, Lengths, grouped, mark_supervised, mark_superv
 pub use size::DataSize;
 pub use source::is_data;
 pub use split::{Split, split_by_question};
-pub use tokenizer::{DEFAULT_END_OF_TEXT, StreamDecoder, Tokenizer};
+pub use tokenizer::{ByteLevelBpe, DEFAULT_END_OF_TEXT, StreamDecoder, TokenKind, Tokenizer};

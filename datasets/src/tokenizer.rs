@@ -6,6 +6,7 @@ mod added;
 pub(crate) mod files;
 pub(crate) mod guard;
 mod stream;
+mod tables;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ use tokenizers::Tokenizer as Inner;
 
 pub use files::DEFAULT_END_OF_TEXT;
 pub use stream::StreamDecoder;
+pub use tables::{ByteLevelBpe, TokenKind};
 
 use self::guard::guarded;
 use crate::error::DataError;

@@ -127,6 +127,16 @@ pub enum ModelError {
          the batch size or the longest length, or take another device"
     )]
     Device(String),
+    /// An export with more positions than the model has, or too few to be of use.
+    #[error("the export would have {found} positions; expected {fewest} to {most}, the model's own")]
+    Positions {
+        /// The positions asked for.
+        found: usize,
+        /// The fewest that make sense.
+        fewest: usize,
+        /// The model's.
+        most: usize,
+    },
     /// A tensor is larger than anything that a device can hold in one piece.
     #[error(
         "{tensor} {shape:?} takes {size:.1} MB, but the device {device} holds at most {limit:.1} MB in one piece: \

@@ -46,12 +46,13 @@
 //! | [`ops`] | the few operations that gain from a backward pass of their own: defaults in plain Burn, their autodiff, the backends |
 //! | [`adapter`] | attaching, merging, PEFT's folder |
 //! | [`checkpoint`] | Hugging Face folders, read in any of their formats and written |
+//! | [`export`] | a GPT-Neo written as a GPT-2, as a Hugging Face folder or as GGUF |
 //! | [`mod@generate`] | prompts to texts: the loop, its cache, the choice of a token |
 //! | [`device_failure`] | failures of a GPU that no call returns |
 //! | [`small_medical`] | a small base of our own, as the bytes of its files |
 //!
 //! The crate reads and writes local files only. Its errors are [`ModelError`]. The CPU's kernels, on slices, are a crate of
-//! their own, `gptneo-kernels`, and what writes whole files and folders is `gptneo-files`.
+//! their own, `gptneo-kernels`, what writes whole files and folders is `gptneo-files`, and the GGUF format `gptneo-gguf`.
 
 pub mod adapter;
 mod attention;
@@ -61,6 +62,7 @@ pub mod checkpoint;
 mod config;
 mod device;
 mod error;
+pub mod export;
 pub mod generate;
 mod gpt_neo;
 mod lora;

@@ -6,6 +6,7 @@ use clap::Args;
 use gptneo_datasets::{DataFormat, DataSize, OnBadRecord, Overlong, PromptTemplate, Supervise};
 use gptneo_lora::backend::{BackendKind, Place};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
+use gptneo_model::export::{ExportFormat, GgufType};
 use gptneo_model::generate::GenerationConfig;
 use gptneo_model::{ModuleName, SamplingConfig, WeightFormat};
 use gptneo_training::{Precision, Schedule, TuningKind};
@@ -229,6 +230,29 @@ pub(crate) struct RunFlags {
     #[arg(long)]
     #[serde(skip_serializing_if = "is_false")]
     pub(crate) tensorboard: bool,
+}
+
+/// How a model is written for other engines.
+#[derive(Debug, Default, Args, Serialize)]
+pub(crate) struct ExportFlags {
+    /// The numbers of a GGUF file's matrices
+    #[arg(long, value_parser = values::gguf_type())]
+    pub(crate) gguf_type: Option<GgufType>,
+    /// The longest text of prompt and answer in tokens; more than the model's smallest local window are not exact
+    /// [default: the smallest local window]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_positions: Option<usize>,
+}
+
+/// What a whole run writes for other engines.
+#[derive(Debug, Default, Args, Serialize)]
+pub(crate) struct RunExportFlags {
+    /// Also write the plain model for other engines, into RUN/export
+    #[arg(long, value_parser = values::export_format())]
+    pub(crate) export: Option<ExportFormat>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) how: ExportFlags,
 }
 
 /// What a model is asked while it learns.

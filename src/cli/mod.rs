@@ -15,6 +15,7 @@ use gptneo_datasets::PromptTemplate;
 use gptneo_lora::run::Opening;
 use gptneo_lora::settings::{Layer, Origin, Preset, Settings};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
+use gptneo_model::export::ExportFormat;
 
 pub(crate) use self::bench::{BenchCommand, BenchGenerateArgs, BenchSource, BenchTrainArgs};
 use self::flags::at_least_one;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Merge an adapter into its base and prove that nothing else changed
     Merge(MergeArgs),
+    /// Write a model for other engines, as the GPT-2 that it is, and prove that it computes the same
+    Export(Box<ExportArgs>),
     /// Ask a model and its tuned form the same questions; or tell two runs apart
     Compare(Box<CompareArgs>),
     /// Publish a run's model or adapter on the Hugging Face Hub
@@ -191,6 +194,8 @@ pub(crate) struct RunArgs {
     pub(crate) train: TrainArgs,
     #[command(flatten)]
     pub(crate) answers: AnswerFlags,
+    #[command(flatten)]
+    pub(crate) export: RunExportFlags,
 }
 
 /// What `evaluate` takes.
@@ -310,6 +315,45 @@ pub(crate) struct MergeArgs {
     pub(crate) json: bool,
 }
 
+/// What `export` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The model's folder, or its name on the Hub: OWNER/NAME or OWNER/NAME@REVISION
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: PathBuf,
+    /// A LoRA adapter's folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
+    /// What is written
+    #[arg(long, value_parser = values::export_format())]
+    pub(crate) format: ExportFormat,
+    #[command(flatten)]
+    pub(crate) how: ExportFlags,
+    /// The folder (gpt2), which must be new or empty, or the file (gguf), which must be new
+    #[arg(long, value_name = "PATH")]
+    pub(crate) output: PathBuf,
+    /// Write a Modelfile for Ollama beside the GGUF file
+    #[arg(long)]
+    pub(crate) modelfile: bool,
+    /// Records or text to measure the perplexity on, before and after; without them, the embedded flashcards
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// The template of questions, with {instruction}, {input} and {output}; \n is a new line
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt_template: Option<PromptTemplate>,
+    /// The model's name in the files; without it, that of the run, the adapter or the model
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// The licence that the model is under, as the Hub names it: mit, apache-2.0, cc-by-4.0, ...
+    #[arg(long, value_name = "ID", value_parser = licence_id)]
+    pub(crate) license: Option<String>,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlag,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// What `push` takes.
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
@@ -323,11 +367,14 @@ pub(crate) struct PushArgs {
     #[arg(long)]
     pub(crate) private: bool,
     /// Publish the merged model, which is what a run tuned in full has
-    #[arg(long, conflicts_with = "adapter")]
+    #[arg(long, conflicts_with_all = ["adapter", "exported"])]
     pub(crate) merged: bool,
     /// Publish the adapter, which is what is published where the run has one
-    #[arg(long)]
+    #[arg(long, conflicts_with = "exported")]
     pub(crate) adapter: bool,
+    /// Publish what the run exported for other engines
+    #[arg(long)]
+    pub(crate) exported: bool,
     /// The licence that you publish under, as the Hub names it, for the model card: mit, apache-2.0, cc-by-4.0, ...
     #[arg(long, value_name = "ID", value_parser = licence_id)]
     pub(crate) license: Option<String>,

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let preset = chosen_preset(args);
     let origin = preset.map_or(Origin::file(args.train.file.config.as_deref()), Origin::Preset);
     let folder = free_folder(preset.map_or("run", Preset::name));
-    let layer = Layer::default().with("answers", &args.answers)?;
+    let layer = Layer::default().with("answers", &args.answers)?.with("run", &args.export)?;
     let run = args.train.opening(origin, layer, Some(folder))?.read(hub::find)?;
     let folder = run.folder().clone();
     let outcome = run.complete(watch).map_err(failure::of_run("run"))?;

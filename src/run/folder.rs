@@ -15,7 +15,7 @@ use crate::settings::{Layer, Origin, Settings};
 
 /// What may change when a run goes on: where things are (the hashes say whether they are the same), what computes,
 /// and how the result is written. Anything else would make it another run.
-const MAY_CHANGE: [&str; 12] = [
+const MAY_CHANGE: [&str; 15] = [
     "model.path",
     "model.adapter",
     "data.path",
@@ -28,6 +28,9 @@ const MAY_CHANGE: [&str; 12] = [
     "run.dtype",
     "run.max_shard_size",
     "run.tensorboard",
+    "run.export",
+    "run.gguf_type",
+    "run.max_positions",
 ];
 
 /// The folder of one run.
@@ -60,6 +63,8 @@ files! {
     adapter: "adapter",
     /// The plain model: base and adapter as one, or what full tuning made.
     merged: "merged",
+    /// The plain model for other engines.
+    export: "export",
     /// Where an embedded base is unpacked.
     base: "base",
     /// Where embedded data are unpacked.
@@ -88,6 +93,8 @@ files! {
 
 /// The file in a merged model's folder that proves the merge.
 pub const MERGE_PROOF: &str = "merge_proof.json";
+/// The file in an exported model's folder that proves the export.
+pub const EXPORT_PROOF: &str = "export_proof.json";
 
 impl RunFolder {
     /// A folder for a new run, which must be new or empty. It is made when the first file is written.

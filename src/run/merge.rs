@@ -17,7 +17,7 @@ use crate::backend::{BackendKind, Job, Place, dispatch};
 use crate::error::{Error, Result};
 
 /// What the two models are compared on, put into the prompt template.
-const QUESTIONS: [&str; 4] = [
+pub(super) const QUESTIONS: [&str; 4] = [
     "What is the relationship between very low Mg2+ levels, PTH levels, and Ca2+ levels?",
     "What are the symptoms of asthma?",
     "How is high blood pressure treated?",

@@ -19,7 +19,8 @@
 //!
 //! - A run: [`Opening`] settles it, [`Run`] does it, an [`Observer`] hears of it, a [`RunFolder`] holds all its files.
 //! - The short way, without settings or a folder: a [`FineTune`] of a [`Base`] gives a [`Model`] that is [`Tuned`].
-//! - Its steps, each to be had alone: [`data`], [`preflight`], [`merge`], [`answers`], [`evaluate`], [`generate`], [`init`].
+//! - Its steps, each to be had alone: [`data`], [`preflight`], [`merge`], [`answers`], [`export`], [`evaluate`],
+//!   [`generate`], [`init`].
 //! - Around it: [`compare`] tells two runs apart, [`side_by_side`] asks two models the same, [`mod@bench`] takes the time.
 
 pub mod answers;
@@ -28,6 +29,7 @@ pub mod compare;
 pub mod data;
 mod embedded;
 pub mod evaluate;
+pub mod export;
 mod facts;
 mod fine_tune;
 mod folder;
@@ -51,7 +53,7 @@ pub use gptneo_files::{Claim, ClaimError};
 
 pub use self::embedded::refuse as refuse_embedded;
 pub use self::fine_tune::{Base, FineTune, Tuned};
-pub use self::folder::{MERGE_PROOF, RunFolder, refuse_used};
+pub use self::folder::{EXPORT_PROOF, MERGE_PROOF, RunFolder, refuse_used};
 pub use self::manifest::{BURN_VERSION, Counts, Inputs, Manifest};
 pub use self::model::Model;
 pub use self::model_folder::ModelFolder;

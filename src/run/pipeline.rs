@@ -13,6 +13,7 @@ use gptneo_training::TuningKind;
 use gptneo_training::measure::{Evaluation, PairedDifference, RecordLoss, evaluate_records};
 
 use super::answers::{self, Answer, Question};
+use super::export::{self, About, Export, Output, SampleText, check_exportable};
 use super::facts;
 use super::merge::{IntoFolder, Merge};
 use super::model_folder::ModelFolder;
@@ -64,6 +65,10 @@ impl Run {
                     Remedy::say("train alone"),
                 ]),
             ));
+        }
+        let run = &self.settings.run;
+        if let Some(format) = run.export {
+            check_exportable(&self.base, format, run.max_positions)?;
         }
         // The protocol `notebook` pads to the full length.
         self.check_room(self.max_length)?;
@@ -128,6 +133,8 @@ impl Job for Whole {
             scores: answers::scores(&questions, [("Base Model", &base), (name, &answers)]),
         };
         started.write(&tuned, &findings, &held_out_rows(&before, &after))?;
+        // Last: the run is whole without it.
+        weights.extend(started.export()?);
         Ok(Outcome { findings, weights })
     }
 }
@@ -166,6 +173,29 @@ impl<B: NeoBackend> Started<B> {
         };
         self.observer.tell(Event::Merged(&report));
         ModelFolder::open(output)
+    }
+
+    /// Writes the plain model for other engines, where the settings ask for it, and says where.
+    fn export(&self) -> Result<Option<PathBuf>> {
+        let Run { settings, folder, .. } = &self.run;
+        let Some(format) = settings.run.export else { return Ok(None) };
+        let place = settings.run.place().on_processor();
+        let (merged, output) = (folder.merged(), folder.export());
+        let export = Export {
+            model: &ModelFolder::open(merged.clone())?,
+            adapter: None,
+            format,
+            gguf_type: settings.run.gguf_type,
+            max_positions: settings.run.max_positions,
+            template: &settings.data.options.prompt_template,
+            text: &SampleText::new("the held-out examples", self.validation.iter()),
+            about: &About::of(&merged, None),
+            output: Output::Folder(&output),
+            backend: place.kind,
+        };
+        let report = export::export(place, export)?;
+        self.observer.tell(Event::Exported(&report));
+        Ok(Some(output))
     }
 
     /// Asks both models held-out questions; none for plain text.

@@ -8,6 +8,7 @@ use gptneo_training::checkpoint::Best;
 use gptneo_training::metrics::MetricsRow;
 use gptneo_training::samples::SampleRow;
 
+use super::export::ExportReport;
 use super::merge::MergeReport;
 use super::preflight::Preflight;
 use crate::error::Problem;
@@ -58,6 +59,8 @@ pub enum Event<'a> {
     TrainingEnds(&'a TrainingSummary),
     /// The adapter is merged, and the merge is proven.
     Merged(&'a MergeReport),
+    /// The plain model is written for other engines, and proven.
+    Exported(&'a ExportReport),
     /// A model begins to answer, with nothing done, or goes on.
     Answering {
         /// Questions that are answered.

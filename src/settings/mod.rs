@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use gptneo_datasets::{DEFAULT_LENGTH, DataOptions};
 use gptneo_model::LoraConfig;
 use gptneo_model::checkpoint::{Dtype, SaveFormat, ShardSize};
+use gptneo_model::export::{ExportFormat, GgufType};
 use gptneo_training::{Precision, TrainingConfig, TuningKind};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -108,6 +109,12 @@ pub struct RunSettings {
     pub max_shard_size: Option<ShardSize>,
     /// Whether TensorBoard's event files are written.
     pub tensorboard: bool,
+    /// What the plain model is written as for other engines, at the end of a whole run; nothing where there is none.
+    pub export: Option<ExportFormat>,
+    /// The numbers of a GGUF file.
+    pub gguf_type: GgufType,
+    /// The positions of an export; as many as are exact where there are none.
+    pub max_positions: Option<usize>,
 }
 
 impl Settings {

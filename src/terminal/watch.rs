@@ -101,6 +101,7 @@ impl Observer for Watch {
                 say_ending(summary);
             }
             Event::Merged(report) => notes::say(report),
+            Event::Exported(report) => notes::say(format_args!("exported: {report}")),
             Event::NoQuestions => {
                 notes::say("no answers are compared: there is no held-out question with room for an answer");
             }

@@ -6,6 +6,7 @@ mod adapters;
 mod commands;
 mod dashboard;
 mod data;
+mod export;
 mod folders;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod gpu;

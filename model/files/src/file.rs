@@ -48,28 +48,49 @@ pub fn write_files(files: &[(PathBuf, &[u8])]) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Writes the file at `path` through `fill`, which gets the path of the temporary neighbour, an empty file, and may read
+/// back what it wrote there before it agrees. The error is the caller's own, so that it may disagree for other reasons
+/// than files.
+///
+/// # Errors
+/// Whatever `fill` says, or a file operation that failed; `path` is then as it was.
+pub fn write_whole<E: From<FileError>>(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    let temporary = temporary_beside(path)?;
+    fill(temporary.path())?;
+    temporary.as_file().sync_all().map_err(FileError::on("sync", path))?;
+    temporary.persist(path).map_err(|failed| FileError::on("replace", path)(failed.error))?;
+    Ok(sync_folder(parent(path))?)
+}
+
 /// The temporary neighbour of `path`, filled and synced.
 fn prepare(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<NamedTempFile, FileError> {
-    let name = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
-    remove_dead_neighbours(parent(path), &name)?;
-    let temporary = loop {
-        let temporary =
-            temporary(parent(path), &name).map_err(FileError::on("make a temporary file beside", path))?;
-        let locked = lock(temporary.as_file()).map_err(FileError::on("lock", temporary.path()))?;
-        // Another process may have taken it for a dead one's, before it was locked.
-        if locked && is_at(temporary.as_file(), temporary.path()) {
-            break temporary;
-        }
-    };
-    let (file, temporary) = temporary.into_parts();
+    let (file, temporary) = temporary_beside(path)?.into_parts();
     let mut buffer = BufWriter::new(file);
     fill(&mut buffer).map_err(FileError::on("write", path))?;
     let file = buffer.into_inner().map_err(|failed| FileError::on("write", path)(failed.into_error()))?;
     file.sync_all().map_err(FileError::on("sync", path))?;
     Ok(NamedTempFile::from_parts(file, temporary))
+}
+
+/// A temporary neighbour of `path` that is locked as long as it is open; what a dead process left of one is removed.
+fn temporary_beside(path: &Path) -> Result<NamedTempFile, FileError> {
+    let name = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    remove_dead_neighbours(parent(path), &name)?;
+    loop {
+        let temporary =
+            temporary(parent(path), &name).map_err(FileError::on("make a temporary file beside", path))?;
+        let locked = lock(temporary.as_file()).map_err(FileError::on("lock", temporary.path()))?;
+        // Another process may have taken it for a dead one's, before it was locked.
+        if locked && is_at(temporary.as_file(), temporary.path()) {
+            return Ok(temporary);
+        }
+    }
 }
 
 fn temporary(folder: &Path, name: &str) -> io::Result<NamedTempFile> {
@@ -155,6 +176,25 @@ mod tests {
         drop(lock);
         write_text(&beside("table.csv"), "whole").unwrap();
         assert!(!living.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_not_agreed_to_does_not_appear() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        let write = |text: &'static str, agreed: bool| {
+            write_whole(&path, |beside| {
+                fs::write(beside, text).map_err(FileError::on("write", beside))?;
+                assert_eq!(fs::read_to_string(beside).unwrap(), text);
+                if agreed { Ok(()) } else { Err(FileError::on("agree to", beside)(io::Error::other("no"))) }
+            })
+        };
+        write("bad", false).unwrap_err();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        write("good", true).unwrap();
+        write("worse", false).unwrap_err();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "good");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
