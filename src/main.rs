@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => commands::generate::run(&args),
         Command::Merge(args) => commands::merge::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
+        Command::Sweep(args) => commands::sweep::run(&args),
         Command::Push(args) => commands::push::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
         Command::Bench { what } => commands::bench::run(&what),

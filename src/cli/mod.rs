@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use gptneo_datasets::PromptTemplate;
 use gptneo_lora::run::Opening;
+use gptneo_lora::run::seeds::Seeds;
 use gptneo_lora::settings::{Layer, Origin, Preset, Settings};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
 
@@ -42,14 +43,16 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Fine-tune a model, with LoRA or in full
     Train(Box<TrainArgs>),
-    /// Measure loss and perplexity on a data file by three protocols
+    /// Examine a model: loss and perplexity by three protocols, multiple choice, answers told from others
     Evaluate(Box<EvaluateArgs>),
     /// Continue prompts or answer questions
     Generate(GenerateArgs),
     /// Merge an adapter into its base and prove that nothing else changed
     Merge(MergeArgs),
-    /// Ask a model and its tuned form the same questions; or tell two runs apart
+    /// Ask a model and its tuned form the same questions; or tell runs apart
     Compare(Box<CompareArgs>),
+    /// Try a grid of settings, stop the hopeless early, and measure the best once
+    Sweep(SweepArgs),
     /// Publish a run's model or adapter on the Hugging Face Hub
     Push(PushArgs),
     /// List what this machine can compute on
@@ -158,7 +161,31 @@ impl TrainArgs {
         layer: Layer,
         default_output: Option<PathBuf>,
     ) -> gptneo_lora::Result<Opening> {
-        let layer = layer
+        let layer = self.layer(layer)?;
+        match (self.resume, &self.run.output) {
+            (true, Some(output)) => Opening::resume(output, layer),
+            _ => Opening::new(settings(origin, layer, default_output)?),
+        }
+    }
+
+    /// The runs under `count` seeds that the flags ask for, as [`TrainArgs::opening`].
+    pub(crate) fn seeds(
+        &self,
+        origin: Origin<'_>,
+        layer: Layer,
+        default_output: Option<PathBuf>,
+        count: usize,
+    ) -> gptneo_lora::Result<Seeds> {
+        let layer = self.layer(layer)?;
+        match (self.resume, &self.run.output) {
+            (true, Some(output)) => Seeds::resume(output, &layer, count),
+            _ => Seeds::new(settings(origin, layer, default_output)?, count),
+        }
+    }
+
+    /// The flags over `layer`.
+    fn layer(&self, layer: Layer) -> gptneo_lora::Result<Layer> {
+        layer
             .with("model", &self.model)?
             .with("model", &self.tuning)?
             .with("data", &self.data)?
@@ -166,16 +193,19 @@ impl TrainArgs {
             .with("training", &self.batch)?
             .with("training", &self.training)?
             .with("answers", &self.samples)?
-            .with("run", &self.run)?;
-        match (self.resume, &self.run.output) {
-            (true, Some(output)) => Opening::resume(output, layer),
-            _ => {
-                let mut settings = Settings::resolve(origin, layer)?;
-                settings.run.output = settings.run.output.or(default_output);
-                Opening::new(settings)
-            }
-        }
+            .with("run", &self.run)
     }
+}
+
+/// Settings with the folder `default_output` where nothing names one.
+fn settings(
+    origin: Origin<'_>,
+    layer: Layer,
+    default_output: Option<PathBuf>,
+) -> gptneo_lora::Result<Settings> {
+    let mut settings = Settings::resolve(origin, layer)?;
+    settings.run.output = settings.run.output.or(default_output);
+    Ok(settings)
 }
 
 /// What `run` takes.
@@ -191,6 +221,27 @@ pub(crate) struct RunArgs {
     pub(crate) train: TrainArgs,
     #[command(flatten)]
     pub(crate) answers: AnswerFlags,
+    /// Do the same under N seeds, from --seed on, with one split: a folder each in --output, and mean and spread of all
+    /// measures
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) seeds: Option<usize>,
+}
+
+/// What `sweep` takes.
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    /// A TOML file of settings, with lists of values to try under [grid.training] and [grid.lora]
+    #[arg(value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
+    pub(crate) file: Option<PathBuf>,
+    /// The folder of the sweep; it must be new or empty unless --resume is given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Go on where the sweep in --output stopped
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What `evaluate` takes.
@@ -204,9 +255,29 @@ pub(crate) struct EvaluateArgs {
     pub(crate) data: ReadFlags,
     #[command(flatten)]
     pub(crate) lengths: LengthFlag,
-    /// Use only the first N records
+    /// Use only the first N records, and the first N questions of --choices
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) limit: Option<usize>,
+    /// Multiple-choice questions (.jsonl, .json, .csv, .parquet): question, choices, answer; or as MedMCQA or MedQA
+    /// have them; a file or its name on the Hub. Without --data, they alone are asked
+    #[arg(long, value_name = "FILE")]
+    pub(crate) choices: Option<PathBuf>,
+    /// List the log-likelihood of every choice
+    #[arg(long)]
+    pub(crate) per_item: bool,
+    /// Find each record's answer among K answers to other questions, the nearest in words; 0 for not
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub(crate) discriminate: usize,
+    /// Answer N of the records' questions and measure the answers; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) questions: usize,
+    /// The longest answer in tokens
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one)]
+    pub(crate) max_new_tokens: usize,
+    /// Examine another model on the same rows, and test whether the two differ: a model's folder or name on the Hub, such
+    /// as the base itself, or the folder of another adapter
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) against: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) batch: BatchSizeFlag,
     #[command(flatten)]
@@ -253,8 +324,8 @@ pub(crate) struct GenerateArgs {
 /// What `compare` takes.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
-    /// Two runs' folders: tell whether their losses on the same held-out answers differ
-    #[arg(value_name = "RUN", num_args = 2, conflicts_with_all = ["model", "adapter", "tuned", "question", "data", "output"])]
+    /// The folders of two runs or more: tell whether they differ from the first on the same held-out answers
+    #[arg(value_name = "RUN", num_args = 2.., conflicts_with_all = ["model", "adapter", "tuned", "question", "data", "output"])]
     pub(crate) runs: Vec<PathBuf>,
     /// The base model's folder, or its name on the Hub: OWNER/NAME or OWNER/NAME@REVISION
     #[arg(long, value_name = "MODEL", required_unless_present = "runs")]

@@ -10,4 +10,5 @@ pub(crate) mod merge;
 pub(crate) mod prepare;
 pub(crate) mod push;
 pub(crate) mod run;
+pub(crate) mod sweep;
 pub(crate) mod train;

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use gptneo_lora::run::Outcome;
+use gptneo_lora::run::seeds::Seeds;
 use gptneo_lora::settings::{Layer, Origin, Preset};
-use gptneo_report::PROTOCOLS_NOTE;
+use gptneo_report::{PROTOCOLS_NOTE, knowledge_reading};
 
 use crate::cli::{RunArgs, TrainArgs};
 use crate::hub;
 use crate::terminal::failure::Misuse;
-use crate::terminal::{Watch, failure, output, tables};
+use crate::terminal::{Watch, failure, notes, output, tables};
 
 /// Runs the command.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
@@ -25,6 +26,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let origin = preset.map_or(Origin::file(args.train.file.config.as_deref()), Origin::Preset);
     let folder = free_folder(preset.map_or("run", Preset::name));
     let layer = Layer::default().with("answers", &args.answers)?;
+    if let Some(count) = args.seeds {
+        return several(args, count, args.train.seeds(origin, layer, Some(folder), count)?);
+    }
     let run = args.train.opening(origin, layer, Some(folder))?.read(hub::find)?;
     let folder = run.folder().clone();
     let outcome = run.complete(watch).map_err(failure::of_run("run"))?;
@@ -35,6 +39,24 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         folder.path().display(),
         weights.join(", "),
         folder.report().display()
+    ))
+}
+
+/// The same under several seeds.
+fn several(args: &RunArgs, count: usize, mut seeds: Seeds) -> Result<()> {
+    let whole = seeds.folder().to_path_buf();
+    let command = format!("run --seeds {count}");
+    for (number, (seed, opening)) in seeds.openings().enumerate() {
+        notes::say(format_args!("{}seed {seed}", if number == 0 { "" } else { "\n" }));
+        let run = opening.read(hub::find)?;
+        run.complete(Watch::new(&args.train)?).map_err(failure::of_part(command.clone(), &whole))?;
+    }
+    let rows = seeds.summarise()?;
+    output::line(format_args!("\n{}\n{PROTOCOLS_NOTE}", tables::spread(&rows)))?;
+    output::line(format_args!(
+        "\neverything is in {}, a folder a seed; the table: {}",
+        whole.display(),
+        seeds.table().display()
     ))
 }
 
@@ -60,6 +82,11 @@ fn free_folder(name: &str) -> PathBuf {
 fn say(Outcome { findings, .. }: &Outcome) -> Result<()> {
     if !findings.answers.is_empty() {
         output::line(format_args!("\n{}", tables::answers(&findings.answers).trim_end()))?;
+    }
+    if let Some(found) = &findings.discrimination {
+        output::line(format_args!("\n{}", knowledge_reading(found)))?;
+    }
+    if !findings.scores.is_empty() {
         output::line(format_args!("\n{}", tables::scores(&findings.scores).trim_end()))?;
     }
     output::line(format_args!("\n{}{PROTOCOLS_NOTE}", tables::perplexities(&findings.perplexities)))

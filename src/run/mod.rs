@@ -20,7 +20,7 @@
 //! - A run: [`Opening`] settles it, [`Run`] does it, an [`Observer`] hears of it, a [`RunFolder`] holds all its files.
 //! - The short way, without settings or a folder: a [`FineTune`] of a [`Base`] gives a [`Model`] that is [`Tuned`].
 //! - Its steps, each to be had alone: [`preflight`], [`merge`], [`answers`], [`evaluate`], [`generate`], [`init`].
-//! - Around it: [`compare`] tells two runs apart, [`side_by_side`] asks two models the same, [`mod@bench`] takes the time.
+//! - Around it: [`seeds`] repeats a run, [`sweep`] searches its settings, [`compare`] tells runs apart, [`side_by_side`] asks two models the same, [`mod@bench`] takes the time.
 
 pub mod answers;
 pub mod bench;
@@ -32,7 +32,9 @@ mod fine_tune;
 mod folder;
 pub mod generate;
 pub mod init;
+mod knowledge;
 mod manifest;
+mod measures;
 pub mod merge;
 mod model;
 mod model_folder;
@@ -40,9 +42,11 @@ mod opening;
 mod pipeline;
 pub mod preflight;
 mod progress;
+pub mod seeds;
 pub mod side_by_side;
 mod source;
 mod start;
+pub mod sweep;
 mod tensorboard;
 
 pub use self::embedded::refuse as refuse_embedded;

@@ -5,6 +5,7 @@
 mod adapters;
 mod commands;
 mod dashboard;
+mod exams;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod gpu;
 mod hub;
@@ -14,6 +15,7 @@ mod pipeline;
 mod push;
 mod report;
 mod runs;
+mod sweep;
 mod training;
 
 use std::path::{Path, PathBuf};
