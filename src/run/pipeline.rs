@@ -131,13 +131,14 @@ impl Job for Whole {
             (answers::each_score(&questions, &base), answers::each_score(&questions, &answers));
         let discriminated = known_before.as_ref().zip(known_after.as_ref());
         let (others, records) = test.as_ref().map_or((0, &[][..]), |test| (test.others, &test.records));
+        let parameters = started.manifest.counts.total_parameters;
         let findings = Findings {
             perplexities,
             gain: PairedDifference::of(&before, &after).map(facts::gain),
             answers: answers::rows(&questions[..shown], &base, &answers),
             expected: questions[..shown].iter().filter_map(|question| question.reference.clone()).collect(),
             discrimination: discriminated
-                .map(|(before, after)| facts::discrimination(others, before, (name, after))),
+                .map(|(before, after)| facts::discrimination((others, parameters), before, (name, after))),
             scores: answers::scores(&questions, &[("Base Model", &base), (name, &answers)]),
             changes: facts::changes(&before_scores, &after_scores),
         };

@@ -5,9 +5,10 @@ use gptneo_training::measure::{AnswerScore, Bootstrap, Discrimination, McNemar};
 
 use crate::run::answers::SCORES;
 
-/// How the base and the tuned model tell true answers from others, on the same questions.
+/// How the base and the tuned model tell true answers from `others` more, on the same questions; both have so many
+/// `parameters`.
 pub(crate) fn discrimination(
-    others: usize,
+    (others, parameters): (usize, usize),
     base: &Discrimination,
     (name, tuned): (&str, &Discrimination),
 ) -> DiscriminationFacts {
@@ -20,6 +21,7 @@ pub(crate) fn discrimination(
     DiscriminationFacts {
         others,
         questions: base.count,
+        parameters,
         chance: base.chance,
         shared_words: base.shared_words,
         models: vec![model("Base Model", base), model(name, tuned)],

@@ -14,6 +14,8 @@ const MEASURE_COLUMNS: [&str; 5] = ["Measure", "Model", "Value", "Standard Error
 const SCORE_COLUMNS: [&str; 4] = ["Measure", "Record", "Base", "Tuned"];
 /// A test that says so little is within chance.
 const SIGNIFICANT: f64 = 0.05;
+/// Models with fewer parameters than these are hardly above chance in the usual exams.
+const SMALL: usize = 1_000_000_000;
 
 /// How a run's models tell true answers from answers to other questions.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +24,8 @@ pub struct DiscriminationFacts {
     pub others: usize,
     /// How many held-out questions were asked.
     pub questions: usize,
+    /// How many parameters the models have.
+    pub parameters: usize,
     /// What guessing is expected to get, from 0 to 1.
     pub chance: f64,
     /// What choosing the answer that shares most words with the question gets.
@@ -189,11 +193,17 @@ pub fn knowledge_reading(found: &DiscriminationFacts) -> String {
     };
     let beyond = |share: f64, than: f64| share - than > 2.0 * tuned.standard_error.unwrap_or(f64::INFINITY);
     let verdict = match (beyond(tuned.share, found.chance), beyond(tuned.share, found.shared_words)) {
-        (false, _) => {
-            "That is no better than guessing: by this measure it knows nothing of what is asked, as is to be \
-                       expected of a model of this size on questions that it has not seen."
-                .to_string()
-        }
+        (false, _) => format!(
+            "That is no better than guessing: by this measure it knows nothing of what is asked.{}",
+            if found.parameters < SMALL {
+                format!(
+                    " Models of its size, {:.1} million parameters, are close to chance in exams too.",
+                    found.parameters as f64 / 1e6
+                )
+            } else {
+                String::new()
+            }
+        ),
         (true, false) => format!(
             "That is better than guessing, but no better than choosing the answer that shares most words with the \
              question, which finds {}: it need not know anything for that.",
@@ -207,13 +217,10 @@ pub fn knowledge_reading(found: &DiscriminationFacts) -> String {
     };
     let change = match (&found.change, found.models.first()) {
         (Some(PairedShare { gained, lost, p_value }), Some(base)) if found.models.len() > 1 => format!(
-            " The base finds {}; {gained} questions were gained and {lost} lost, {} (McNemar's test, p = {}).",
+            " The base finds {}. Of the questions the training gained {gained} and lost {lost}, {} than chance would have \
+             it (McNemar's test, p = {}).",
             of(base),
-            if *p_value < SIGNIFICANT {
-                "more than chance would have it"
-            } else {
-                "no more than chance would have it"
-            },
+            if *p_value < SIGNIFICANT { "more" } else { "no more" },
             p_text(*p_value)
         ),
         _ => String::new(),
@@ -264,6 +271,7 @@ mod tests {
         DiscriminationFacts {
             others: 3,
             questions: 120,
+            parameters: 6_300_000,
             chance: 0.25,
             shared_words: 0.5,
             models: vec![model("Base Model", 0.3), model("LoRA Model", share)],
@@ -274,19 +282,22 @@ mod tests {
     #[test]
     fn the_honest_reading_is_that_of_the_numbers() {
         for (share, words) in [
-            (0.32, "no better than guessing: by this measure it knows nothing"),
+            (
+                0.32,
+                "knows nothing of what is asked. Models of its size, 6.3 million parameters, are close to chance",
+            ),
             (0.45, "better than guessing, but no better than choosing the answer that shares most words"),
             (0.57, "but no better than choosing"),
             (0.60, "better than guessing, and better than choosing"),
         ] {
             let text = knowledge_reading(&found(share));
             assert!(text.contains(words), "{share}: {text}");
-            assert!(text.contains("9 questions were gained and 2 lost, no more than chance"), "{text}");
+            assert!(text.contains("the training gained 9 and lost 2, no more than chance"), "{text}");
             assert!(text.contains(&format!("the true one in {:.1}\u{a0}% ± 4.0", 100.0 * share)), "{text}");
         }
         let mut alone = found(0.6);
         alone.change = Some(PairedShare { gained: 20, lost: 1, p_value: 1e-5 });
-        assert!(knowledge_reading(&alone).contains("20 questions were gained and 1 lost, more than chance"));
+        assert!(knowledge_reading(&alone).contains("the training gained 20 and lost 1, more than chance"));
         let change =
             ScoreChange { measure: "chrF".into(), difference: 6.0, interval: [2.0, 10.04], p_value: 0.0 };
         let text = answers_reading(&[change]);

@@ -223,6 +223,7 @@ mod tests {
             discrimination: Some(DiscriminationFacts {
                 others: 3,
                 questions: 120,
+                parameters: 6_300_000,
                 chance: 0.25,
                 shared_words: 0.5,
                 models: vec![model("Base Model", 0.3), model("LoRA Model", 0.3125)],

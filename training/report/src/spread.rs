@@ -35,7 +35,8 @@ impl SpreadRow {
         let (smallest, largest) =
             (values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?);
         let runs = values.len();
-        let mean = values.iter().sum::<f64>() / runs as f64;
+        // From the smallest on, so that equal values have their own mean, and no spread from rounding.
+        let mean = smallest + values.iter().map(|value| value - smallest).sum::<f64>() / runs as f64;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         Some(Self {
             measure: measure.to_string(),

@@ -188,6 +188,7 @@ fn discrimination_shows_its_models_and_what_to_compare_them_with() {
     let mut facts = DiscriminationFacts {
         others: 3,
         questions: 120,
+        parameters: 6_300_000,
         chance: 0.25,
         shared_words: 0.5,
         models: vec![model("Base <Model>", 0.3), model("LoRA Model", 0.625)],

@@ -10,6 +10,7 @@ use gptneo_datasets::{Overlong, Supervise, encode_examples};
 use gptneo_model::{LoraConfig, checkpoint};
 
 use super::*;
+use crate::reference_tests::turn;
 use crate::{TrainingConfig, TrainingRun, Tuning};
 
 fn fixture(name: &str) -> PathBuf {
@@ -34,6 +35,7 @@ fn template() -> PromptTemplate {
 
 #[test]
 fn a_random_model_guesses_and_one_that_learned_the_answers_knows_them() {
+    let _turn = turn();
     let records = records();
     let task = task(&records, 3).unwrap();
     let base = checkpoint::load_model::<Autodiff<Flex>>(&fixture("wide"), &Default::default()).unwrap();
