@@ -4,8 +4,11 @@
 //! those given can be laid over the file.
 
 mod bench;
+mod compare;
+mod evaluate;
 mod flags;
 mod names;
+mod sweep;
 mod values;
 
 use std::path::PathBuf;
@@ -13,14 +16,17 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use gptneo_datasets::PromptTemplate;
 use gptneo_lora::run::Opening;
-use gptneo_lora::run::seeds::Seeds;
+use gptneo_lora::run::seeds::{Extent, Seeds};
 use gptneo_lora::settings::{Layer, Origin, Preset, Settings};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
 
 pub(crate) use self::bench::{BenchCommand, BenchGenerateArgs, BenchSource, BenchTrainArgs};
+pub(crate) use self::compare::CompareArgs;
+pub(crate) use self::evaluate::EvaluateArgs;
 use self::flags::at_least_one;
 pub(crate) use self::flags::*;
 pub(crate) use self::names::{flag, parse, section_and_key};
+pub(crate) use self::sweep::SweepArgs;
 
 /// Fine-tune GPT-Neo with LoRA on question-and-answer records, measure it, merge it and ask it
 #[derive(Debug, Parser)]
@@ -144,6 +150,10 @@ pub(crate) struct TrainArgs {
     pub(crate) samples: SampleFlags,
     #[command(flatten)]
     pub(crate) run: RunFlags,
+    /// Do the same under N seeds, from --seed on, with one split: a folder each in --output, and mean and spread of all
+    /// measures
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) seeds: Option<usize>,
     /// Go on where the run in --output stopped; settings come from its settings.toml
     #[arg(long, conflicts_with = "config", requires = "output")]
     pub(crate) resume: bool,
@@ -174,12 +184,12 @@ impl TrainArgs {
         origin: Origin<'_>,
         layer: Layer,
         default_output: Option<PathBuf>,
-        count: usize,
+        (count, extent): (usize, Extent),
     ) -> gptneo_lora::Result<Seeds> {
         let layer = self.layer(layer)?;
         match (self.resume, &self.run.output) {
-            (true, Some(output)) => Seeds::resume(output, &layer, count),
-            _ => Seeds::new(settings(origin, layer, default_output)?, count),
+            (true, Some(output)) => Seeds::resume(output, &layer, count, extent),
+            _ => Seeds::new(settings(origin, layer, default_output)?, count, extent),
         }
     }
 
@@ -221,72 +231,6 @@ pub(crate) struct RunArgs {
     pub(crate) train: TrainArgs,
     #[command(flatten)]
     pub(crate) answers: AnswerFlags,
-    /// Do the same under N seeds, from --seed on, with one split: a folder each in --output, and mean and spread of all
-    /// measures
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(crate) seeds: Option<usize>,
-}
-
-/// What `sweep` takes.
-#[derive(Debug, Args)]
-pub(crate) struct SweepArgs {
-    /// A TOML file of settings, with lists of values to try under [grid.training] and [grid.lora]
-    #[arg(value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
-    pub(crate) file: Option<PathBuf>,
-    /// The folder of the sweep; it must be new or empty unless --resume is given
-    #[arg(long, value_name = "DIR")]
-    pub(crate) output: PathBuf,
-    /// Go on where the sweep in --output stopped
-    #[arg(long)]
-    pub(crate) resume: bool,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// What `evaluate` takes.
-#[derive(Debug, Args)]
-pub(crate) struct EvaluateArgs {
-    #[command(flatten)]
-    pub(crate) file: FileFlags,
-    #[command(flatten)]
-    pub(crate) model: ModelFlags,
-    #[command(flatten)]
-    pub(crate) data: ReadFlags,
-    #[command(flatten)]
-    pub(crate) lengths: LengthFlag,
-    /// Use only the first N records, and the first N questions of --choices
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(crate) limit: Option<usize>,
-    /// Multiple-choice questions (.jsonl, .json, .csv, .parquet): question, choices, answer; or as MedMCQA or MedQA
-    /// have them; a file or its name on the Hub. Without --data, they alone are asked
-    #[arg(long, value_name = "FILE")]
-    pub(crate) choices: Option<PathBuf>,
-    /// List the log-likelihood of every choice
-    #[arg(long)]
-    pub(crate) per_item: bool,
-    /// Find each record's answer among K answers to other questions, the nearest in words; 0 for not
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    pub(crate) discriminate: usize,
-    /// Answer N of the records' questions and measure the answers; 0 for none
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) questions: usize,
-    /// The longest answer in tokens
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one)]
-    pub(crate) max_new_tokens: usize,
-    /// Examine another model on the same rows, and test whether the two differ: a model's folder or name on the Hub, such
-    /// as the base itself, or the folder of another adapter
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) against: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) batch: BatchSizeFlag,
-    #[command(flatten)]
-    pub(crate) weights: WeightsFlag,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlag,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// What `generate` takes.
@@ -314,41 +258,6 @@ pub(crate) struct GenerateArgs {
     pub(crate) ignore_eos: bool,
     #[command(flatten)]
     pub(crate) weights: WeightsFlag,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlag,
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// What `compare` takes.
-#[derive(Debug, Args)]
-pub(crate) struct CompareArgs {
-    /// The folders of two runs or more: tell whether they differ from the first on the same held-out answers
-    #[arg(value_name = "RUN", num_args = 2.., conflicts_with_all = ["model", "adapter", "tuned", "question", "data", "output"])]
-    pub(crate) runs: Vec<PathBuf>,
-    /// The base model's folder, or its name on the Hub: OWNER/NAME or OWNER/NAME@REVISION
-    #[arg(long, value_name = "MODEL", required_unless_present = "runs")]
-    pub(crate) model: Option<PathBuf>,
-    /// The LoRA adapter's folder
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["tuned", "runs"], conflicts_with = "tuned")]
-    pub(crate) adapter: Option<PathBuf>,
-    /// A tuned model's folder or name on the Hub, for a merged adapter or full tuning
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) tuned: Option<PathBuf>,
-    /// A question; may be given several times
-    #[arg(long, value_name = "TEXT", required_unless_present_any = ["data", "runs"], conflicts_with = "data")]
-    pub(crate) question: Vec<String>,
-    #[command(flatten)]
-    pub(crate) data: ReadFlags,
-    /// Ask the first N questions of the data
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
-    pub(crate) limit: usize,
-    #[command(flatten)]
-    pub(crate) generation: GenerationFlags,
-    /// A CSV file to write, with the columns Question, Base Model, LoRA Model
-    #[arg(long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) backend: BackendFlag,
     /// Print one JSON object instead of text

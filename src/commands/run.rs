@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use gptneo_lora::run::Outcome;
-use gptneo_lora::run::seeds::Seeds;
+use gptneo_lora::run::seeds::{Extent, Seeds};
+use gptneo_lora::run::{Outcome, Run};
 use gptneo_lora::settings::{Layer, Origin, Preset};
 use gptneo_report::{PROTOCOLS_NOTE, knowledge_reading};
 
@@ -26,8 +26,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let origin = preset.map_or(Origin::file(args.train.file.config.as_deref()), Origin::Preset);
     let folder = free_folder(preset.map_or("run", Preset::name));
     let layer = Layer::default().with("answers", &args.answers)?;
-    if let Some(count) = args.seeds {
-        return several(args, count, args.train.seeds(origin, layer, Some(folder), count)?);
+    if let Some(count) = args.train.seeds {
+        let seeds = args.train.seeds(origin, layer, Some(folder), (count, Extent::Whole))?;
+        several_seeds(&args.train, "run", seeds, |run, watch| run.complete(watch).map(|_| ()))?;
+        return output::line(PROTOCOLS_NOTE);
     }
     let run = args.train.opening(origin, layer, Some(folder))?.read(hub::find)?;
     let folder = run.folder().clone();
@@ -42,19 +44,24 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     ))
 }
 
-/// The same under several seeds.
-fn several(args: &RunArgs, count: usize, mut seeds: Seeds) -> Result<()> {
+/// The same under several seeds: each goes as far as `go` takes it, and mean and spread of all are told.
+pub(super) fn several_seeds(
+    args: &TrainArgs,
+    command: &str,
+    mut seeds: Seeds,
+    go: impl Fn(Run, Watch) -> gptneo_lora::Result<()>,
+) -> Result<()> {
     let whole = seeds.folder().to_path_buf();
-    let command = format!("run --seeds {count}");
+    let command = format!("{command} --seeds {}", seeds.count());
     for (number, (seed, opening)) in seeds.openings().enumerate() {
         notes::say(format_args!("{}seed {seed}", if number == 0 { "" } else { "\n" }));
         let run = opening.read(hub::find)?;
-        run.complete(Watch::new(&args.train)?).map_err(failure::of_part(command.clone(), &whole))?;
+        go(run, Watch::new(args)?).map_err(failure::of_part(command.clone(), &whole))?;
     }
     let rows = seeds.summarise()?;
-    output::line(format_args!("\n{}\n{PROTOCOLS_NOTE}", tables::spread(&rows)))?;
+    output::line(format_args!("\n{}", tables::spread(&rows)))?;
     output::line(format_args!(
-        "\neverything is in {}, a folder a seed; the table: {}",
+        "everything is in {}, a folder a seed; the table: {}",
         whole.display(),
         seeds.table().display()
     ))

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use gptneo_report::{SpreadRow, write_spread};
+use gptneo_training::metrics::MetricsRow;
 use serde_json::json;
 
 use super::folder::{RunFolder, refuse_used};
@@ -17,8 +18,18 @@ use crate::settings::{Layer, Settings};
 /// Where a seed's run goes, behind which its number stands.
 const PREFIX: &str = "seed-";
 
+/// How far each run goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The whole way, with all measures.
+    Whole,
+    /// The training alone.
+    Training,
+}
+
 /// Runs that differ in their seed alone.
 pub struct Seeds {
+    extent: Extent,
     folder: PathBuf,
     runs: Vec<SeedRun>,
 }
@@ -35,26 +46,26 @@ impl Seeds {
     ///
     /// # Errors
     /// No seed, a used folder, or as [`Opening::new`].
-    pub fn new(settings: Settings, count: usize) -> Result<Self> {
+    pub fn new(settings: Settings, count: usize, extent: Extent) -> Result<Self> {
         let folder = settings.run.folder()?.to_path_buf();
         refuse_used(&folder)?;
         let first = settings.training.seed;
         let runs = seeds(first, count)?.map(|seed| {
             Ok(SeedRun { seed, opening: Some(Opening::new(of_seed(&settings, &folder, first, seed))?) })
         });
-        Ok(Self { runs: runs.collect::<Result<_>>()?, folder })
+        Ok(Self { extent, runs: runs.collect::<Result<_>>()?, folder })
     }
 
     /// The runs in `folder` go on, those that came to their end aside; with `layer` over their own settings.
     ///
     /// # Errors
     /// There are none, or as [`Opening::resume`].
-    pub fn resume(folder: &Path, layer: &Layer, count: usize) -> Result<Self> {
+    pub fn resume(folder: &Path, layer: &Layer, count: usize, extent: Extent) -> Result<Self> {
         let first = first_seed(folder)?;
         let begun = RunFolder::existing(run_folder(folder, first))?.settings_with(layer.clone())?;
         let one = |seed| {
             let run = RunFolder::at(run_folder(folder, seed));
-            let opening = if is_whole(&run) {
+            let opening = if extent.is_done(&run) {
                 None
             } else if run.settings_file().is_file() {
                 let output = json!({ "output": run.path() });
@@ -65,12 +76,17 @@ impl Seeds {
             Ok(SeedRun { seed, opening })
         };
         let runs = seeds(first, count)?.map(one).collect::<Result<_>>()?;
-        Ok(Self { folder: folder.to_path_buf(), runs })
+        Ok(Self { extent, folder: folder.to_path_buf(), runs })
     }
 
     /// The folder of all runs.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// How many seeds there are.
+    pub fn count(&self) -> usize {
+        self.runs.len()
     }
 
     /// The runs that are still to be done, each with its seed.
@@ -86,7 +102,7 @@ impl Seeds {
         let all: Vec<Measures> = self
             .runs
             .iter()
-            .map(|run| Measures::read(&RunFolder::at(run_folder(&self.folder, run.seed))))
+            .map(|run| self.extent.measures(&RunFolder::at(run_folder(&self.folder, run.seed))))
             .collect::<Result<_>>()?;
         let names: Vec<&Name> = all.iter().take(1).flat_map(|one| &one.0).map(|(name, _)| name).collect();
         let rows: Vec<SpreadRow> = names
@@ -144,10 +160,35 @@ fn first_seed(folder: &Path) -> Result<u64> {
     })
 }
 
-/// Whether a run came to its end: the page is the last that it writes, and the table of perplexities is only written
-/// after the training.
-fn is_whole(run: &RunFolder) -> bool {
-    run.performance_table().is_file() && run.report().is_file()
+impl Extent {
+    /// Whether a run came to its end. Of a whole one, the page is the last that it writes, and the table of perplexities is
+    /// only written after the training.
+    fn is_done(self, run: &RunFolder) -> bool {
+        match self {
+            Self::Whole => run.performance_table().is_file() && run.report().is_file(),
+            Self::Training => (run.adapter().exists() || run.merged().exists()) && run.report().is_file(),
+        }
+    }
+
+    /// What a run measured.
+    fn measures(self, run: &RunFolder) -> Result<Measures> {
+        if self == Self::Whole {
+            return Measures::read(run);
+        }
+        let (mut training, mut validation) = (None, None::<f64>);
+        for row in run.metrics()? {
+            match row {
+                MetricsRow::Train(row) => training = Some(row.loss),
+                MetricsRow::Validation(row) => {
+                    validation = Some(validation.map_or(row.loss, |best| best.min(row.loss)));
+                }
+            }
+        }
+        let named = [("last training loss", training), ("best validation loss", validation)];
+        let found =
+            named.into_iter().filter_map(|(name, loss)| Some(((name.to_string(), String::new()), loss?)));
+        Ok(Measures(found.collect()))
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +214,8 @@ mod tests {
     #[test]
     fn a_folder_without_seeds_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let message = Seeds::resume(folder.path(), &Layer::default(), 2).err().unwrap().to_string();
+        let message =
+            Seeds::resume(folder.path(), &Layer::default(), 2, Extent::Whole).err().unwrap().to_string();
         assert!(message.contains("no runs of several seeds"), "{message}");
         for seed in [12, 9] {
             std::fs::create_dir(run_folder(folder.path(), seed)).unwrap();

@@ -177,7 +177,7 @@ impl Sweep {
                 run.rungs = rung + 1;
             }
             let losses: Vec<Option<f64>> =
-                runs.iter().map(TrialRun::validation_loss).collect::<Result<_>>()?;
+                runs.iter().map(|run| run.validation_loss(rung)).collect::<Result<_>>()?;
             let loss = |at: &usize| losses[*at].unwrap_or(f64::INFINITY);
             alive.sort_by(|a, b| loss(a).total_cmp(&loss(b)).then(a.cmp(b)));
             if rung + 1 < halving.rungs {
@@ -207,7 +207,7 @@ impl Sweep {
                     steps: run.steps()?,
                     total_steps: run.total_steps(),
                     rungs: run.rungs,
-                    validation_loss: run.validation_loss()?,
+                    validation_loss: run.validation_loss(run.rungs.saturating_sub(1))?,
                     chosen: at == chosen,
                 })
             })

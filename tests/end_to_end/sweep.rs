@@ -69,6 +69,24 @@ fn several_seeds_share_a_split_and_are_told_by_mean_and_spread() {
     );
 }
 
+#[test]
+fn training_alone_takes_several_seeds_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("runs");
+    let mut arguments = train(&output);
+    arguments.extend(["--seeds", "2", "--samples", "0"].map(String::from));
+    good(&borrowed(&arguments));
+    assert_ne!(adapter_bytes(&output.join("seed-3")), adapter_bytes(&output.join("seed-4")));
+    let spread = table(&output.join("seeds.csv"));
+    let best: f64 = spread.iter().find(|row| row[0] == "best validation loss").unwrap()[2].parse().unwrap();
+    let losses = [3, 4].map(|seed| {
+        let rows =
+            rows(&output.join(format!("seed-{seed}"))).into_iter().filter(|row| row["split"] == "validation");
+        rows.map(|row| row["loss"].as_f64().unwrap()).fold(f64::INFINITY, f64::min)
+    });
+    assert!((best - (losses[0] + losses[1]) / 2.0).abs() < 1e-12, "{best} {losses:?}");
+}
+
 fn sweep_file(folder: &Path) -> String {
     let file = folder.join("sweep.toml");
     let text = format!(

@@ -22,6 +22,8 @@ pub(super) fn folder(sweep: &Path, number: usize) -> PathBuf {
 
 /// A trial and its folder.
 pub(super) struct TrialRun {
+    /// From 1.
+    number: usize,
     settings: Settings,
     folder: RunFolder,
     /// The steps at which each rung ends.
@@ -43,7 +45,7 @@ impl TrialRun {
         // All rungs but the last end at a multiple of the first, and the last with the training.
         settings.training.eval_steps = rung_steps.first().copied();
         settings.run.output = Some(folder.path().to_path_buf());
-        Self { settings, folder, rung_steps, rungs: 0 }
+        Self { number, settings, folder, rung_steps, rungs: 0 }
     }
 
     /// The step at which a rung, from 0, ends.
@@ -74,7 +76,8 @@ impl TrialRun {
         };
         let paused = Arc::new(AtomicBool::new(false));
         let until = self.until(rung);
-        let pausing = Pausing { observer, until, interrupter: None, paused: paused.clone() };
+        let pausing =
+            Pausing { observer, first: self.number == 1, until, interrupter: None, paused: paused.clone() };
         match opening.read::<Error>(local)?.train(pausing) {
             Err(Error::Interrupted { .. }) if paused.load(Ordering::SeqCst) => Ok(()),
             other => other,
@@ -89,9 +92,12 @@ impl TrialRun {
         }
     }
 
-    /// The lowest validation loss so far.
-    pub(super) fn validation_loss(&self) -> Result<Option<f64>> {
-        Ok(self.validations()?.into_iter().map(|row| row.loss).min_by(f64::total_cmp))
+    /// The lowest validation loss up to the end of a rung, whatever came behind it: a sweep that goes on must choose as
+    /// it chose before.
+    pub(super) fn validation_loss(&self, rung: usize) -> Result<Option<f64>> {
+        let until = self.until(rung);
+        let rows = self.validations()?.into_iter().filter(|row| row.step <= until);
+        Ok(rows.map(|row| row.loss).min_by(f64::total_cmp))
     }
 
     /// The steps that were trained.
@@ -127,6 +133,8 @@ impl TrialRun {
 /// An observer that pauses the training once it is measured at a step.
 struct Pausing<O> {
     observer: O,
+    /// Whether it is the sweep's first trial.
+    first: bool,
     until: usize,
     interrupter: Option<Interrupter>,
     paused: Arc<AtomicBool>,
@@ -142,6 +150,8 @@ impl<O: Observer> Observer for Pausing<O> {
                     interrupter.stop(None);
                 }
             }
+            // Of trials that are alike, one is told what it will take.
+            Event::Preflight(_) if !self.first => return,
             _ => {}
         }
         self.observer.hear(event);

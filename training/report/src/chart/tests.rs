@@ -219,6 +219,14 @@ fn trials_are_lines_as_far_as_they_went() {
         svg.contains("2 trials, by number; 1 were stopped") && svg.matches("<circle").count() == 6,
         "{svg}"
     );
+    // Equal ends have their names side by side.
+    let equal = [curve("7", &[(0.25, 3.0)], false), curve("8", &[(0.25, 3.0)], false)];
+    let svg = Chart::trials(&equal).unwrap().svg().to_string();
+    let place = |name: &str| {
+        let before = svg.split(&format!(">{name}</text>")).next().unwrap();
+        before.rsplit("<text x=\"").next().unwrap().split('"').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert_eq!(place("8") - place("7"), 30.0);
     assert!(Chart::trials(&[curve("1", &[], false)]).is_err());
     assert!(Chart::trials(&[curve("1", &[(0.5, f64::NAN)], false)]).unwrap_err().to_string().contains("NaN"));
 }

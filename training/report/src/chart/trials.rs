@@ -4,12 +4,15 @@ use super::axis::Axis;
 use super::color::{GREY, RAW, VALIDATION};
 use super::heading::{Key, Swatch, draw_heading};
 use super::plot::Plot;
-use super::sheet::{HEIGHT, Sheet};
+use super::sheet::{HEIGHT, Point, Sheet};
 use super::typeface::{Anchor, TextStyle};
 use crate::error::ReportError;
 
 const NAME: TextStyle = TextStyle { color: GREY, anchor: Anchor::Start, ..TextStyle::new(18.0) };
 const CHOSEN: TextStyle = TextStyle { anchor: Anchor::Start, bold: true, ..TextStyle::new(20.0) };
+
+/// Names closer than these, across and down, would lie on each other.
+const APART: (f64, f64) = (30.0, 18.0);
 
 /// One trial's validation losses.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +54,8 @@ pub(super) fn draw(curves: &[TrialCurve]) -> Result<Sheet, ReportError> {
     let plot = Plot::new(&sheet, top, 104.0, x, Axis::linear(low - room, high + room, 6, 0.0));
     plot.draw_y(&mut sheet, "validation loss (nats per token)");
     plot.draw_x(&mut sheet, "share of the trial's training (%)");
+    // Names that would lie on each other stand side by side.
+    let mut named: Vec<Point> = Vec::new();
     // The chosen one last, over the others.
     let mut order: Vec<&TrialCurve> = curves.iter().filter(|curve| !curve.points.is_empty()).collect();
     order.sort_by_key(|curve| curve.chosen);
@@ -62,8 +67,13 @@ pub(super) fn draw(curves: &[TrialCurve]) -> Result<Sheet, ReportError> {
         let line: Vec<_> = curve.points.iter().map(|&(share, loss)| plot.at(100.0 * share, loss)).collect();
         sheet.line(&line, color, width);
         line.iter().for_each(|point| sheet.disc(*point, width + 2.0, color));
-        if let Some((x, y)) = line.last() {
-            sheet.text(&curve.name, (x + 12.0, *y), style);
+        if let Some(&(x, y)) = line.last() {
+            let mut at = (x + 12.0, y);
+            while named.iter().any(|one| (one.0 - at.0).abs() < APART.0 && (one.1 - at.1).abs() < APART.1) {
+                at.0 += APART.0;
+            }
+            named.push(at);
+            sheet.text(&curve.name, at, style);
         }
     }
     plot.draw_frame(&mut sheet);
