@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use gptneo_training::measure::{
-    AnswerScore, Bootstrap, ChoiceItem, ChoiceScores, Discrimination, McNemar, PairedDifference, Verdict,
+    Bootstrap, ChoiceItem, ChoiceScores, Discrimination, McNemar, PairedDifference, Verdict,
 };
 use serde::Serialize;
 
 use super::Examined;
+use crate::run::answers::NamedScore;
 
 /// One model against another, row by row; a part that either lacks is left out.
 #[derive(Clone, Debug, Serialize)]
@@ -44,7 +45,7 @@ impl Paired {
         let choices = first.choices.as_ref().zip(second.choices.as_ref());
         let told = |found: &Discrimination| found.items.iter().map(|item| item.right).collect::<Vec<_>>();
         let discrimination = first.discrimination.as_ref().zip(second.discrimination.as_ref());
-        let scores: [(&str, fn(&AnswerScore) -> f64); 3] = [
+        let scores: [NamedScore; 3] = [
             ("token_f1", |score| score.token_f1),
             ("rouge_l", |score| score.rouge_l),
             ("chrf", |score| score.chrf),
