@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Merge(args) => commands::merge::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
+        Command::Sweep(args) => commands::sweep::run(&args),
         Command::Push(args) => commands::push::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
         Command::Bench { what } => commands::bench::run(&what),

@@ -71,6 +71,19 @@ pub enum DataError {
         /// The names that are there.
         found: Vec<String>,
     },
+    /// The columns are those of no multiple-choice layout.
+    #[error(
+        "{}: no multiple-choice questions; the file has {}. Expected the columns question, choices and answer; or, as \
+         MedMCQA has them, question, opa, opb, opc, opd and cop; or, as MedQA has them, question, options and \
+         answer_idx, or sent1, ending0, ending1, ... and label",
+        path.display(), quoted(found)
+    )]
+    UnknownLayout {
+        /// The file.
+        path: PathBuf,
+        /// The columns that are there.
+        found: Vec<String>,
+    },
     /// Records that cannot be used, all of them.
     #[error("{}{}: {bad}", path.display(), format.map(|format| format!(" ({format})")).unwrap_or_default())]
     BadRecords {

@@ -36,6 +36,7 @@
 
 mod batch;
 mod bpe;
+mod choices;
 mod dataset;
 mod document;
 mod duplicates;
@@ -64,6 +65,7 @@ mod tokenizer;
 
 pub use batch::{Order, Padding, TokenBatch, WINDOW_BATCHES, batches_by_length, batches_in_order};
 pub use bpe::{SMALLEST_VOCABULARY, train_byte_level_bpe};
+pub use choices::{ChoiceQuestion, EncodedChoices, encode_choices, encode_continuation, read_choices};
 pub use dataset::{Dataset, encode_file, encode_files};
 pub use document::{DocumentEnd, is_plain_text, read_documents};
 pub use duplicates::{Duplicates, Repeated, find_duplicates};

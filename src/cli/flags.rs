@@ -111,6 +111,9 @@ pub(crate) struct DataFlags {
     /// Validate, and test, with at most N records
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) validation_limit: Option<usize>,
+    /// The seed of the split, where it is not that of --seed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub(crate) split_seed: Option<u64>,
     /// What is learned: the whole text or the answer alone
     #[arg(long, value_parser = values::one_of(Supervise::ALL, Supervise::name))]
     pub(crate) supervise: Option<Supervise>,
@@ -269,6 +272,12 @@ pub(crate) struct AnswerFlags {
     /// Ask both models N of the held-out questions
     #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) questions: Option<usize>,
+    /// Have both models answer N of the held-out questions, those of --questions among them, to measure the answers
+    #[arg(long, value_name = "N")]
+    pub(crate) scored_questions: Option<usize>,
+    /// Have both models find each held-out question's answer among K answers to other questions; 0 for not
+    #[arg(long, value_name = "K")]
+    pub(crate) discriminate: Option<usize>,
     /// The longest answer in tokens
     #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) max_new_tokens: Option<usize>,

@@ -11,6 +11,7 @@ pub(crate) mod merge;
 pub(crate) mod prepare;
 pub(crate) mod push;
 pub(crate) mod run;
+pub(crate) mod sweep;
 pub(crate) mod train;
 
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 
 mod card;
 mod data;
+mod knowledge;
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ use crate::settings::Settings;
 
 pub(crate) use card::card;
 pub(crate) use data::data;
+pub(crate) use knowledge::{changes, discrimination, score_rows};
 
 /// How much a run was about that did `steps` steps and saved the weights of `model_step`.
 pub(crate) fn run(manifest: &Manifest, steps: usize, model_step: usize) -> RunFacts {
@@ -55,6 +57,7 @@ pub(crate) fn perplexities(model: &str, evaluation: &Evaluation) -> Vec<Perplexi
             perplexity: score.perplexity,
             tokens: score.tokens,
             standard_error: score.standard_error,
+            bits_per_byte: score.bits_per_byte,
         })
         .collect()
 }

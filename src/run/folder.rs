@@ -83,6 +83,12 @@ files! {
     answers_table: "generation_comparison.csv",
     /// The answers in numbers.
     answer_metrics_table: "answer_metrics.csv",
+    /// What the models know, in numbers.
+    knowledge_table: "what_it_knows.csv",
+    /// What the models know, drawn.
+    knowledge_chart: "knowledge_chart.png",
+    /// What each held-out record scored before and after.
+    held_out_scores_table: "held_out_scores.csv",
     /// What the process that writes into the folder has locked.
     lock_file: ".lock",
     /// The page that tells it all.

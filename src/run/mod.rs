@@ -21,7 +21,8 @@
 //! - The short way, without settings or a folder: a [`FineTune`] of a [`Base`] gives a [`Model`] that is [`Tuned`].
 //! - Its steps, each to be had alone: [`data`], [`preflight`], [`merge`], [`answers`], [`export`], [`evaluate`],
 //!   [`generate`], [`init`].
-//! - Around it: [`compare`] tells two runs apart, [`side_by_side`] asks two models the same, [`mod@bench`] takes the time.
+//! - Around it: [`seeds`] repeats a run, [`sweep`] searches its settings, [`compare`] tells runs apart, [`side_by_side`]
+//!   asks two models the same, [`mod@bench`] takes the time.
 
 pub mod answers;
 pub mod bench;
@@ -35,7 +36,9 @@ mod fine_tune;
 mod folder;
 pub mod generate;
 pub mod init;
+mod knowledge;
 mod manifest;
+mod measures;
 pub mod merge;
 mod model;
 mod model_folder;
@@ -43,9 +46,11 @@ mod opening;
 mod pipeline;
 pub mod preflight;
 mod progress;
+pub mod seeds;
 pub mod side_by_side;
 mod source;
 mod start;
+pub mod sweep;
 mod taken;
 mod tensorboard;
 

@@ -7,7 +7,7 @@ use gptneo_model::adapter::load_adapter;
 use gptneo_model::checkpoint::{SaveFormat, save_model};
 use gptneo_model::generate::{GenerationConfig, generate};
 use gptneo_model::{GptNeo, NeoBackend, SamplingConfig};
-use gptneo_training::measure::{Evaluation, evaluate};
+use gptneo_training::measure::{Bytes, Evaluation, evaluate};
 
 use super::model_folder::ModelFolder;
 use crate::backend::{Cpu, on_compute_thread};
@@ -116,7 +116,7 @@ impl<B: NeoBackend> Model<B> {
         Ok(self.tokenizer.decode(&ids)?)
     }
 
-    /// Loss and perplexity on records, by three protocols.
+    /// Loss, perplexity and bits per byte on records, by three protocols.
     ///
     /// # Errors
     /// No records, a record that is too long to be scored, or a loss that is not finite.
@@ -128,7 +128,8 @@ impl<B: NeoBackend> Model<B> {
         let end_of_text = self.tokenizer.end_of_text();
         let on_batch: &mut (dyn FnMut(usize, usize) + Send) = &mut |_, _| {};
         let measure = || evaluate::<B>(&self.network, &texts.examples, end_of_text, length, BATCH, on_batch);
-        Ok(on_compute_thread(measure)?)
+        let found = on_compute_thread(measure)?;
+        Ok(found.in_bytes(Bytes::of(&texts.examples, &self.tokenizer, length)?))
     }
 
     /// Writes a Hugging Face folder, in place of one that may be there. It appears whole or not at all.

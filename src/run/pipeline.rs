@@ -7,14 +7,18 @@ use burn::module::AutodiffModule;
 use gptneo_model::generate::GenerationConfig;
 use gptneo_model::{GptNeo, NeoBackend, SamplingConfig, WeightFormat};
 use gptneo_report::{
-    Chart, Findings, HeldOutRow, write_answer_scores, write_generation, write_held_out, write_perplexities,
+    Chart, Findings, HeldOutRow, ScoreRow, measure_rows, write_answer_scores, write_generation,
+    write_held_out, write_measures, write_perplexities, write_scores,
 };
 use gptneo_training::TuningKind;
-use gptneo_training::measure::{Evaluation, PairedDifference, RecordLoss, evaluate_records};
+use gptneo_training::measure::{
+    Bytes, Discrimination, Evaluation, PairedDifference, RecordLoss, evaluate_records,
+};
 
 use super::answers::{self, Answer, Question};
 use super::export::{self, About, Export, Output, SampleText, check_exportable};
 use super::facts;
+use super::knowledge::KnowledgeTest;
 use super::merge::{IntoFolder, Merge};
 use super::model_folder::ModelFolder;
 use super::opening::Run;
@@ -109,6 +113,10 @@ impl Job for Whole {
         let started = self.0.start::<B>(device, self.1)?;
         let base = started.base.valid();
         let (measured, before) = started.measure(&base, Measured::Base)?;
+        let test = KnowledgeTest::of(&started.run, &started.measured)?;
+        let known =
+            |model: &GptNeo<B>, which| test.as_ref().map(|test| started.ask(test, model, which)).transpose();
+        let known_before = known(&base, Measured::Base)?;
         let mut perplexities = facts::perplexities("Base Model", &measured);
         let tuned = started.train()?;
         let mut weights = vec![tuned.weights.clone()];
@@ -116,6 +124,7 @@ impl Job for Whole {
         let name = if lora { "LoRA Model" } else { "Tuned Model" };
         let (measured, after) = started.measure(&tuned.model, Measured::Tuned)?;
         perplexities.extend(facts::perplexities(name, &measured));
+        let known_after = known(&tuned.model, Measured::Tuned)?;
         if lora {
             let merged = started.merge(&tuned)?;
             // From the files, so that what was written is what was measured.
@@ -124,15 +133,24 @@ impl Job for Whole {
             perplexities.extend(facts::perplexities("Merged Model", &measured));
             weights.push(merged.path().to_path_buf());
         }
-        let Compared { questions, base, tuned: answers } = started.compare(&base, &tuned.model)?;
+        let Compared { questions, shown, base, tuned: answers } = started.compare(&base, &tuned.model)?;
+        let (before_scores, after_scores) =
+            (answers::each_score(&questions, &base), answers::each_score(&questions, &answers));
+        let discriminated = known_before.as_ref().zip(known_after.as_ref());
+        let (others, records) = test.as_ref().map_or((0, &[][..]), |test| (test.others, &test.records));
+        let parameters = started.manifest.counts.total_parameters;
         let findings = Findings {
             perplexities,
             gain: PairedDifference::of(&before, &after).map(facts::gain),
-            answers: answers::rows(&questions, &base, &answers),
-            expected: questions.iter().filter_map(|question| question.reference.clone()).collect(),
-            scores: answers::scores(&questions, [("Base Model", &base), (name, &answers)]),
+            answers: answers::rows(&questions[..shown], &base, &answers),
+            expected: questions[..shown].iter().filter_map(|question| question.reference.clone()).collect(),
+            discrimination: discriminated
+                .map(|(before, after)| facts::discrimination((others, parameters), before, (name, after))),
+            scores: answers::scores(&questions, &[("Base Model", &base), (name, &answers)]),
+            changes: facts::changes(&before_scores, &after_scores),
         };
-        started.write(&tuned, &findings, &held_out_rows(&before, &after))?;
+        let scores = facts::score_rows(discriminated, records, &before_scores, &after_scores);
+        started.write(&tuned, &findings, &held_out_rows(&before, &after), &scores)?;
         // Last: the run is whole without it.
         weights.extend(started.export()?);
         Ok(Outcome { findings, weights })
@@ -145,14 +163,24 @@ impl<B: NeoBackend> Started<B> {
         let run = &self.run;
         let tell = |done, total| self.observer.tell(Event::Measuring { model: measured, done, total });
         tell(0, 0);
-        Ok(evaluate_records::<B>(
+        let tokenizer = run.base.tokenizer();
+        let (evaluation, losses) = evaluate_records::<B>(
             model,
             &self.measured,
-            run.base.tokenizer().end_of_text(),
+            tokenizer.end_of_text(),
             run.max_length,
             run.settings.training.batch_size,
             tell,
-        )?)
+        )?;
+        let bytes = Bytes::of(&self.measured, tokenizer, run.max_length)?;
+        Ok((evaluation.in_bytes(bytes), losses))
+    }
+
+    /// Whether a model tells true answers from others.
+    fn ask(&self, test: &KnowledgeTest, model: &GptNeo<B>, measured: Measured) -> Result<Discrimination> {
+        let tell = |done, total| self.observer.tell(Event::Measuring { model: measured, done, total });
+        tell(0, 0);
+        test.measure(model, self.run.settings.training.batch_size, tell)
     }
 
     /// Merges into the run's folder, with the proof.
@@ -203,11 +231,17 @@ impl<B: NeoBackend> Started<B> {
         let Run { settings, data, base: folder, .. } = &self.run;
         let (tokenizer, wanted) = (folder.tokenizer(), &settings.answers);
         let positions = folder.config().max_position_embeddings;
+        let counts = (wanted.questions, wanted.scored_questions);
         let asked = data.measured_records();
-        let questions = answers::held_out(settings, data, asked, tokenizer, positions, wanted.questions)?;
-        if questions.is_empty() {
+        let (mut questions, more) =
+            answers::shown_and_scored(settings, data, asked, tokenizer, positions, counts)?;
+        let shown = questions.len();
+        if shown == 0 {
             self.observer.tell(Event::NoQuestions);
-            return Ok(Compared { questions, base: Vec::new(), tuned: Vec::new() });
+        }
+        questions.extend(more);
+        if questions.is_empty() {
+            return Ok(Compared { questions, shown, base: Vec::new(), tuned: Vec::new() });
         }
         let config = GenerationConfig {
             max_new_tokens: wanted.max_new_tokens,
@@ -220,18 +254,32 @@ impl<B: NeoBackend> Started<B> {
             answers::answers(model, &questions, tokenizer, &config, &mut tell)
         };
         let (base, tuned) = (answers(base)?, answers(tuned)?);
-        Ok(Compared { questions, base, tuned })
+        Ok(Compared { questions, shown, base, tuned })
     }
 
     /// Writes tables, charts, card and page.
-    fn write(&self, tuned: &FineTuned<B>, findings: &Findings, held_out: &[HeldOutRow]) -> Result<()> {
+    fn write(
+        &self,
+        tuned: &FineTuned<B>,
+        findings: &Findings,
+        held_out: &[HeldOutRow],
+        scores: &[ScoreRow],
+    ) -> Result<()> {
         let folder = &self.run.folder;
         write_perplexities(folder.performance_table(), &findings.perplexities)?;
         Chart::perplexities(&findings.perplexities)?.write_png(folder.perplexity_chart())?;
         write_held_out(folder.held_out_table(), held_out)?;
         if !findings.answers.is_empty() {
             write_generation(folder.answers_table(), &findings.answers)?;
+        }
+        if !findings.scores.is_empty() {
             write_answer_scores(folder.answer_metrics_table(), &findings.scores)?;
+        }
+        let measures = measure_rows(findings.discrimination.as_ref(), &findings.scores);
+        write_measures(folder.knowledge_table(), &measures)?;
+        write_scores(folder.held_out_scores_table(), scores)?;
+        if let Some(found) = &findings.discrimination {
+            Chart::discrimination(found)?.write_png(folder.knowledge_chart())?;
         }
         let facts = facts::run(&self.manifest, tuned.state.step, tuned.model_step);
         facts::card(&self.run.settings, &self.manifest, &facts, findings).write(folder.card())?;
@@ -254,6 +302,8 @@ fn held_out_rows(before: &[RecordLoss], after: &[RecordLoss]) -> Vec<HeldOutRow>
 /// Both models' answers to the same questions.
 struct Compared {
     questions: Vec<Question>,
+    /// How many of them, from the first on, are shown; all are scored.
+    shown: usize,
     base: Vec<Answer>,
     tuned: Vec<Answer>,
 }

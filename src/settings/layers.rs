@@ -28,7 +28,7 @@ impl<'a> Origin<'a> {
 }
 
 /// Some settings alone, under the settings file's sections and keys: those that a user named, say.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Layer(Table);
 
 impl Layer {

@@ -65,6 +65,8 @@ pub struct DataSettings {
     pub validation_data: Option<PathBuf>,
     /// The data to test with: they are measured on once, at the end, and are what tables, report and card tell of.
     pub test_data: Option<PathBuf>,
+    /// The seed of the split, where it is not the training's: runs with different seeds can measure on the same records.
+    pub split_seed: Option<u64>,
     /// All other keys of the section.
     #[serde(flatten)]
     pub options: DataOptions,
@@ -80,11 +82,15 @@ pub struct AnswerSettings {
     pub max_new_tokens: usize,
     /// How many held-out questions are answered after every measurement of the validation loss.
     pub samples: usize,
+    /// How many held-out questions both models answer for the measures of their answers; those shown are among them.
+    pub scored_questions: usize,
+    /// Among how many answers to other questions both models are to find each held-out question's own; 0 for none.
+    pub discriminate: usize,
 }
 
 impl Default for AnswerSettings {
     fn default() -> Self {
-        Self { questions: 5, max_new_tokens: 100, samples: 3 }
+        Self { questions: 5, max_new_tokens: 100, samples: 3, scored_questions: 32, discriminate: 3 }
     }
 }
 
@@ -118,9 +124,10 @@ pub struct RunSettings {
 }
 
 impl Settings {
-    /// How the data become examples, split by the run's seed.
+    /// How the data become examples, split by a seed of their own or by the run's.
     pub fn data_options(&self) -> DataOptions {
-        DataOptions { seed: self.training.seed, ..self.data.options.clone() }
+        let seed = self.data.split_seed.unwrap_or(self.training.seed);
+        DataOptions { seed, ..self.data.options.clone() }
     }
 
     /// The settings as the file holds them.

@@ -29,6 +29,11 @@ impl Watch {
         Ok(Self { dashboard: args.tui, training: None, progress: None })
     }
 
+    /// Without the dashboard.
+    pub(crate) fn plain() -> Self {
+        Self { dashboard: false, training: None, progress: None }
+    }
+
     fn progress(&mut self, what: &'static str, done: usize, total: usize) {
         let progress = self.progress.get_or_insert_with(|| Progress::new(what));
         match done {

@@ -6,6 +6,7 @@ mod adapters;
 mod commands;
 mod dashboard;
 mod data;
+mod exams;
 mod export;
 mod folders;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
@@ -18,6 +19,7 @@ mod push;
 mod report;
 mod runs;
 mod survival;
+mod sweep;
 mod training;
 
 use std::path::{Path, PathBuf};

@@ -31,6 +31,8 @@ pub(crate) fn card<'a>(
         made_by: format!("gptneo-lora {version} on Burn {burn}, backend {backend}, seed {seed}"),
         details: details(settings, manifest),
         perplexities: &findings.perplexities,
+        discrimination: findings.discrimination.as_ref(),
+        scores: &findings.scores,
         answers: &findings.answers,
         question: QUESTION.to_string(),
         prompt: settings.data.options.prompt_template.question_prompt(QUESTION, DEFAULT_INSTRUCTION),

@@ -1,0 +1,201 @@
+//! Whether a model tells a question's answer from answers to other questions: knowledge measured on any set of questions
+//! and answers, without an exam.
+//!
+//! Beside each true answer stand the answers to the questions nearest to its own in words. What ranks them is how much
+//! likelier the question makes an answer, log p(answer | question) - log p(answer), the pointwise mutual information
+//! (A. Holtzman et al., "Surface Form Competition", EMNLP 2021): a likelihood alone would favour the short and the common
+//! answer, whatever is asked.
+//!
+//! An answer that repeats the question's words can be found without knowing anything. The share that shared words alone
+//! find stands beside the accuracy.
+
+mod neighbours;
+
+use gptneo_datasets::{Example, PromptTemplate, Record, Tokenizer, encode_continuation};
+use gptneo_model::{GptNeo, NeoBackend};
+use serde::{Deserialize, Serialize};
+
+use self::neighbours::Words;
+use super::loglikelihood::continuation_losses;
+use super::share::{Share, share};
+use crate::error::TrainingError;
+
+/// How well a model tells true answers from others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Discrimination {
+    /// The share of questions whose true answer stands above all others.
+    pub accuracy: f64,
+    /// The standard error of `accuracy`; none for fewer than two questions.
+    pub standard_error: Option<f64>,
+    /// What guessing is expected to get.
+    pub chance: f64,
+    /// The share whose true answer shares most words with the question; a tie counts as the share of guessing in it.
+    pub shared_words: f64,
+    /// How many questions there are.
+    pub count: usize,
+    /// Each question by itself.
+    #[serde(skip)]
+    pub items: Vec<DiscriminationItem>,
+}
+
+/// What a model makes of one question.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DiscriminationItem {
+    /// The record, counted as in the list that the task was made of.
+    pub record: usize,
+    /// Whether the true answer stands above all others.
+    pub right: bool,
+}
+
+/// Questions, each with its true answer and those to other questions, as texts of tokens: the same for every model with
+/// the same tokenizer.
+#[derive(Clone, Debug)]
+pub struct DiscriminationTask {
+    others: usize,
+    questions: Vec<Question>,
+    /// Each answer behind a prompt whose question is empty.
+    alone: Vec<Example>,
+    shared_words: f64,
+}
+
+#[derive(Clone, Debug)]
+struct Question {
+    record: usize,
+    /// The true answer first: its number in `alone`, and the text.
+    candidates: Vec<(usize, Example)>,
+}
+
+impl DiscriminationTask {
+    /// A question of each record, beside its own answer those of the `others` records whose questions are nearest in
+    /// words. Records that share the question, or the answer, do not count as others.
+    ///
+    /// A text of more than `max_length` tokens loses the end of its answer; a record of which no answer is left then is
+    /// passed over.
+    ///
+    /// # Errors
+    /// `others` is 0 or more than there are other answers, no record is left, or the tokenizer fails.
+    pub fn new(
+        records: &[&Record],
+        template: &PromptTemplate,
+        tokenizer: &Tokenizer,
+        max_length: usize,
+        others: usize,
+    ) -> Result<Self, TrainingError> {
+        let words = Words::of(records);
+        let nearest: Vec<Option<Vec<usize>>> =
+            (0..records.len()).map(|index| words.nearest(index, others)).collect();
+        let fewest = |found: &Option<Vec<usize>>| others > 0 && found.is_none();
+        if others == 0 || nearest.is_empty() || nearest.iter().any(fewest) {
+            let most = (0..records.len()).map(|index| words.distinct_others(index)).min().unwrap_or(0);
+            return Err(TrainingError::Setting {
+                name: "the number of other answers",
+                found: others.to_string(),
+                expected: format!(
+                    "1 to {most}, for so many different answers to other questions stand beside each of these {} \
+                     records; take fewer, or more records",
+                    records.len()
+                ),
+            });
+        }
+        let encode = |question: &Record, answer: &Record, record: usize| {
+            let record_of_both = Record { output: answer.output.clone(), ..question.clone() };
+            let mut text = encode_continuation(&record_of_both, template, tokenizer, record)?;
+            text.ids.truncate(max_length);
+            Ok::<_, TrainingError>(text)
+        };
+        let empty = |record: &Record| Record { input: String::new(), ..record.clone() };
+        let mut alone = Vec::with_capacity(records.len());
+        for (index, record) in records.iter().enumerate() {
+            alone.push(encode(&empty(record), record, index)?);
+        }
+        let (mut questions, mut shared) = (Vec::new(), 0.0);
+        for (index, near) in nearest.into_iter().flatten().enumerate() {
+            let all: Vec<usize> = std::iter::once(index).chain(near).collect();
+            let candidates: Vec<(usize, Example)> = all
+                .iter()
+                .map(|&answer| Ok((answer, encode(records[index], records[answer], index)?)))
+                .collect::<Result<_, TrainingError>>()?;
+            let scored = |(answer, text): &(usize, Example)| {
+                text.ids.len() > text.response_from && alone[*answer].ids.len() > alone[*answer].response_from
+            };
+            if candidates.iter().all(scored) {
+                shared += words.found_by_shared_words(index, &all);
+                questions.push(Question { record: index, candidates });
+            }
+        }
+        if questions.is_empty() {
+            return Err(TrainingError::Setting {
+                name: "the longest text",
+                found: format!("{max_length} tokens"),
+                expected: "more, so that something of an answer is left behind its question".into(),
+            });
+        }
+        let shared_words = shared / questions.len() as f64;
+        Ok(Self { others, questions, alone, shared_words })
+    }
+
+    /// Asks a model.
+    ///
+    /// `on_batch` hears, after each batch, how many are done and how many there are. The result does not depend on
+    /// `batch_size` beyond rounding.
+    ///
+    /// # Errors
+    /// A text does not fit the model, or a loss is not finite.
+    pub fn measure<B: NeoBackend>(
+        &self,
+        model: &GptNeo<B>,
+        batch_size: usize,
+        on_batch: impl FnMut(usize, usize),
+    ) -> Result<Discrimination, TrainingError> {
+        let behind = self.questions.iter().flat_map(|question| &question.candidates).map(|(_, text)| text);
+        // An answer that stands in no question is not worth its pass.
+        let mut used: Vec<usize> = self
+            .questions
+            .iter()
+            .flat_map(|question| question.candidates.iter().map(|(answer, _)| *answer))
+            .collect();
+        used.sort_unstable();
+        used.dedup();
+        let texts: Vec<&Example> = behind.chain(used.iter().map(|&answer| &self.alone[answer])).collect();
+        let losses = continuation_losses(model, &texts, batch_size, on_batch)?;
+        let (behind, alone) = losses.split_at(losses.len() - used.len());
+        let mut behind = behind.iter();
+        let sum = |losses: &[f32]| losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
+        let items: Vec<DiscriminationItem> = self
+            .questions
+            .iter()
+            .map(|question| {
+                let mut scores =
+                    question.candidates.iter().zip(behind.by_ref()).map(|((answer, _), given)| {
+                        let prior = &alone[used.binary_search(answer).unwrap_or_default()];
+                        // Of an answer that was cut, the same tokens count on both sides.
+                        let tokens = given.len().min(prior.len());
+                        sum(&prior[..tokens]) - sum(&given[..tokens])
+                    });
+                let first = scores.next().unwrap_or(f64::NEG_INFINITY);
+                // Not short-circuited: every candidate takes its losses.
+                let best = scores.fold(f64::NEG_INFINITY, f64::max);
+                DiscriminationItem { record: question.record, right: first > best }
+            })
+            .collect();
+        let right: Vec<bool> = items.iter().map(|item| item.right).collect();
+        let Share { share: accuracy, standard_error } = share(&right)
+            .ok_or_else(|| TrainingError::Settings("there are no questions, expected at least one".into()))?;
+        Ok(Discrimination {
+            accuracy,
+            standard_error,
+            chance: 1.0 / (self.others + 1) as f64,
+            shared_words: self.shared_words,
+            count: items.len(),
+            items,
+        })
+    }
+
+    /// How many questions it asks.
+    pub fn count(&self) -> usize {
+        self.questions.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;
