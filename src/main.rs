@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod hub;
+mod serve;
 mod terminal;
 
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ fn main() -> ExitCode {
         Command::Generate(args) => commands::generate::run(&args),
         Command::Merge(args) => commands::merge::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
+        Command::Serve(args) => commands::serve::run(&args),
+        Command::Chat(args) => commands::chat::run(&args),
         Command::Push(args) => commands::push::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
         Command::Bench { what } => commands::bench::run(&what),

@@ -62,7 +62,7 @@ pub use error::{BadRecord, BadRecords, DataError};
 pub use example::{Encoded, Example, Overlong, Supervise, Truncation, encode_examples};
 pub use options::{DEFAULT_LENGTH, DataOptions};
 pub use pack::pack_documents;
-pub use prompt::{DEFAULT_INSTRUCTION, PromptTemplate};
+pub use prompt::{CHAT_TEMPLATE_FILE, DEFAULT_INSTRUCTION, PROMPT_TEMPLATE_FILE, PromptTemplate};
 pub use question::normalise_question;
 pub use record::{Columns, Record, read_records};
 pub use report::{Bin, DataReport, Lengths, grouped, mark_supervised, mark_supervised_with};

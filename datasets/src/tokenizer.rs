@@ -2,6 +2,7 @@
 //!
 //! A [`Tokenizer`] keeps the files it came from, so that a model saved later carries the same tokenizer.
 
+mod bytes;
 pub(crate) mod files;
 mod stream;
 

@@ -6,6 +6,7 @@
 mod bench;
 mod flags;
 mod names;
+mod serve;
 mod values;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub(crate) use self::bench::{BenchCommand, BenchGenerateArgs, BenchSource, Bench
 use self::flags::at_least_one;
 pub(crate) use self::flags::*;
 pub(crate) use self::names::{flag, parse, section_and_key};
+pub(crate) use self::serve::{ChatArgs, NamedFolder, ServeArgs, ServedFlags};
 
 /// Fine-tune GPT-Neo with LoRA on question-and-answer records, measure it, merge it and ask it
 #[derive(Debug, Parser)]
@@ -50,6 +52,10 @@ pub(crate) enum Command {
     Merge(MergeArgs),
     /// Ask a model and its tuned form the same questions; or tell two runs apart
     Compare(Box<CompareArgs>),
+    /// Answer over HTTP as OpenAI's interface does, and on a page; a base and any number of adapters
+    Serve(Box<ServeArgs>),
+    /// Ask a model questions at the terminal
+    Chat(Box<ChatArgs>),
     /// Publish a run's model or adapter on the Hugging Face Hub
     Push(PushArgs),
     /// List what this machine can compute on

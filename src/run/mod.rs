@@ -20,12 +20,14 @@
 //! - A run: [`Opening`] settles it, [`Run`] does it, an [`Observer`] hears of it, a [`RunFolder`] holds all its files.
 //! - The short way, without settings or a folder: a [`FineTune`] of a [`Base`] gives a [`Model`] that is [`Tuned`].
 //! - Its steps, each to be had alone: [`preflight`], [`merge`], [`answers`], [`evaluate`], [`generate`], [`init`].
+//! - A model that others ask: [`engine`] starts it on a thread of its own.
 //! - Around it: [`compare`] tells two runs apart, [`side_by_side`] asks two models the same, [`mod@bench`] takes the time.
 
 pub mod answers;
 pub mod bench;
 pub mod compare;
 mod embedded;
+pub mod engine;
 pub mod evaluate;
 mod facts;
 mod fine_tune;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use gptneo_datasets::Tokenizer;
 use gptneo_model::adapter::load_adapter;
 use gptneo_model::checkpoint::{check_loaded, load_model_of};
+use gptneo_model::engine::Adapter;
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 
 use crate::backend::is_gpu;
@@ -86,6 +87,24 @@ impl ModelFolder {
             None => model,
         };
         Ok(model.with_weights(format))
+    }
+
+    /// The model in this format, and the adapters of these folders apart from it, by their names.
+    ///
+    /// # Errors
+    /// As [`ModelFolder::load_adapted`].
+    pub(crate) fn load_with<B: NeoBackend>(
+        &self,
+        adapters: &[(String, PathBuf)],
+        format: WeightFormat,
+        device: &B::Device,
+    ) -> Result<(GptNeo<B>, Vec<(String, Adapter<B>)>)> {
+        let model = self.load_in(format, device)?;
+        let load = |(name, folder): &(String, PathBuf)| {
+            Ok((name.clone(), Adapter::load(&model, folder, device)?))
+        };
+        let adapters = adapters.iter().map(load).collect::<Result<Vec<_>>>()?;
+        Ok((model.with_weights(format), adapters))
     }
 
     fn load_in<B: NeoBackend>(&self, format: WeightFormat, device: &B::Device) -> Result<GptNeo<B>> {
