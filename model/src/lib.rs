@@ -46,7 +46,8 @@
 //! | [`ops`] | the few operations that gain from a backward pass of their own: defaults in plain Burn, their autodiff, the backends |
 //! | [`adapter`] | attaching, merging, PEFT's folder |
 //! | [`checkpoint`] | Hugging Face folders, read in any of their formats and written |
-//! | [`mod@generate`] | prompts to texts: the loop, its cache, the choice of a token |
+//! | [`engine`] | many prompts at once: sequences that join and leave, adapters mixed, one cache |
+//! | [`mod@generate`] | prompts to texts, and the choice of a token |
 //! | [`device_failure`] | failures of a GPU that no call returns |
 //! | [`small_medical`] | a small base of our own, as the bytes of its files |
 //!
@@ -60,6 +61,7 @@ mod cache;
 pub mod checkpoint;
 mod config;
 mod device;
+pub mod engine;
 mod error;
 pub mod generate;
 mod gpt_neo;

@@ -14,7 +14,7 @@ use crate::error::list_problems;
 use crate::{GptNeo, GptNeoConfig, ModelError, NeoBackend};
 
 /// Problems of a prompt list that an error names before it only counts.
-const PROBLEMS_SHOWN: usize = 8;
+pub(crate) const PROBLEMS_SHOWN: usize = 8;
 
 /// How far and how prompts are continued.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -55,6 +55,11 @@ impl Parameters {
 ///
 /// An operation comes with the method that its backward pass calls on the inner backend.
 pub trait NeoBackend: Backend {
+    /// Runs `work` where the backend's operations start soonest.
+    fn on_compute_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+        work()
+    }
+
     /// Causal attention of `query` `[batch, queries, hidden]` over `key` and `value` `[batch, keys, hidden]`,
     /// with `padding` `[batch, keys]`; see [`causal_attention`].
     fn causal_attention(

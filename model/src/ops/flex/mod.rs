@@ -21,6 +21,11 @@ use self::tensors::{
 use super::{AttentionRule, Dropout, LinearGradients, LinearInputs, NeoBackend, Parameters, Precision};
 
 impl NeoBackend for Flex {
+    /// One of the threads that compute: they start on an operation without waking each other first.
+    fn on_compute_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+        rayon::scope(|_| work())
+    }
+
     fn causal_attention(
         query: FlexTensor,
         key: FlexTensor,
