@@ -74,8 +74,9 @@ pub(super) struct Answers {
 
 impl Plan {
     /// The most new tokens of a prompt's answer.
-    fn new_tokens(&self, prompt: &[u32], positions: usize) -> Result<usize, ApiError> {
-        let (length, room) = (prompt.len(), positions.saturating_sub(prompt.len()));
+    fn new_tokens(&self, prompt: &[u32], server: &Server) -> Result<usize, ApiError> {
+        let (length, positions) = (prompt.len(), server.positions());
+        let room = positions.saturating_sub(length);
         match self.generation.max_tokens {
             Some(asked) if asked > room => Err(ApiError::too_long(
                 "max_tokens",
@@ -89,14 +90,19 @@ impl Plan {
                 format!("the prompt has {length} tokens, but the model has {positions} positions"),
             )),
             Some(asked) => Ok(asked),
-            None => Ok(self.usual_tokens.map_or(room, |usual| usual.min(room))),
+            None => {
+                // The last new token is never read, so the cache does not hold it.
+                let cached = (server.engine.limits().cache_tokens + 1).saturating_sub(length);
+                let room = room.min(cached);
+                Ok(self.usual_tokens.map_or(room, |usual| usual.min(room)))
+            }
         }
     }
 
     /// What the engine is asked for one answer.
     fn request(&self, server: &Server, prompt: usize, stream: usize) -> Result<Request, ApiError> {
         let prompt = &self.prompts[prompt];
-        let max_new_tokens = self.new_tokens(prompt, server.positions())?;
+        let max_new_tokens = self.new_tokens(prompt, server)?;
         let Choice { temperature, top_p, top_k, repetition_penalty, seed, .. } = self.generation.choice;
         let Choice { presence_penalty, frequency_penalty, ref logit_bias, .. } = self.generation.choice;
         Ok(Request {

@@ -112,7 +112,7 @@ mod tests {
             PromptTemplate::default().as_str(),
             "{instruction}\\n{input} {output}",
             "It's \\{x\\n{input}\\n\\nA: {output}",
-            "{% {input} %} {{ a }} # {output}",
+            "{% {input} %} {{ . }} {# {output}",
             "Instruction: {instruction}\nQ: {input}\n\t {output}",
         ] {
             let (template, chat) = template(text);

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use axum::serve::ListenerExt;
 use futures_util::future::{self, Either};
 use tokio::sync::oneshot;
 
@@ -66,7 +67,12 @@ pub(crate) fn serve(
     let router = router::router(&server, origins);
     let ended = runtime.block_on(async {
         listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        // A token is small and is not to wait for the next one.
+        let at_once = |stream: &mut tokio::net::TcpStream| {
+            // What cannot be had is only slower.
+            let _ = stream.set_nodelay(true);
+        };
+        let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(at_once);
         let (ending, ends) = oneshot::channel();
         let of_signal = server.clone();
         let serving = axum::serve(listener, router).with_graceful_shutdown(async move {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adapters;
+mod browser;
 mod commands;
 mod dashboard;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
@@ -10,10 +11,13 @@ mod gpu;
 mod hub;
 mod hub_server;
 mod misuse;
+mod page;
 mod pipeline;
 mod push;
 mod report;
 mod runs;
+mod serve;
+mod server;
 mod training;
 
 use std::path::{Path, PathBuf};

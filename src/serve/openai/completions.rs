@@ -6,13 +6,16 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::fields::{Fields, both, within};
+use super::schemas::{any_of, id, list, text};
 use super::generation::{FinishReason, Generation, GenerationFields, Usage};
 use crate::serve::error::ApiError;
 use crate::serve::limits::Limits;
 
+/// More tokens than any model of this kind has positions.
+const MOST_IDS: usize = 1_000_000;
+
 /// The fields that only completions have.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default)]
+#[derive(Debug, Deserialize, ToSchema)]
 struct CompletionFields {
     /// What to continue: a text or the ids of its tokens, or several of these. End-of-text without it.
     prompt: Option<Prompt>,
@@ -25,21 +28,29 @@ struct CompletionFields {
 }
 
 /// What is continued.
-#[derive(Debug, PartialEq, Deserialize, ToSchema)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(
     untagged,
     expecting = "expected a text, a list of texts, a list of token ids or a list of lists of token ids"
 )]
 pub(in crate::serve) enum Prompt {
     /// A text.
-    Text(#[schema(min_length = 1)] String),
+    Text(String),
     /// Texts.
-    Texts(#[schema(min_items = 1, max_items = 128)] Vec<String>),
+    Texts(Vec<String>),
     /// The tokens of a text.
-    Ids(#[schema(min_items = 1)] Vec<u32>),
+    Ids(Vec<u32>),
     /// The tokens of texts.
-    IdLists(#[schema(min_items = 1, max_items = 128)] Vec<Vec<u32>>),
+    IdLists(Vec<Vec<u32>>),
 }
+
+impl PartialSchema for Prompt {
+    fn schema() -> RefOr<Schema> {
+        any_of([text(), list(text(), 1..=128), list(id(), 1..=MOST_IDS), list(list(id(), 1..=MOST_IDS), 1..=128)])
+    }
+}
+
+impl ToSchema for Prompt {}
 
 /// The body of a request for completions.
 #[derive(Debug)]

@@ -46,11 +46,11 @@ const KNOWN_ELSEWHERE: [&str; 30] = [
 ];
 
 /// A request's fields on their way to their types.
-pub(super) struct Fields(Map<String, Value>);
+pub(in crate::serve) struct Fields(Map<String, Value>);
 
 impl Fields {
     /// Reads a body; a field that is null is left out.
-    pub(super) fn of(body: &[u8]) -> Result<Self, ApiError> {
+    pub(in crate::serve) fn of(body: &[u8]) -> Result<Self, ApiError> {
         let mut object: Map<String, Value> = serde_json::from_slice(body)
             .map_err(|error| ApiError::malformed(format!("the body is no JSON object: {error}")))?;
         object.retain(|_, value| !value.is_null());
@@ -58,7 +58,7 @@ impl Fields {
     }
 
     /// Takes the fields of `T`.
-    pub(super) fn take<T: DeserializeOwned + PartialSchema>(&mut self) -> Result<T, ApiError> {
+    pub(in crate::serve) fn take<T: DeserializeOwned + PartialSchema>(&mut self) -> Result<T, ApiError> {
         let own: Map<String, Value> =
             properties::<T>().properties.keys().filter_map(|name| self.0.remove_entry(name)).collect();
         serde_path_to_error::deserialize(Value::Object(own)).map_err(|error| {
@@ -71,7 +71,7 @@ impl Fields {
     }
 
     /// Refuses what nobody took.
-    pub(super) fn finish(self) -> Result<(), ApiError> {
+    pub(in crate::serve) fn finish(self) -> Result<(), ApiError> {
         match self.0.keys().next() {
             None => Ok(()),
             Some(name) => Err(ApiError::unknown_field(name, KNOWN_ELSEWHERE.contains(&name.as_str()))),

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::fields::within;
+use super::schemas::{any_of, list, text};
 use crate::serve::error::ApiError;
 use crate::serve::limits::Limits;
 
 /// The fields that completions and chats have in common.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(in crate::serve) struct GenerationFields {
     /// The model that answers, by a name that `/v1/models` lists; without one, the base. A server without adapters
     /// answers to any name.
@@ -54,24 +55,32 @@ pub(in crate::serve) struct GenerationFields {
     stream_options: Option<StreamOptions>,
     /// Who asks; it is not used.
     #[schema(max_length = 1000)]
-    user: Option<String>,
+    #[serde(rename = "user")]
+    _user: Option<String>,
 }
 
 /// A text that ends an answer, or several.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "expected a text or a list of texts")]
 enum Stop {
-    One(#[schema(min_length = 1)] String),
-    Several(#[schema(max_items = 16)] Vec<String>),
+    One(String),
+    Several(Vec<String>),
 }
+
+impl PartialSchema for Stop {
+    fn schema() -> RefOr<Schema> {
+        any_of([text(), list(text(), 0..=16)])
+    }
+}
+
+impl ToSchema for Stop {}
 
 /// What else is sent with an answer in pieces.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct StreamOptions {
     /// Whether a last piece counts the tokens.
-    #[serde(default)]
-    include_usage: bool,
+    include_usage: Option<bool>,
 }
 
 /// The fields, checked.
@@ -138,7 +147,7 @@ impl GenerationFields {
         };
         let delivery = match (self.stream.unwrap_or_default(), self.stream_options) {
             (true, options) => {
-                Delivery::Pieces { usage: options.is_some_and(|options| options.include_usage) }
+                Delivery::Pieces { usage: options.and_then(|options| options.include_usage).unwrap_or_default() }
             }
             (false, None) => Delivery::Whole,
             (false, Some(_)) => {

@@ -4,6 +4,7 @@ pub(super) mod chat;
 pub(super) mod completions;
 pub(super) mod fields;
 pub(super) mod generation;
+mod schemas;
 
 /// What names the program in an answer.
 pub(super) const FINGERPRINT: &str = concat!("gptneo-lora-", env!("CARGO_PKG_VERSION"));
