@@ -36,12 +36,12 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     pub(crate) port: u16,
     /// Sequences that are continued together
-    #[arg(long, value_name = "N", default_value = "8", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value = "16", value_parser = at_least_one)]
     pub(crate) max_batch: usize,
     /// Sequences that may wait; more are refused with status 429
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub(crate) max_queue: usize,
-    /// Tokens that the cache of all sequences holds; by default enough for --max-batch, 8192 at most, or one whole text
+    /// Tokens that the cache of all sequences holds; by default enough for --max-batch or as many as a gigabyte holds
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) cache_tokens: Option<usize>,
     /// A file with a key that requests must bear: Authorization: Bearer KEY

@@ -35,7 +35,8 @@ pub(crate) fn run(args: &ChatArgs) -> Result<()> {
     let Opened { folder, adapters, models } = Opened::of(&args.served)?;
     // One question at a time.
     let cache_tokens = folder.config().max_position_embeddings;
-    let limits = EngineLimits { max_batch: 1, max_queue: 1, cache_tokens, ..EngineLimits::of(folder.config()) };
+    let limits =
+        EngineLimits { max_batch: 1, max_queue: 1, cache_tokens, ..EngineLimits::of(folder.config()) };
     let engine = start_engine(place, Served { model: &folder, adapters: &adapters, weights, limits })?;
     // With an adapter at hand, it is the one to talk to.
     let model = models.iter().last().map(|model| model.name.clone()).unwrap_or_default();
@@ -229,9 +230,12 @@ mod tests {
         assert!(settings.change("seed 7", &models).unwrap().contains("once /temperature"));
         settings.change("temperature 0.5", &models).unwrap();
         assert_eq!((settings.sampling.seed, settings.sampling.temperature), (7, 0.5));
-        for (wrong, word) in
-            [("adapter x", "only: base, tuned"), ("seed -1", "-1"), ("temperature -1", "temperature is -1"), ("x", "/help")]
-        {
+        for (wrong, word) in [
+            ("adapter x", "only: base, tuned"),
+            ("seed -1", "-1"),
+            ("temperature -1", "temperature is -1"),
+            ("x", "/help"),
+        ] {
             let error = settings.change(wrong, &models).unwrap_err().to_string();
             assert!(error.contains(word), "{wrong}: {error}");
         }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use anyhow::{Result, anyhow};
 use axum::http::HeaderValue;
 use gptneo_lora::run::engine::{Served, start_engine};
+use gptneo_model::GptNeoConfig;
 use gptneo_model::engine::EngineLimits;
 use tokio::sync::oneshot;
 
@@ -15,8 +16,8 @@ use crate::serve::{Ended, Key, Origins, Server, serve};
 use crate::terminal::failure::Misuse;
 use crate::terminal::{interrupt, notes};
 
-/// Tokens of the cache where nothing else is said and more would fit in.
-const USUAL_CACHE_TOKENS: usize = 8192;
+/// What the cache of keys and values may take where nothing else is said, in bytes.
+const USUAL_CACHE: usize = 1 << 30;
 
 /// Runs the command.
 pub(crate) fn run(args: &ServeArgs) -> Result<()> {
@@ -29,12 +30,10 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     let listener = listen(&args.host, args.port)?;
     let address = listener.local_addr()?;
     let Opened { folder, adapters, models } = Opened::of(&args.served)?;
-    let positions = folder.config().max_position_embeddings;
-    let enough = args.max_batch.saturating_mul(positions);
     let limits = EngineLimits {
         max_batch: args.max_batch,
         max_queue: args.max_queue,
-        cache_tokens: args.cache_tokens.unwrap_or(enough.min(USUAL_CACHE_TOKENS.max(positions))),
+        cache_tokens: args.cache_tokens.unwrap_or(usual_cache(folder.config(), args.max_batch)),
         ..EngineLimits::of(folder.config())
     };
     let engine = start_engine(place, Served { model: &folder, adapters: &adapters, weights, limits })?;
@@ -56,6 +55,15 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Tokens that the cache holds where nothing is said: enough for all sequences at their longest, if that is not too much
+/// memory, and always enough for one.
+fn usual_cache(model: &GptNeoConfig, max_batch: usize) -> usize {
+    let positions = model.max_position_embeddings;
+    // A key and a value of f32 in each layer.
+    let bytes = model.num_layers() * model.hidden_size * 2 * size_of::<f32>();
+    max_batch.saturating_mul(positions).min(USUAL_CACHE / bytes.max(1)).max(positions)
 }
 
 /// Takes the port, or says who has it.

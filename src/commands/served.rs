@@ -40,7 +40,9 @@ impl Opened {
             (None, Some(model)) => {
                 Base { path: hub::model(model)?, name: last_part(model), adapter: None, template: None }
             }
-            (None, None) => return Err(Misuse::error("--model is missing: give it, or the folder of a run as --run")),
+            (None, None) => {
+                return Err(Misuse::error("--model is missing: give it, or the folder of a run as --run"));
+            }
         };
         let Base { path, name, adapter, template } = base;
         let adapters: Vec<NamedFolder> = adapter.into_iter().chain(flags.adapter.iter().cloned()).collect();
@@ -48,7 +50,8 @@ impl Opened {
         let folder = ModelFolder::open(path)?;
         let end = folder.tokenizer().end_of_text_token();
         let given = flags.chat_template.as_deref().map(|file| ChatTemplate::read(file, end)).transpose()?;
-        let of_settings = template.map(|template| ChatTemplate::new(&template.chat_template(), end)).transpose()?;
+        let of_settings =
+            template.map(|template| ChatTemplate::new(&template.chat_template(), end)).transpose()?;
         let usual = ChatTemplate::new(&PromptTemplate::default().chat_template(), end)?;
         let of_base = ChatTemplate::of_folder(folder.path(), end)?;
         let mut of_adapters = Vec::new();

@@ -100,9 +100,8 @@ impl ModelFolder {
         device: &B::Device,
     ) -> Result<(GptNeo<B>, Vec<(String, Adapter<B>)>)> {
         let model = self.load_in(format, device)?;
-        let load = |(name, folder): &(String, PathBuf)| {
-            Ok((name.clone(), Adapter::load(&model, folder, device)?))
-        };
+        let load =
+            |(name, folder): &(String, PathBuf)| Ok((name.clone(), Adapter::load(&model, folder, device)?));
         let adapters = adapters.iter().map(load).collect::<Result<Vec<_>>>()?;
         Ok((model.with_weights(format), adapters))
     }

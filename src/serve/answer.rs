@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use futures_util::future;
 use gptneo_datasets::DataError;
-use gptneo_lora::model::engine::{EngineError, Event, Reason, Request, Sampling, Ticket, TokenScore};
+use gptneo_lora::model::engine::{Event, Reason, Request, Sampling, Ticket, TokenScore};
 use gptneo_model::SamplingConfig;
 use tokio::sync::mpsc;
 
@@ -136,7 +136,10 @@ impl Plan {
                 ));
             }
             if let Some(id) = prompt.iter().find(|id| **id as usize >= vocabulary) {
-                return Err(ApiError::field("prompt", format_args!("has the token {id}, expected ids below {vocabulary}")));
+                return Err(ApiError::field(
+                    "prompt",
+                    format_args!("has the token {id}, expected ids below {vocabulary}"),
+                ));
             }
         }
         let (answers, most) = (self.prompts.len() * self.generation.answers, server.most_answers());
@@ -165,11 +168,8 @@ pub(super) fn begin(server: &Arc<Server>, plan: Plan) -> Result<Answers, ApiErro
     plan.check(server)?;
     let asked = submit(server, &plan)?;
     let (sink, pieces) = mpsc::channel(WAITING_PIECES);
-    let answers = Answers {
-        pieces,
-        count: asked.len(),
-        prompt_tokens: plan.prompts.iter().map(Vec::len).sum(),
-    };
+    let answers =
+        Answers { pieces, count: asked.len(), prompt_tokens: plan.prompts.iter().map(Vec::len).sum() };
     let server = server.clone();
     let begun = Instant::now();
     tokio::spawn(async move {
@@ -191,21 +191,11 @@ fn submit(server: &Server, plan: &Plan) -> Result<Vec<Asked>, ApiError> {
         for stream in 0..plan.generation.answers {
             let request = plan.request(server, prompt, stream)?;
             let computes = request.max_new_tokens > 0 || request.score_prompt;
-            let ticket = computes.then(|| server.engine.submit(request)).transpose().map_err(refusal)?;
+            let ticket = computes.then(|| server.submit(request)).transpose()?;
             asked.push(Asked { prompt, ticket });
         }
     }
     Ok(asked)
-}
-
-fn refusal(error: EngineError) -> ApiError {
-    match error {
-        EngineError::QueueFull { .. } => ApiError::busy(),
-        EngineError::Closed => ApiError::ending(),
-        EngineError::CacheTooSmall { .. } => ApiError::too_long("max_tokens", error.to_string()),
-        EngineError::Request(reason) => ApiError::malformed(reason),
-        other => ApiError::internal(other),
-    }
 }
 
 type Sink = mpsc::Sender<Result<Piece, ApiError>>;
@@ -234,7 +224,11 @@ async fn tell(
     for prompt in &plan.prompts {
         // A prompt's text is for the places of tokens, and for the echo.
         let needed = plan.echo || plan.likeliest.is_some();
-        prompts.push(if needed { prompt_text(tokenizer, prompt).map_err(failed)? } else { Default::default() });
+        prompts.push(if needed {
+            prompt_text(tokenizer, prompt).map_err(failed)?
+        } else {
+            Default::default()
+        });
     }
     let mut running = Vec::new();
     for (index, Asked { prompt, ticket }) in asked.into_iter().enumerate() {
@@ -273,8 +267,12 @@ async fn tell(
                 }
                 answer.token(id, score).map_err(failed)?
             }
-            Some(Event::Finished(Reason::EndToken)) => Some(answer.ended(FinishReason::Stop).map_err(failed)?),
-            Some(Event::Finished(Reason::Length)) => Some(answer.ended(FinishReason::Length).map_err(failed)?),
+            Some(Event::Finished(Reason::EndToken)) => {
+                Some(answer.ended(FinishReason::Stop).map_err(failed)?)
+            }
+            Some(Event::Finished(Reason::Length)) => {
+                Some(answer.ended(FinishReason::Length).map_err(failed)?)
+            }
             Some(Event::Finished(Reason::Cancelled)) => return Err(ApiError::ending()),
             Some(Event::Failed(reason)) => return Err(ApiError::internal(reason)),
             None => return Err(ApiError::internal("the answer ended without a word")),

@@ -122,6 +122,12 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", Some("server_ending"), message)
     }
 
+    /// The engine does nothing more.
+    pub(super) fn broken() -> Self {
+        let message = "the engine broke down: restart the server".to_string();
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", Some("engine_failed"), message)
+    }
+
     /// Something that should not happen.
     pub(super) fn internal(message: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", None, message.to_string())

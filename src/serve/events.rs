@@ -72,4 +72,3 @@ pub(super) async fn whole(answers: Answers) -> Result<(Vec<Vec<Piece>>, Usage), 
     let completion_tokens = found.iter().map(last).sum();
     Ok((found, Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }))
 }
-

@@ -68,7 +68,11 @@ impl Metrics {
         }
         let unfinished = "Requests that are not answered to their last byte.";
         single(out, "gptneo_http_requests_in_flight", "gauge", unfinished, self.in_flight())?;
-        self.seconds.write(out, "gptneo_http_request_seconds", "Time until the answer, or its first piece.")?;
+        self.seconds.write(
+            out,
+            "gptneo_http_request_seconds",
+            "Time until the answer, or its first piece.",
+        )?;
         self.first_token.write(out, "gptneo_first_token_seconds", "Time until a request's first token.")?;
         single(out, "gptneo_sequences_running", "gauge", "Sequences in the batch.", engine.running)?;
         single(out, "gptneo_sequences_queued", "gauge", "Sequences that wait.", engine.queued)?;
@@ -86,10 +90,22 @@ impl Metrics {
         for (reason, count) in ended {
             writeln!(out, "gptneo_sequences_ended_total{{reason=\"{reason}\"}} {count}")?;
         }
-        single(out, "gptneo_cache_tokens", "gauge", "Tokens that the cache holds at most.", engine.cache_tokens)?;
+        single(
+            out,
+            "gptneo_cache_tokens",
+            "gauge",
+            "Tokens that the cache holds at most.",
+            engine.cache_tokens,
+        )?;
         let free = "Tokens that the cache has room for.";
         single(out, "gptneo_cache_tokens_free", "gauge", free, engine.free_cache_tokens)?;
-        single(out, "gptneo_prompt_tokens_total", "counter", "Tokens of prompts read.", engine.prompt_tokens)?;
+        single(
+            out,
+            "gptneo_prompt_tokens_total",
+            "counter",
+            "Tokens of prompts read.",
+            engine.prompt_tokens,
+        )?;
         single(out, "gptneo_new_tokens_total", "counter", "Tokens chosen.", engine.new_tokens)?;
         single(out, "gptneo_steps_total", "counter", "Steps of the engine.", engine.steps)
     }

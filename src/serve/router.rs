@@ -52,7 +52,9 @@ pub(super) fn router(server: &Arc<Server>, origins: &Origins) -> Router {
         .merge(behind_the_key)
         .fallback(async |uri: Uri| ApiError::no_such_path(uri.path()))
         .method_not_allowed_fallback(async || ApiError::wrong_method())
-        .layer(CatchPanicLayer::custom(|_| ApiError::internal("the request broke the server").into_response()))
+        .layer(CatchPanicLayer::custom(|_| {
+            ApiError::internal("the request broke the server").into_response()
+        }))
         .layer(from_fn_with_state(server.clone(), counted));
     let all = match cors(origins) {
         Some(cors) => all.layer(cors),

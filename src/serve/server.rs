@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::extract::Request;
 use axum::http::header;
 use gptneo_datasets::Tokenizer;
-use gptneo_lora::model::engine::Engine;
+use gptneo_lora::model::engine::{Engine, EngineError, Request as EngineRequest, Ticket};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::error::ApiError;
@@ -27,6 +27,8 @@ pub(crate) struct Server {
     /// Seconds since 1970.
     pub(super) created: u64,
     ending: AtomicBool,
+    /// The engine broke down.
+    broken: AtomicBool,
 }
 
 impl Server {
@@ -41,6 +43,7 @@ impl Server {
             metrics: Arc::default(),
             created: seconds_since_1970(),
             ending: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
         }
     }
 
@@ -66,9 +69,28 @@ impl Server {
         self.engine.close();
     }
 
-    /// Whether nothing new is taken.
-    pub(super) fn is_ending(&self) -> bool {
-        self.ending.load(Ordering::Acquire)
+    /// Why no request can be answered, if so.
+    pub(super) fn check_ready(&self) -> Result<(), ApiError> {
+        match (self.ending.load(Ordering::Acquire), self.broken.load(Ordering::Acquire)) {
+            (true, _) => Err(ApiError::ending()),
+            (_, true) => Err(ApiError::broken()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks the engine.
+    pub(super) fn submit(&self, request: EngineRequest) -> Result<Ticket, ApiError> {
+        self.engine.submit(request).map_err(|error| match error {
+            EngineError::QueueFull { .. } => ApiError::busy(),
+            EngineError::Closed => ApiError::ending(),
+            EngineError::CacheTooSmall { .. } => ApiError::too_long("max_tokens", error.to_string()),
+            EngineError::Request(reason) => ApiError::malformed(reason),
+            EngineError::Failed(_) => {
+                self.broken.store(true, Ordering::Release);
+                ApiError::broken()
+            }
+            other => ApiError::internal(other),
+        })
     }
 
     /// The body of a request that must be JSON. A page of another site can send other types without being asked for

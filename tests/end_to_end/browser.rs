@@ -132,7 +132,13 @@ impl Browser {
     /// Presses a key; `modifiers` is 2 for Ctrl and 8 for Shift.
     pub(crate) fn press(&mut self, key: &str, code: u32, modifiers: u32) {
         // A key that writes something has to say what.
-        let text = if key == "Enter" { "\r" } else if key == " " { " " } else { "" };
+        let text = if key == "Enter" {
+            "\r"
+        } else if key == " " {
+            " "
+        } else {
+            ""
+        };
         for kind in ["keyDown", "keyUp"] {
             let event = json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code,
                                "modifiers": modifiers, "text": if kind == "keyDown" { text } else { "" }});
@@ -149,7 +155,8 @@ impl Browser {
 
     /// Makes the window another size.
     pub(crate) fn size(&mut self, width: u32, height: u32) {
-        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
+        let metrics =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         self.call("Emulation.setDeviceMetricsOverride", metrics);
     }
 
@@ -164,7 +171,8 @@ impl Browser {
         let Some(folder) = std::env::var_os(PICTURES) else { return };
         let taken = self.call("Page.captureScreenshot", json!({"captureBeyondViewport": true}));
         let picture = File::create(Path::new(&folder).join(name)).unwrap();
-        let mut decoder = Command::new("base64").arg("-d").stdin(Stdio::piped()).stdout(picture).spawn().unwrap();
+        let mut decoder =
+            Command::new("base64").arg("-d").stdin(Stdio::piped()).stdout(picture).spawn().unwrap();
         decoder.stdin.take().unwrap().write_all(taken["data"].as_str().unwrap().as_bytes()).unwrap();
         assert!(decoder.wait().unwrap().success());
     }

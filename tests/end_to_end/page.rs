@@ -36,7 +36,9 @@ const CONTRAST: &str = "(selector => {
 
 fn opened(server: &Server) -> Option<Browser> {
     let mut browser = Browser::open(browser()?, &format!("http://{}/", server.address));
-    browser.wait("document.querySelectorAll('#models input').length > 0 || !document.querySelector('#locked').hidden");
+    browser.wait(
+        "document.querySelectorAll('#models input').length > 0 || !document.querySelector('#locked').hidden",
+    );
     Some(browser)
 }
 
@@ -63,7 +65,8 @@ fn a_question_is_answered_side_by_side_token_by_token() {
         let answer = browser.look(&format!("{card}.querySelector('.answer').textContent"));
         assert_eq!(answer, expected["message"]["content"]);
         let tokens = expected["logprobs"]["content"].as_array().unwrap();
-        let rows = browser.look(&format!("[...{card}.querySelectorAll('tbody tr')].map(row => row.cells[1].textContent)"));
+        let rows = browser
+            .look(&format!("[...{card}.querySelectorAll('tbody tr')].map(row => row.cells[1].textContent)"));
         let shown = |token: &Value| format!("{:.1} %", 100.0 * token["logprob"].as_f64().unwrap().exp());
         assert_eq!(rows, json!(tokens.iter().map(shown).collect::<Vec<_>>()));
         let shades = browser.look(&format!(
@@ -76,7 +79,10 @@ fn a_question_is_answered_side_by_side_token_by_token() {
         assert!(facts.as_str().unwrap().starts_with(&format!("{} tokens in ", tokens.len())), "{facts}");
     }
     let said = browser.look("document.querySelector('#status').textContent");
-    assert!(said.as_str().unwrap().contains("window: 24 tokens") && said.as_str().unwrap().contains("tuned: "), "{said}");
+    assert!(
+        said.as_str().unwrap().contains("window: 24 tokens") && said.as_str().unwrap().contains("tuned: "),
+        "{said}"
+    );
     browser.picture("answers.png");
     assert_eq!(browser.complaints, Vec::<String>::new());
 }
@@ -89,7 +95,8 @@ fn a_refusal_is_shown_where_the_answer_would_be() {
     browser.write("#max_tokens", "500");
     browser.click("#ask");
     browser.wait(DONE);
-    let alerts = browser.look("[...document.querySelectorAll('.bad')].map(alert => alert.hidden ? '' : alert.textContent)");
+    let alerts = browser
+        .look("[...document.querySelectorAll('.bad')].map(alert => alert.hidden ? '' : alert.textContent)");
     for alert in alerts.as_array().unwrap() {
         assert!(alert.as_str().unwrap().contains("128 positions"), "{alerts}");
     }
@@ -110,13 +117,20 @@ fn keys_alone_do_everything_and_each_field_has_a_name() {
             "document.activeElement.id || document.activeElement.value || document.activeElement.tagName",
         ));
     }
-    assert_eq!(json!(reached), json!(["question", "window", "tuned", "SUMMARY", "ask", "BODY"]), "Stop can do nothing yet");
+    assert_eq!(
+        json!(reached),
+        json!(["question", "window", "tuned", "SUMMARY", "ask", "BODY"]),
+        "Stop can do nothing yet"
+    );
     browser.look("document.querySelector('#models input').focus()");
     browser.press(" ", 32, 0);
     browser.look("document.querySelector('#question').focus()");
     browser.press("Enter", 13, 2);
     browser.wait(DONE);
-    assert_eq!(browser.look("[...document.querySelectorAll('article h2')].map(title => title.textContent)"), json!(["tuned"]));
+    assert_eq!(
+        browser.look("[...document.querySelectorAll('article h2')].map(title => title.textContent)"),
+        json!(["tuned"])
+    );
     browser.look("document.querySelector('article summary').focus()");
     browser.press("Enter", 13, 0);
     browser.wait("document.querySelector('article details').open");
@@ -125,8 +139,10 @@ fn keys_alone_do_everything_and_each_field_has_a_name() {
     let tree = browser.call("Accessibility.getFullAXTree", json!({}));
     let nodes = tree["nodes"].as_array().unwrap();
     let role = |node: &Value| node["role"]["value"].as_str().unwrap_or_default().to_string();
-    let controls = ["textbox", "checkbox", "button", "spinbutton", "article", "status", "note", "group", "region"];
-    let found: Vec<String> = nodes.iter().map(role).filter(|role| controls.contains(&role.as_str())).collect();
+    let controls =
+        ["textbox", "checkbox", "button", "spinbutton", "article", "status", "note", "group", "region"];
+    let found: Vec<String> =
+        nodes.iter().map(role).filter(|role| controls.contains(&role.as_str())).collect();
     for expected in ["textbox", "checkbox", "button", "spinbutton", "article", "status", "note"] {
         assert!(found.iter().any(|role| role == expected), "{expected}: {found:?}");
     }
@@ -146,7 +162,9 @@ fn it_is_readable_in_light_and_dark_and_on_a_phone() {
     browser.look("document.querySelectorAll('details').forEach(part => part.open = true)");
     for scheme in ["light", "dark"] {
         browser.scheme(scheme);
-        for selector in ["h1", "h2", ".hint", ".facts", ".answer span", ".shade", "[role=note]", "button", "td", "label"] {
+        for selector in
+            ["h1", "h2", ".hint", ".facts", ".answer span", ".shade", "[role=note]", "button", "td", "label"]
+        {
             let contrast = browser.look(&format!("{CONTRAST}({selector:?})")).as_f64().unwrap();
             assert!(contrast >= 4.5, "{scheme} {selector}: {contrast}");
         }
@@ -182,7 +200,8 @@ fn a_server_with_a_key_asks_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     std::fs::write(&file, "a-secret-key").unwrap();
-    let server = Server::start(&["--model", &fixture("window"), "--api-key-file", &file.display().to_string()]);
+    let server =
+        Server::start(&["--model", &fixture("window"), "--api-key-file", &file.display().to_string()]);
     let Some(mut browser) = opened(&server) else { return };
     assert_eq!(browser.look("document.activeElement.id"), "key");
     browser.write("#key", "a-secret-key");

@@ -62,16 +62,19 @@ fn answers_are_those_of_generate_for_the_base_and_for_the_adapter() {
     assert!(server.line.ends_with("answers as window, tuned"), "{}", server.line);
     let (window, adapter) = (fixture("window"), fixture("adapter_qv"));
     for (model, more) in [("window", &[][..]), ("tuned", &["--adapter", adapter.as_str()])] {
-        let arguments = ["generate", "--model", &window, "--prompt", QUESTION, "--max-new-tokens", "12", "--json"];
+        let arguments =
+            ["generate", "--model", &window, "--prompt", QUESTION, "--max-new-tokens", "12", "--json"];
         let expected: Value = serde_json::from_str(&good(&[&arguments, more].concat())).unwrap();
-        let body = json!({"model": model, "prompt": QUESTION, "max_tokens": 12, "temperature": 0, "logprobs": 2});
+        let body =
+            json!({"model": model, "prompt": QUESTION, "max_tokens": 12, "temperature": 0, "logprobs": 2});
         let found = server.post("/v1/completions", &body).json();
         assert_eq!(found["choices"][0]["text"], expected["text"], "{model}");
         assert_eq!(found["choices"][0]["finish_reason"], expected["finish_reason"]);
         assert_eq!(found["model"], model);
         assert_eq!(found["usage"]["completion_tokens"], expected["new_ids"].as_array().unwrap().len());
         // The same prompt as tokens, and as a question.
-        let ids = json!({"model": model, "prompt": expected["prompt_ids"], "max_tokens": 12, "temperature": 0});
+        let ids =
+            json!({"model": model, "prompt": expected["prompt_ids"], "max_tokens": 12, "temperature": 0});
         assert_eq!(server.post("/v1/completions", &ids).json()["choices"][0]["text"], expected["text"]);
         let chat = json!({"model": model, "messages": [{"role": "user", "content": "What is rest?"}],
                           "max_tokens": 12, "temperature": 0});
@@ -80,7 +83,8 @@ fn answers_are_those_of_generate_for_the_base_and_for_the_adapter() {
         assert_eq!(message["content"], expected["text"].as_str().unwrap().trim_start(), "{model}");
     }
     let list = server.get("/v1/models").json();
-    let names: Vec<&str> = list["data"].as_array().unwrap().iter().map(|card| card["id"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        list["data"].as_array().unwrap().iter().map(|card| card["id"].as_str().unwrap()).collect();
     assert_eq!(names, ["window", "tuned"]);
     assert_eq!(server.get("/v1/models/tuned").json()["parent"], "window");
 }
@@ -148,7 +152,8 @@ fn pieces_make_the_whole_answer_and_each_answer_has_its_own_seed() {
 fn a_stop_text_ends_the_answer_wherever_tokens_are_cut() {
     let server = both();
     let body = json!({"prompt": QUESTION, "max_tokens": 40, "temperature": 0, "ignore_eos": true});
-    let whole = server.post("/v1/completions", &body).json()["choices"][0]["text"].as_str().unwrap().to_string();
+    let whole =
+        server.post("/v1/completions", &body).json()["choices"][0]["text"].as_str().unwrap().to_string();
     let letters: Vec<char> = whole.chars().collect();
     for start in (1..letters.len() - 4).step_by(3) {
         let stop: String = letters[start..start + 3].iter().collect();
@@ -156,7 +161,11 @@ fn a_stop_text_ends_the_answer_wherever_tokens_are_cut() {
         let mut body = body.clone();
         body["stop"] = json!([stop, "\u{1}never"]);
         let choice = &server.post("/v1/completions", &body).json()["choices"][0];
-        assert_eq!((choice["text"].as_str(), choice["finish_reason"].as_str()), (Some(left), Some("stop")), "{stop:?}");
+        assert_eq!(
+            (choice["text"].as_str(), choice["finish_reason"].as_str()),
+            (Some(left), Some("stop")),
+            "{stop:?}"
+        );
         body["stream"] = true.into();
         assert_eq!(texts(&server.post("/v1/completions", &body).events(), 0), left, "{stop:?}");
     }
@@ -173,7 +182,7 @@ fn what_cannot_be_answered_is_refused_in_openais_shape() {
         (json!({"prompt": vec![1; 129]}), 400, Some("prompt"), "129 tokens"),
         (json!({"prompt": [400]}), 400, Some("prompt"), "below 400"),
         (json!({"prompt": ""}), 400, Some("prompt"), "empty"),
-        (json!({"prompt": ["a"], "n": 100}), 400, Some("n"), "at most 72"),
+        (json!({"prompt": ["a"], "n": 100}), 400, Some("n"), "at most 80"),
         (json!({"prompt": []}), 400, Some("prompt"), "empty"),
         (json!({"prompt": "a", "temperature": "hot"}), 400, Some("temperature"), "cannot be read"),
     ] {
@@ -221,7 +230,8 @@ fn a_key_opens_all_but_the_page_and_is_not_told() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     std::fs::write(&file, "a-secret-key\n").unwrap();
-    let server = Server::start(&["--model", &fixture("window"), "--api-key-file", &file.display().to_string()]);
+    let server =
+        Server::start(&["--model", &fixture("window"), "--api-key-file", &file.display().to_string()]);
     let ask = |key: &str| server.ask("GET", "/v1/models", &[("Authorization", key)], "").status;
     assert_eq!((ask("Bearer a-secret-key"), ask("Bearer a-secret-kez"), ask("")), (200, 401, 401));
     let refused = server.post("/v1/completions", &json!({"prompt": "a"}));
@@ -342,7 +352,8 @@ fn a_finished_run_answers_and_its_template_goes_with_its_weights() {
                           "temperature": 0, "ignore_eos": true});
         let plain = json!({"model": model, "prompt": "Q: Why?\nA:", "max_tokens": 8, "temperature": 0,
                            "ignore_eos": true});
-        let answer = server.post("/v1/chat/completions", &chat).json()["choices"][0]["message"]["content"].clone();
+        let answer =
+            server.post("/v1/chat/completions", &chat).json()["choices"][0]["message"]["content"].clone();
         let text = server.post("/v1/completions", &plain).json()["choices"][0]["text"].clone();
         assert_eq!(answer.as_str().unwrap(), text.as_str().unwrap().trim_start(), "{model}");
     }
@@ -359,13 +370,20 @@ fn a_chat_answers_line_by_line() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     let ask = |more: &[&str]| {
-        let question = ["generate", "--model", &model, "--question", "What is rest?", "--max-new-tokens", "12"];
+        let question =
+            ["generate", "--model", &model, "--question", "What is rest?", "--max-new-tokens", "12"];
         good(&[&question, more].concat()).trim_start().to_string()
     };
     let expected = ask(&["--adapter", &fixture("adapter_qv")]) + &ask(&[]);
     assert_eq!(text(&output.stdout), expected);
     let said = text(&output.stderr);
-    for word in ["tuned answers", "window answers", "no \"none\" here, only: window, tuned", "the seed is 3", "  2  What is rest?"] {
+    for word in [
+        "tuned answers",
+        "window answers",
+        "no \"none\" here, only: window, tuned",
+        "the seed is 3",
+        "  2  What is rest?",
+    ] {
         assert!(said.contains(word), "{word}: {said}");
     }
 }

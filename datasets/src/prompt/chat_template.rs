@@ -17,9 +17,11 @@ impl PromptTemplate {
                 "{{%- set instruction = messages[0]['content'] if system else {} -%}}\n",
                 quoted(DEFAULT_INSTRUCTION)
             ),
-            false => "{%- if system -%}{{- raise_exception('this model was tuned without instructions: leave the \
+            false => {
+                "{%- if system -%}{{- raise_exception('this model was tuned without instructions: leave the \
                       system message out') -}}{%- endif -%}\n"
-                .into(),
+                    .into()
+            }
         };
         format!(
             "{{#- One question, as this model was tuned: a system message is the instruction. -#}}\n\

@@ -6,8 +6,8 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::fields::{Fields, both, within};
-use super::schemas::{any_of, id, list, text};
 use super::generation::{FinishReason, Generation, GenerationFields, Usage};
+use super::schemas::{any_of, id, list, text};
 use crate::serve::error::ApiError;
 use crate::serve::limits::Limits;
 
@@ -46,7 +46,12 @@ pub(in crate::serve) enum Prompt {
 
 impl PartialSchema for Prompt {
     fn schema() -> RefOr<Schema> {
-        any_of([text(), list(text(), 1..=128), list(id(), 1..=MOST_IDS), list(list(id(), 1..=MOST_IDS), 1..=128)])
+        any_of([
+            text(),
+            list(text(), 1..=128),
+            list(id(), 1..=MOST_IDS),
+            list(list(id(), 1..=MOST_IDS), 1..=128),
+        ])
     }
 }
 
@@ -178,7 +183,8 @@ mod tests {
 
     #[test]
     fn fields_of_both_kinds_are_read_and_others_refused() {
-        let read_all = read(json!({"prompt": "a", "echo": true, "logprobs": 0, "n": 3, "user": "me"})).unwrap();
+        let read_all =
+            read(json!({"prompt": "a", "echo": true, "logprobs": 0, "n": 3, "user": "me"})).unwrap();
         assert!(read_all.echo && read_all.likeliest == Some(0) && read_all.generation.answers == 3);
         assert_eq!(read(json!({"prompt": "a", "best_of": 2})).unwrap_err().told().2, Some("best_of"));
         assert_eq!(read(json!({"prompt": "a", "messages": []})).unwrap_err().told().2, Some("messages"));

@@ -146,9 +146,9 @@ impl GenerationFields {
             seed: self.seed.map_or_else(any_seed, i64::cast_unsigned),
         };
         let delivery = match (self.stream.unwrap_or_default(), self.stream_options) {
-            (true, options) => {
-                Delivery::Pieces { usage: options.and_then(|options| options.include_usage).unwrap_or_default() }
-            }
+            (true, options) => Delivery::Pieces {
+                usage: options.and_then(|options| options.include_usage).unwrap_or_default(),
+            },
             (false, None) => Delivery::Whole,
             (false, Some(_)) => {
                 return Err(ApiError::field("stream_options", "is for answers in pieces: set `stream` too"));

@@ -18,7 +18,11 @@ pub(super) fn id() -> Schema {
 
 /// So many of these.
 pub(super) fn list(item: Schema, count: RangeInclusive<usize>) -> Schema {
-    ArrayBuilder::new().items(RefOr::T(item)).min_items(Some(*count.start())).max_items(Some(*count.end())).into()
+    ArrayBuilder::new()
+        .items(RefOr::T(item))
+        .min_items(Some(*count.start()))
+        .max_items(Some(*count.end()))
+        .into()
 }
 
 /// Any of these.

@@ -39,8 +39,10 @@ pub(in crate::serve) async fn chat_completions(
     let request = ChatRequest::read(&body, &server.limits, server.vocabulary())?;
     let model = server.models.find(request.model.as_deref())?;
     let prompt = model.template.render(&request.messages);
-    let prompt = prompt.map_err(|reason| ApiError::field("messages", format_args!("cannot be asked: {reason}")))?;
-    let (adapter, delivery, likeliest) = (model.adapter.clone(), request.generation.delivery, request.likeliest);
+    let prompt =
+        prompt.map_err(|reason| ApiError::field("messages", format_args!("cannot be asked: {reason}")))?;
+    let (adapter, delivery, likeliest) =
+        (model.adapter.clone(), request.generation.delivery, request.likeliest);
     let head = ChatHead {
         id: id("chatcmpl"),
         object: match delivery {
@@ -128,7 +130,11 @@ fn whole(tokenizer: &Tokenizer, pieces: Vec<Piece>, beginnings: &mut Beginnings,
 }
 
 fn logprobs(tokenizer: &Tokenizer, tokens: Vec<ScoredToken>) -> ChatLogprobs {
-    let named = |id, logprob| TokenLogprob { token: shown(tokenizer, id), logprob, bytes: shown_bytes(tokenizer, id) };
+    let named = |id, logprob| TokenLogprob {
+        token: shown(tokenizer, id),
+        logprob,
+        bytes: shown_bytes(tokenizer, id),
+    };
     let listed = tokens.into_iter().filter_map(|ScoredToken { id, score, .. }| {
         let score = score?;
         let top_logprobs = score.top.into_iter().map(|(id, value)| named(id, value)).collect();

@@ -40,7 +40,8 @@ pub(in crate::serve) async fn completions(
     let body = server.body(request).await?;
     let request = CompletionRequest::read(&body, &server.limits, server.vocabulary())?;
     let model = server.models.find(request.model.as_deref())?;
-    let (adapter, delivery, likeliest) = (model.adapter.clone(), request.generation.delivery, request.likeliest);
+    let (adapter, delivery, likeliest) =
+        (model.adapter.clone(), request.generation.delivery, request.likeliest);
     let head = Head { id: id("cmpl"), created: seconds_since_1970(), model: model.name.clone() };
     let plan = Plan {
         adapter,
@@ -61,9 +62,8 @@ pub(in crate::serve) async fn completions(
         }
         Delivery::Pieces { usage } => {
             let (head, of_last) = (head.clone(), head);
-            let event = move |piece: Piece| {
-                head.answer(vec![joined(&server.tokenizer, vec![piece], scored)], None)
-            };
+            let event =
+                move |piece: Piece| head.answer(vec![joined(&server.tokenizer, vec![piece], scored)], None);
             let last = move |counts: Usage| usage.then(|| of_last.answer(Vec::new(), Some(counts)));
             Ok(events::stream(answers, Vec::new(), event, last))
         }

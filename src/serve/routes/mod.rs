@@ -9,9 +9,9 @@ pub(super) mod tokens;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
+use utoipa::IntoResponses;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, response};
-use utoipa::IntoResponses;
 
 /// A name for an answer that no other has: the standard library's hashing keys are random.
 fn id(kind: &str) -> String {
@@ -33,7 +33,7 @@ impl IntoResponses for Refusals {
             ("415", "The body is no JSON."),
             ("429", "The queue is full; `Retry-After` says when to try again."),
             ("500", "Something broke."),
-            ("503", "The server is ending."),
+            ("503", "The server is ending, or its engine broke down."),
         ];
         let described = refusals.map(|(status, what)| {
             let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();

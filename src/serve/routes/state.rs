@@ -40,11 +40,11 @@ pub(in crate::serve) async fn health() -> Response {
     security(()),
     responses(
         (status = 200, description = "It does.", body = Status),
-        (status = 503, description = "It is ending.", body = crate::serve::error::ErrorBody),
+        (status = 503, description = "It is ending, or its engine broke down.", body = crate::serve::error::ErrorBody),
     )
 )]
 pub(in crate::serve) async fn ready(State(server): State<Arc<Server>>) -> Result<Response, ApiError> {
-    if server.is_ending() { Err(ApiError::ending()) } else { Ok(reply::json(StatusCode::OK, &OK)) }
+    server.check_ready().map(|()| reply::json(StatusCode::OK, &OK))
 }
 
 /// The server in numbers, for Prometheus.
