@@ -7,11 +7,20 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream::poll_fn;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{Answers, Piece};
 use super::error::ApiError;
 use super::openai::generation::Usage;
 use super::reply;
+
+/// An event as a client reads it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description; what is sent is written by `line`")]
+pub(super) struct Event {
+    /// A piece of the answer as JSON, or `[DONE]`.
+    data: String,
+}
 
 /// Sends the pieces as they come: `first` before them, each as `event` words it, and `last` with the tokens' counts, if it
 /// words them. An error after the first event can only be an event itself.

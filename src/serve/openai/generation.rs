@@ -32,7 +32,8 @@ pub(in crate::serve) struct GenerationFields {
     /// Answers to each prompt.
     #[schema(minimum = 1, maximum = 128)]
     n: Option<usize>,
-    /// The same seed, prompt and settings give the same answer. Answers to the same prompt take one seed after the other.
+    /// The same seed, prompt and settings give the same answer. Answers to the same prompt
+    /// draw apart.
     seed: Option<i64>,
     /// Texts that end an answer; they are not part of it.
     stop: Option<Stop>,
@@ -54,7 +55,6 @@ pub(in crate::serve) struct GenerationFields {
     /// What else to send, where the answer is sent in pieces.
     stream_options: Option<StreamOptions>,
     /// Who asks; it is not used.
-    #[schema(max_length = 1000)]
     #[serde(rename = "user")]
     _user: Option<String>,
 }

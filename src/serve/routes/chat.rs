@@ -27,7 +27,7 @@ use crate::serve::{events, reply};
     request_body = ChatRequest,
     responses(
         (status = 200, description = "The answers, or their pieces as events.",
-         content((ChatAnswer = "application/json"), (String = "text/event-stream"))),
+         content((ChatAnswer = "application/json"), (events::Event = "text/event-stream"))),
         Refusals,
     )
 )]

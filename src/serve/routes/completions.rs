@@ -29,7 +29,7 @@ const USUAL_TOKENS: usize = 16;
     request_body = CompletionRequest,
     responses(
         (status = 200, description = "The answers, or their pieces as events.",
-         content((CompletionAnswer = "application/json"), (String = "text/event-stream"))),
+         content((CompletionAnswer = "application/json"), (events::Event = "text/event-stream"))),
         Refusals,
     )
 )]
