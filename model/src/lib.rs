@@ -42,7 +42,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | the network, one idea a file | [`GptNeoConfig`], [`GptNeo`], [`Block`], [`SelfAttention`], [`Mlp`], [`LayerNorm`], [`LoraLinear`], [`KvCache`] |
+//! | the network, one idea a file | [`GptNeoConfig`], [`GptNeo`], [`Block`], [`SelfAttention`], [`Mlp`], [`LayerNorm`], [`LoraLinear`] |
 //! | [`ops`] | the few operations that gain from a backward pass of their own: defaults in plain Burn, their autodiff, the backends |
 //! | [`adapter`] | attaching, merging, PEFT's folder |
 //! | [`checkpoint`] | Hugging Face folders, read in any of their formats and written |
@@ -69,6 +69,7 @@ mod lora;
 mod mlp;
 mod norm;
 pub mod ops;
+mod pass;
 mod products;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -79,7 +80,6 @@ mod weight_format;
 
 pub use attention::SelfAttention;
 pub use block::Block;
-pub use cache::KvCache;
 pub use config::{AttentionKind, GptNeoConfig};
 pub use device::failure as device_failure;
 pub use error::ModelError;

@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use crate::{GptNeoConfig, LoraLinear, NeoBackend, ops};
+use crate::pass::Pass;
+use crate::{GptNeoConfig, LoraLinear, NeoBackend, Target, ops};
 
 /// `c_proj(gelu_new(c_fc(x)))`.
 #[derive(Module, Debug)]
@@ -30,5 +31,10 @@ impl<B: NeoBackend> Mlp<B> {
     /// `[rows, hidden]` to `[rows, hidden]`.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         self.c_proj.forward(ops::gelu_new(self.c_fc.forward(x)))
+    }
+    /// The rows of a pass, `[rows, hidden]` to the same shape.
+    pub(crate) fn forward_rows(&self, x: Tensor<B, 2>, layer: usize, pass: &Pass<'_, B>) -> Tensor<B, 2> {
+        let inner = self.c_fc.forward_adapted(x, pass.updates(layer, Target::CFc));
+        self.c_proj.forward_adapted(ops::gelu_new(inner), pass.updates(layer, Target::CProj))
     }
 }

@@ -12,7 +12,10 @@ mod adapter;
 mod batch;
 mod error;
 mod event;
+mod places;
 mod request;
+mod scores;
+mod sequence;
 mod stats;
 mod thread;
 mod ticket;
@@ -44,11 +47,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the thread. A request without an adapter is answered by the model as it is.
+    /// Starts the thread. A request without an adapter is answered by the model as it is; an adapter's update is added to
+    /// that.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Generation`] where a limit is 0, two adapters have one name, or the system gives no thread.
+    /// [`ModelError::Generation`] where a limit is 0, two adapters have one name, or the system gives no thread;
+    /// [`ModelError::Lora`] where an adapter is for a model of another shape.
     pub fn start<B: NeoBackend>(
         model: GptNeo<B>,
         adapters: Vec<(String, Adapter<B>)>,
@@ -61,6 +66,7 @@ impl Engine {
                 "adapter {at} has the name {name:?}, as one before it: give each a name of its own"
             )));
         }
+        names.iter().zip(&adapters).try_for_each(|(name, adapter)| adapter.check(name, &model))?;
         let config = model.config().clone();
         let shared = Arc::new(Shared::new(limits));
         let batch = Batch::new(&model, adapters, limits);
@@ -138,3 +144,6 @@ impl Drop for Engine {
         }
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests;
