@@ -11,6 +11,9 @@ use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 use crate::backend::is_gpu;
 use crate::error::{Error, Remedy, Result};
 
+/// Adapters apart from their base, by their names.
+pub(crate) type NamedAdapters<B> = Vec<(String, Adapter<B>)>;
+
 /// A Hugging Face folder of a GPT-Neo.
 #[derive(Clone)]
 pub struct ModelFolder {
@@ -98,7 +101,7 @@ impl ModelFolder {
         adapters: &[(String, PathBuf)],
         format: WeightFormat,
         device: &B::Device,
-    ) -> Result<(GptNeo<B>, Vec<(String, Adapter<B>)>)> {
+    ) -> Result<(GptNeo<B>, NamedAdapters<B>)> {
         let model = self.load_in(format, device)?;
         let load =
             |(name, folder): &(String, PathBuf)| Ok((name.clone(), Adapter::load(&model, folder, device)?));
