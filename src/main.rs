@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod hub;
 mod limits;
+mod serve;
 mod terminal;
 
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::export::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
         Command::Sweep(args) => commands::sweep::run(&args),
+        Command::Serve(args) => commands::serve::run(&args),
+        Command::Chat(args) => commands::chat::run(&args),
         Command::Push(args) => commands::push::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
         Command::Bench { what } => commands::bench::run(&what),

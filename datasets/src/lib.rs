@@ -76,7 +76,7 @@ pub use form::{DataFormat, OnBadRecord};
 pub use leaks::Leaks;
 pub use options::{DEFAULT_LENGTH, DataOptions};
 pub use pack::pack_documents;
-pub use prompt::{DEFAULT_INSTRUCTION, PromptTemplate};
+pub use prompt::{CHAT_TEMPLATE_FILE, DEFAULT_INSTRUCTION, PROMPT_TEMPLATE_FILE, PromptTemplate};
 pub use question::normalise_question;
 pub use read::{ReadData, Reading, read_data, read_texts};
 pub use record::{Columns, Record, Turn, read_records};

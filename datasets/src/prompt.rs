@@ -1,10 +1,13 @@
 //! The text a record becomes: a template with placeholders, checked once when it is made.
 
+mod chat_template;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::chat_template::{CHAT_TEMPLATE_FILE, PROMPT_TEMPLATE_FILE};
 use crate::error::DataError;
 use crate::record::{Record, Turn};
 

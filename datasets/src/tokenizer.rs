@@ -3,6 +3,7 @@
 //! A [`Tokenizer`] keeps the files it came from, so that a model saved later carries the same tokenizer.
 
 mod added;
+mod bytes;
 pub(crate) mod files;
 pub(crate) mod guard;
 mod stream;

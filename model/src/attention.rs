@@ -9,7 +9,8 @@ use burn::tensor::{Bool, Tensor};
 
 use crate::cache::LayerCache;
 use crate::ops::{self, AttentionRule};
-use crate::{AttentionKind, GptNeoConfig, LoraLinear, NeoBackend};
+use crate::pass::Pass;
+use crate::{AttentionKind, GptNeoConfig, LoraLinear, NeoBackend, Target};
 
 /// Multi-head self-attention; q, k and v without bias, the output with one.
 #[derive(Module, Debug)]
@@ -45,28 +46,36 @@ impl<B: Backend> SelfAttention<B> {
 }
 
 impl<B: NeoBackend> SelfAttention<B> {
-    /// `[batch, tokens, hidden]` to the same shape; with a cache, keys and values of earlier tokens come from
-    /// it and those of the new tokens are added to it.
-    ///
-    /// `padding` is true where a key, cached or new, is padding, `[batch, keys]`.
-    pub fn forward(
-        &self,
-        x: Tensor<B, 3>,
-        padding: Option<Tensor<B, 2, Bool>>,
-        cache: Option<&mut LayerCache<B>>,
-    ) -> Tensor<B, 3> {
+    /// `[batch, tokens, hidden]` to the same shape; `padding` is true where a key is padding, `[batch, tokens]`.
+    pub fn forward(&self, x: Tensor<B, 3>, padding: Option<Tensor<B, 2, Bool>>) -> Tensor<B, 3> {
         let [batch, tokens, hidden] = x.dims();
         let rows = x.reshape([batch * tokens, hidden]);
         // [batch * tokens, hidden] -> [batch, tokens, hidden]
         let project = |linear: &LoraLinear<B>| linear.forward(rows.clone()).reshape([batch, tokens, hidden]);
         let query = project(&self.q_proj);
-        let (key, value) = match cache {
-            Some(cache) => cache.append(project(&self.k_proj), project(&self.v_proj)),
-            None => (project(&self.k_proj), project(&self.v_proj)),
-        };
+        let (key, value) = (project(&self.k_proj), project(&self.v_proj));
         let mixed = ops::causal_attention(query, key, value, self.rule, padding);
         // [batch, tokens, hidden] -> [batch * tokens, hidden]
         let mixed = mixed.reshape([batch * tokens, hidden]);
         self.out_proj.forward(mixed).reshape([batch, tokens, hidden])
+    }
+
+    /// The rows of a pass, `[rows, hidden]` to the same shape, behind what the cache holds of their sequences; their own
+    /// keys and values are added to it.
+    pub(crate) fn forward_rows(
+        &self,
+        x: Tensor<B, 2>,
+        layer: usize,
+        pass: &Pass<'_, B>,
+        cache: &mut LayerCache<B>,
+    ) -> Tensor<B, 2> {
+        let project =
+            |linear: &LoraLinear<B>, target| linear.forward_adapted(x.clone(), pass.updates(layer, target));
+        let query = project(&self.q_proj, Target::QProj);
+        let (key, value) = (project(&self.k_proj, Target::KProj), project(&self.v_proj, Target::VProj));
+        cache.write(&pass.places, key, value);
+        let (keys, values) = (cache.keys.clone(), cache.values.clone());
+        let mixed = ops::cached_attention(query, keys, values, self.rule, &pass.texts);
+        self.out_proj.forward_adapted(mixed, pass.updates(layer, Target::OutProj))
     }
 }

@@ -6,6 +6,7 @@ use burn::tensor::{Bool, Tensor};
 
 use crate::attention::SelfAttention;
 use crate::cache::LayerCache;
+use crate::pass::Pass;
 use crate::{AttentionKind, GptNeoConfig, LayerNorm, Mlp, NeoBackend};
 
 /// The checkpoint nests the attention once more than the arithmetic does: `attn.attention.q_proj`.
@@ -42,19 +43,30 @@ impl<B: Backend> Block<B> {
 }
 
 impl<B: NeoBackend> Block<B> {
-    /// `[batch, tokens, hidden]` to the same shape; with a cache, `x` holds the new tokens alone;
-    /// `padding` is true where a key, cached or new, is padding, `[batch, keys]`.
-    pub fn forward(
-        &self,
-        x: Tensor<B, 3>,
-        padding: Option<Tensor<B, 2, Bool>>,
-        cache: Option<&mut LayerCache<B>>,
-    ) -> Tensor<B, 3> {
+    /// `[batch, tokens, hidden]` to the same shape; `padding` is true where a key is padding, `[batch, tokens]`.
+    pub fn forward(&self, x: Tensor<B, 3>, padding: Option<Tensor<B, 2, Bool>>) -> Tensor<B, 3> {
         let [batch, tokens, hidden] = x.dims();
         // The new tensor stands first: sums are made in its memory, as no one else needs it.
-        let x = self.attn.attention.forward(self.ln_1.forward(x.clone()), padding, cache) + x;
+        let x = self.attn.attention.forward(self.ln_1.forward(x.clone()), padding) + x;
         // [batch, tokens, hidden] -> [batch * tokens, hidden]: one matrix product for all rows.
         let rows = self.ln_2.forward(x.clone()).reshape([batch * tokens, hidden]);
         self.mlp.forward(rows).reshape([batch, tokens, hidden]) + x
+    }
+
+    /// The rows of a pass, `[1, rows, hidden]` to the same shape, through this layer, whose cache is `cache`.
+    pub(crate) fn forward_rows(
+        &self,
+        x: Tensor<B, 3>,
+        layer: usize,
+        pass: &Pass<'_, B>,
+        cache: &mut LayerCache<B>,
+    ) -> Tensor<B, 3> {
+        let [one, rows, hidden] = x.dims();
+        // [1, rows, hidden] -> [rows, hidden], and back
+        let flat = |x: Tensor<B, 3>| x.reshape([rows, hidden]);
+        let mixed = self.attn.attention.forward_rows(flat(self.ln_1.forward(x.clone())), layer, pass, cache);
+        let x = mixed.reshape([one, rows, hidden]) + x;
+        let fed = self.mlp.forward_rows(flat(self.ln_2.forward(x.clone())), layer, pass);
+        fed.reshape([one, rows, hidden]) + x
     }
 }

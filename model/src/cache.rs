@@ -1,64 +1,46 @@
-//! Keys and values of the tokens already seen, so that each new token costs one position.
+//! Keys and values of the tokens already seen, so that each new token costs one position: one memory for all sequences,
+//! in which each has places of its own.
 
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, s};
 
 use crate::{GptNeoConfig, NeoBackend, ops};
 
 /// One layer's keys and values, in buffers that never grow.
 #[derive(Clone, Debug)]
-pub struct LayerCache<B: Backend> {
-    /// `[batch, capacity, hidden]`.
-    keys: Tensor<B, 3>,
-    values: Tensor<B, 3>,
-    length: usize,
+pub(crate) struct LayerCache<B: Backend> {
+    /// `[places, hidden]`.
+    pub(crate) keys: Tensor<B, 2>,
+    /// `[places, hidden]`.
+    pub(crate) values: Tensor<B, 2>,
 }
 
 impl<B: NeoBackend> LayerCache<B> {
-    /// Writes the new positions behind the old ones; returns all keys and values so far,
-    /// `[batch, length, hidden]`.
-    pub fn append(&mut self, keys: Tensor<B, 3>, values: Tensor<B, 3>) -> (Tensor<B, 3>, Tensor<B, 3>) {
-        let [_, new, _] = keys.dims();
-        let end = self.length + new;
-        self.keys.inplace(|buffer| ops::write_tokens(buffer, self.length, keys));
-        self.values.inplace(|buffer| ops::write_tokens(buffer, self.length, values));
-        self.length = end;
-        let seen = s![.., 0..end, ..];
-        (self.keys.clone().slice(seen), self.values.clone().slice(seen))
+    /// Puts keys and values of new tokens, `[rows, hidden]`, at their places.
+    pub(crate) fn write(&mut self, places: &[usize], keys: Tensor<B, 2>, values: Tensor<B, 2>) {
+        self.keys.inplace(|buffer| ops::write_rows(buffer, places, keys));
+        self.values.inplace(|buffer| ops::write_rows(buffer, places, values));
     }
 }
 
-/// The keys and values of all layers for one batch of sequences.
+/// The keys and values of all layers.
 #[derive(Clone, Debug)]
-pub struct KvCache<B: Backend> {
+pub(crate) struct KvCache<B: Backend> {
     pub(crate) layers: Vec<LayerCache<B>>,
-    capacity: usize,
+    places: usize,
 }
 
 impl<B: Backend> KvCache<B> {
-    /// Room for `capacity` positions of `batch` sequences.
-    pub fn new(config: &GptNeoConfig, batch: usize, capacity: usize, device: &B::Device) -> Self {
-        let shape = [batch, capacity, config.hidden_size];
-        let layer = || LayerCache {
-            keys: Tensor::zeros(shape, device),
-            values: Tensor::zeros(shape, device),
-            length: 0,
-        };
-        Self { layers: (0..config.num_layers()).map(|_| layer()).collect(), capacity }
+    /// Room for so many tokens, of all sequences together.
+    pub(crate) fn new(config: &GptNeoConfig, places: usize, device: &B::Device) -> Self {
+        let shape = [places, config.hidden_size];
+        let layer =
+            || LayerCache { keys: Tensor::zeros(shape, device), values: Tensor::zeros(shape, device) };
+        Self { layers: (0..config.num_layers()).map(|_| layer()).collect(), places }
     }
 
-    /// Positions already held.
-    pub fn len(&self) -> usize {
-        self.layers.first().map_or(0, |layer| layer.length)
-    }
-
-    /// Whether no position is held.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Positions that fit.
-    pub fn capacity(&self) -> usize {
-        self.capacity
+    /// Tokens that there is room for.
+    pub(crate) fn places(&self) -> usize {
+        self.places
     }
 }

@@ -8,7 +8,6 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor};
 
 use crate::block::Block;
-use crate::cache::KvCache;
 use crate::{GptNeoConfig, LayerNorm, LoraLinear, NeoBackend, Precision, Target, ops};
 
 /// Everything but the head.
@@ -132,22 +131,11 @@ impl<B: NeoBackend> GptNeo<B> {
         let [_, tokens] = ids.dims();
         let device = ids.device();
         let positions = Tensor::<B, 1, Int>::arange(0..tokens as i64, &device).reshape([1, tokens]);
-        let no_cache = None;
-        self.run(ids, positions, padding, no_cache)
-    }
-
-    /// Final hidden states of new tokens behind those in the cache: ids and positions `[batch, new]` to
-    /// `[batch, new, hidden]`.
-    ///
-    /// `padding` is true where a position, cached or new, is padding, `[batch, cached + new]`.
-    pub fn hidden_cached(
-        &self,
-        ids: Tensor<B, 2, Int>,
-        positions: Tensor<B, 2, Int>,
-        padding: Option<Tensor<B, 2, Bool>>,
-        cache: &mut KvCache<B>,
-    ) -> Tensor<B, 3> {
-        self.run(ids, positions, padding, Some(cache))
+        let mut x = self.embed(ids, positions);
+        for block in &self.transformer.h {
+            x = block.forward(x, padding.clone());
+        }
+        self.transformer.ln_f.forward(x)
     }
 
     /// Logits of hidden states: `[rows, hidden]` to `[rows, vocabulary]`.
@@ -167,20 +155,10 @@ impl<B: NeoBackend> GptNeo<B> {
         ops::token_nll(hidden, self.head_weight(), targets, self.precision)
     }
 
-    fn run(
-        &self,
-        ids: Tensor<B, 2, Int>,
-        positions: Tensor<B, 2, Int>,
-        padding: Option<Tensor<B, 2, Bool>>,
-        mut cache: Option<&mut KvCache<B>>,
-    ) -> Tensor<B, 3> {
+    /// What enters the first block: ids and positions `[batch, tokens]` to `[batch, tokens, hidden]`.
+    pub(crate) fn embed(&self, ids: Tensor<B, 2, Int>, positions: Tensor<B, 2, Int>) -> Tensor<B, 3> {
         let positions = self.transformer.wpe.forward(positions);
         // The table of tokens may be kept in half.
-        let mut x = self.transformer.wte.forward(ids).cast(positions.dtype()) + positions;
-        for (layer, block) in self.transformer.h.iter().enumerate() {
-            let cache = cache.as_deref_mut().map(|cache| &mut cache.layers[layer]);
-            x = block.forward(x, padding.clone(), cache);
-        }
-        self.transformer.ln_f.forward(x)
+        self.transformer.wte.forward(ids).cast(positions.dtype()) + positions
     }
 }

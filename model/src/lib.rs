@@ -42,12 +42,13 @@
 //!
 //! | | |
 //! |---|---|
-//! | the network, one idea a file | [`GptNeoConfig`], [`GptNeo`], [`Block`], [`SelfAttention`], [`Mlp`], [`LayerNorm`], [`LoraLinear`], [`KvCache`] |
+//! | the network, one idea a file | [`GptNeoConfig`], [`GptNeo`], [`Block`], [`SelfAttention`], [`Mlp`], [`LayerNorm`], [`LoraLinear`] |
 //! | [`ops`] | the few operations that gain from a backward pass of their own: defaults in plain Burn, their autodiff, the backends |
 //! | [`adapter`] | attaching, merging, PEFT's folder |
 //! | [`checkpoint`] | Hugging Face folders, read in any of their formats and written |
 //! | [`export`] | a GPT-Neo written as a GPT-2, as a Hugging Face folder or as GGUF |
-//! | [`mod@generate`] | prompts to texts: the loop, its cache, the choice of a token |
+//! | [`engine`] | many prompts at once: sequences that join and leave, adapters mixed, one cache |
+//! | [`mod@generate`] | prompts to texts, and the choice of a token |
 //! | [`device_failure`] | failures of a GPU that no call returns |
 //! | [`small_medical`] | a small base of our own, as the bytes of its files |
 //!
@@ -61,6 +62,7 @@ mod cache;
 pub mod checkpoint;
 mod config;
 mod device;
+pub mod engine;
 mod error;
 pub mod export;
 pub mod generate;
@@ -69,6 +71,7 @@ mod lora;
 mod mlp;
 mod norm;
 pub mod ops;
+mod pass;
 mod products;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -79,7 +82,6 @@ mod weight_format;
 
 pub use attention::SelfAttention;
 pub use block::Block;
-pub use cache::KvCache;
 pub use config::{Activation, AttentionKind, GptNeoConfig};
 pub use device::failure as device_failure;
 pub use error::ModelError;

@@ -5,6 +5,7 @@
 //! alpha may differ from layer to layer.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
@@ -209,5 +210,18 @@ impl<B: NeoBackend> LoraLinear<B> {
             update: self.lora.as_ref().map(Lora::update),
         };
         ops::linear(x, layer, self.precision)
+    }
+    /// As [`LoraLinear::forward`], with further updates, each of the rows that it is for: one product with the weight for
+    /// all rows, whatever their adapters.
+    pub(crate) fn forward_adapted<'a>(
+        &self,
+        x: Tensor<B, 2>,
+        updates: impl Iterator<Item = (Range<usize>, &'a Lora<B>)>,
+    ) -> Tensor<B, 2>
+    where
+        B: 'a,
+    {
+        let y = self.forward(x.clone());
+        updates.fold(y, |y, (rows, lora)| ops::add_low_rank(y, x.clone(), rows, lora.update()))
     }
 }

@@ -5,7 +5,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, activation};
 
 use crate::config::Activation;
-use crate::{GptNeoConfig, LoraLinear, NeoBackend, ops};
+use crate::pass::Pass;
+use crate::{GptNeoConfig, LoraLinear, NeoBackend, Target, ops};
 
 /// `c_proj(gelu(c_fc(x)))`, with GELU in the form that the configuration names.
 #[derive(Module, Debug)]
@@ -33,10 +34,19 @@ impl<B: Backend> Mlp<B> {
 impl<B: NeoBackend> Mlp<B> {
     /// `[rows, hidden]` to `[rows, hidden]`.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let inner = self.c_fc.forward(x);
-        self.c_proj.forward(match self.activation {
+        self.c_proj.forward(self.activated(self.c_fc.forward(x)))
+    }
+
+    /// The rows of a pass, `[rows, hidden]` to the same shape.
+    pub(crate) fn forward_rows(&self, x: Tensor<B, 2>, layer: usize, pass: &Pass<'_, B>) -> Tensor<B, 2> {
+        let inner = self.c_fc.forward_adapted(x, pass.updates(layer, Target::CFc));
+        self.c_proj.forward_adapted(self.activated(inner), pass.updates(layer, Target::CProj))
+    }
+
+    fn activated(&self, inner: Tensor<B, 2>) -> Tensor<B, 2> {
+        match self.activation {
             Activation::GeluTanh => ops::gelu_new(inner),
             Activation::Gelu => activation::gelu(inner),
-        })
+        }
     }
 }

@@ -152,7 +152,7 @@ fn adapters_equal_peft<B: NeoBackend>() {
         // What is saved is what was loaded, to the bit.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("adapter");
-        save_adapter(&model, &config, "window", &path).unwrap();
+        save_adapter(&model, &config, "window", &path, &[]).unwrap();
         let (again, same) = load_adapter(load::<B>("window"), &path, &Default::default()).unwrap();
         assert_eq!(config, same);
         assert_eq!(logits(&again, &prompt, None), logits(&model, &prompt, None), "{name}");

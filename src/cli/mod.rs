@@ -8,6 +8,7 @@ mod compare;
 mod evaluate;
 mod flags;
 mod names;
+mod serve;
 mod sweep;
 mod values;
 
@@ -27,6 +28,7 @@ pub(crate) use self::evaluate::EvaluateArgs;
 use self::flags::at_least_one;
 pub(crate) use self::flags::*;
 pub(crate) use self::names::{flag, parse, section_and_key};
+pub(crate) use self::serve::{ChatArgs, NamedFolder, ServeArgs, ServedFlags};
 pub(crate) use self::sweep::SweepArgs;
 
 /// Fine-tune GPT-Neo with LoRA on question-and-answer records, measure it, merge it and ask it
@@ -62,6 +64,10 @@ pub(crate) enum Command {
     Compare(Box<CompareArgs>),
     /// Try a grid of settings, stop the hopeless early, and measure the best once
     Sweep(SweepArgs),
+    /// Answer over HTTP as OpenAI's interface does, and on a page; a base and any number of adapters
+    Serve(Box<ServeArgs>),
+    /// Ask a model questions at the terminal
+    Chat(Box<ChatArgs>),
     /// Publish a run's model or adapter on the Hugging Face Hub
     Push(PushArgs),
     /// List what this machine can compute on

@@ -1,7 +1,7 @@
 //! The same questions to two models: which questions, what came back, and how good it is.
 
 use gptneo_datasets::{DEFAULT_INSTRUCTION, Dataset, PromptTemplate, Record, Tokenizer};
-use gptneo_model::generate::{FinishReason, GenerationConfig, generate};
+use gptneo_model::generate::{FinishReason, Generation, GenerationConfig, Told, generate_queued};
 use gptneo_model::{GptNeo, NeoBackend};
 use gptneo_report::{AnswerScores, GenerationRow};
 use gptneo_training::measure::{AnswerMetrics, AnswerScore, Answered};
@@ -9,7 +9,7 @@ use gptneo_training::measure::{AnswerMetrics, AnswerScore, Answered};
 use crate::error::Result;
 use crate::settings::Settings;
 
-/// Prompts that are continued at a time.
+/// Questions that are answered at a time.
 const BATCH: usize = 8;
 
 /// A question as a person reads it and as a model is asked it.
@@ -110,7 +110,7 @@ pub fn shown_and_scored(
 /// What a model answers, in the questions' order. `on_answers` hears how many of how many are answered.
 ///
 /// # Errors
-/// As [`generate`]; or the tokenizer fails.
+/// As [`generate_queued`]; or the tokenizer fails.
 pub fn answers<B: NeoBackend>(
     model: &GptNeo<B>,
     questions: &[Question],
@@ -118,19 +118,25 @@ pub fn answers<B: NeoBackend>(
     config: &GenerationConfig,
     on_answers: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Answer>> {
-    let mut answers = Vec::with_capacity(questions.len());
-    for batch in questions.chunks(BATCH) {
-        let prompts: Vec<Vec<u32>> = batch.iter().map(|question| question.prompt.clone()).collect();
-        for generation in generate(model, &prompts, config, |_, _| {})? {
-            answers.push(Answer {
-                text: tokenizer.decode(&generation.ids)?.trim().to_string(),
-                tokens: generation.ids.len(),
-                stopped: generation.finish == FinishReason::Stop,
-            });
-        }
-        on_answers(answers.len(), questions.len());
+    if questions.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(answers)
+    let prompts: Vec<Vec<u32>> = questions.iter().map(|question| question.prompt.clone()).collect();
+    let mut answered = 0;
+    let generations = generate_queued(model, &prompts, config, BATCH, |_, told| {
+        if let Told::End(_) = told {
+            answered += 1;
+            on_answers(answered, questions.len());
+        }
+    })?;
+    let answer = |generation: Generation| {
+        Ok(Answer {
+            text: tokenizer.decode(&generation.ids)?.trim().to_string(),
+            tokens: generation.ids.len(),
+            stopped: generation.finish == FinishReason::Stop,
+        })
+    };
+    generations.into_iter().map(answer).collect()
 }
 
 /// Questions and answers side by side.

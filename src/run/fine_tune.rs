@@ -187,23 +187,26 @@ impl<B: NeoBackend> Tuned<B> {
     /// [`crate::Error::Merge`]: it does not.
     pub fn merge(&self) -> Result<Model<B>> {
         let Model { network, tokenizer, template, device, files, end_tokens } = &self.model;
+        let files = [files.as_slice(), &template.files()].concat();
         let (merged, _) = on_compute_thread(|| merged_with_proof(network.clone(), tokenizer))?;
         Ok(Model {
             network: merged,
             tokenizer: tokenizer.clone(),
             template: template.clone(),
             device: device.clone(),
-            files: files.clone(),
+            files,
             end_tokens: end_tokens.clone(),
         })
     }
 
-    /// Writes the adapter as PEFT does, in place of one that may be there. It appears whole or not at all.
+    /// Writes the adapter as PEFT does, with the template that it was tuned with, in place of one that may be there. It
+    /// appears whole or not at all.
     ///
     /// # Errors
     /// The folder cannot be written.
     pub fn save_adapter(&self, folder: impl AsRef<Path>) -> Result<()> {
-        Ok(save_adapter(&self.model.network, &self.lora, &self.base, folder.as_ref())?)
+        let Model { network, template, .. } = &self.model;
+        Ok(save_adapter(network, &self.lora, &self.base, folder.as_ref(), &template.files())?)
     }
 }
 

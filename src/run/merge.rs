@@ -3,7 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, Tokenizer};
+use gptneo_datasets::{
+    CHAT_TEMPLATE_FILE, DEFAULT_INSTRUCTION, PROMPT_TEMPLATE_FILE, PromptTemplate, Tokenizer,
+};
 use gptneo_files::Claim;
 use gptneo_model::adapter;
 use gptneo_model::checkpoint::{Dtype, SaveFormat, rounded, save_model};
@@ -128,11 +130,26 @@ impl Merge<'_> {
             written_difference,
         };
         let mut files = self.base.kept_files()?;
+        // What the adapter was tuned with wins over what the base brought along.
+        for file in template_files(&[self.adapter, self.base.path()]) {
+            files.retain(|(name, _)| *name != file.0);
+            files.push(file);
+        }
         let text = serde_json::to_string_pretty(&report).unwrap_or_default();
         files.push((MERGE_PROOF.to_string(), format!("{text}\n").into_bytes()));
         save_model(&merged, folder, self.format, &files)?;
         Ok(report)
     }
+}
+
+/// The files of the prompt template in the first of these folders that has one.
+fn template_files(folders: &[&Path]) -> Vec<(String, Vec<u8>)> {
+    let read = |folder: &&Path| -> Vec<(String, Vec<u8>)> {
+        let names = [CHAT_TEMPLATE_FILE, PROMPT_TEMPLATE_FILE];
+        let read = |name: &str| Some((name.to_string(), std::fs::read(folder.join(name)).ok()?));
+        names.into_iter().filter_map(read).collect()
+    };
+    folders.iter().map(read).find(|files| !files.is_empty()).unwrap_or_default()
 }
 
 /// The plain model of a base with its adapter, and the proof that it computes the same.

@@ -21,6 +21,7 @@
 //! - The short way, without settings or a folder: a [`FineTune`] of a [`Base`] gives a [`Model`] that is [`Tuned`].
 //! - Its steps, each to be had alone: [`data`], [`preflight`], [`merge`], [`answers`], [`export`], [`evaluate`],
 //!   [`generate`], [`init`].
+//! - A model that others ask: [`engine`] starts it on a thread of its own.
 //! - Around it: [`seeds`] repeats a run, [`sweep`] searches its settings, [`compare`] tells runs apart, [`side_by_side`]
 //!   asks two models the same, [`mod@bench`] takes the time.
 
@@ -29,6 +30,7 @@ pub mod bench;
 pub mod compare;
 pub mod data;
 mod embedded;
+pub mod engine;
 pub mod evaluate;
 pub mod export;
 mod facts;

@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 use gptneo_datasets::Tokenizer;
 use gptneo_model::adapter::load_adapter;
 use gptneo_model::checkpoint::{check_loaded, end_tokens, kept_files, load_model_of, note_on_weights};
+
+use gptneo_model::engine::Adapter;
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 
 use crate::backend::{Load, Work, is_gpu};
 use crate::error::{Error, Remedy, Result};
+
+/// Adapters apart from their base, by their names.
+pub(crate) type NamedAdapters<B> = Vec<(String, Adapter<B>)>;
 
 /// A Hugging Face folder of a GPT-Neo.
 #[derive(Clone)]
@@ -84,6 +89,23 @@ impl ModelFolder {
             None => model,
         };
         Ok(model.with_weights(format))
+    }
+
+    /// The model in this format, and the adapters of these folders apart from it, by their names.
+    ///
+    /// # Errors
+    /// As [`ModelFolder::load_adapted`].
+    pub(crate) fn load_with<B: NeoBackend>(
+        &self,
+        adapters: &[(String, PathBuf)],
+        format: WeightFormat,
+        device: &B::Device,
+    ) -> Result<(GptNeo<B>, NamedAdapters<B>)> {
+        let model = self.load_in(format, device)?;
+        let load =
+            |(name, folder): &(String, PathBuf)| Ok((name.clone(), Adapter::load(&model, folder, device)?));
+        let adapters = adapters.iter().map(load).collect::<Result<Vec<_>>>()?;
+        Ok((model.with_weights(format), adapters))
     }
 
     fn load_in<B: NeoBackend>(&self, format: WeightFormat, device: &B::Device) -> Result<GptNeo<B>> {

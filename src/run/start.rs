@@ -165,11 +165,15 @@ impl<B: NeoBackend> Started<B> {
             Tuning::Lora(config) => {
                 let named = self.run.sources.model.as_ref().map(|source| source.repository.clone());
                 let base_name = named.unwrap_or(settings.model.folder()?.display().to_string());
-                save_adapter(&trained.model, config, &base_name, &folder.adapter())?;
+                save_adapter(&trained.model, config, &base_name, &folder.adapter(), &self.template_files())?;
                 folder.adapter()
             }
             Tuning::Full => {
-                let files = base.kept_files()?;
+                let mut files = base.kept_files()?;
+                for file in self.template_files() {
+                    files.retain(|(name, _)| *name != file.0);
+                    files.push(file);
+                }
                 save_model(&trained.model, &folder.merged(), settings.run.save_format(), &files)?;
                 folder.merged()
             }
@@ -185,6 +189,12 @@ impl<B: NeoBackend> Started<B> {
             weights: weights.clone(),
         }));
         Ok(FineTuned { model, model_step, state, weights })
+    }
+
+    /// The template that the texts were made with, for whoever asks the model; plain text has none.
+    fn template_files(&self) -> Vec<(String, Vec<u8>)> {
+        let Run { settings, data, .. } = &self.run;
+        if data.records.is_empty() { Vec::new() } else { settings.data.options.prompt_template.files() }
     }
 
     /// Stands for the base and the texts, which depend on the settings of the data as much as on the file.

@@ -2,7 +2,7 @@
 
 mod dashboard;
 pub(crate) mod failure;
-mod interrupt;
+pub(crate) mod interrupt;
 mod live;
 pub(crate) mod notes;
 pub(crate) mod output;

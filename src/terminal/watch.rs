@@ -79,7 +79,11 @@ impl Observer for Watch {
             Event::Answering { done, total } => self.progress("answering", done, total),
             Event::TrainingBegins { total_steps, interrupter } => {
                 let dashboard = self.dashboard.then(|| Dashboard::open(total_steps, interrupter.clone()));
-                let listening = interrupt::listen(interrupter.clone());
+                let stops = interrupter.clone();
+                let listening = interrupt::listen(move || {
+                    eprintln!("finishing the step and saving; interrupt again to stop at once");
+                    stops.stop(None);
+                });
                 let mut live = Live::new(total_steps, dashboard);
                 if let Err(error) = &listening {
                     live.say(format!("an interrupt will end the run at once: {error}"));

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, clippy::unwrap_used)]
 
 mod adapters;
+mod browser;
 mod commands;
 mod dashboard;
 mod data;
@@ -14,10 +15,13 @@ mod gpu;
 mod hub;
 mod hub_server;
 mod misuse;
+mod page;
 mod pipeline;
 mod push;
 mod report;
 mod runs;
+mod serve;
+mod server;
 mod survival;
 mod sweep;
 mod training;

@@ -4,6 +4,7 @@
 //! | operation | forward | backward |
 //! |---|---|---|
 //! | causal attention, global or windowed | [`attention()`] | [`attention_backward`] |
+//! | attention to a cache that many texts share | [`cached_attention`] | |
 //! | linear layer, with or without a low-rank part | [`linear()`] | [`linear_backward`], [`linear_input_gradient`] |
 //! | layer norm | [`layer_norm`] | [`layer_norm_backward`], [`layer_norm_input_gradient`] |
 //! | GELU in its tanh form | [`gelu`] | [`gelu_backward`] |
@@ -53,11 +54,12 @@ mod testing;
 mod tests;
 mod tiles;
 
-pub use attention::{Attention, Tokens, attention, attention_backward};
+pub use attention::{Attention, CachedAttention, Tokens, attention, attention_backward, cached_attention};
 pub use linear::{
-    Linear, LinearGradients, LowRank, SeededDropout, linear, linear_backward, linear_input_gradient,
+    Linear, LinearGradients, LowRank, SeededDropout, add_low_rank, linear, linear_backward,
+    linear_input_gradient,
 };
-pub use products::Weight;
+pub use products::{FEW as FEW_ROWS, Weight};
 pub use rows::{
     cross_entropy, cross_entropy_gradients, gelu, gelu_backward, layer_norm, layer_norm_backward,
     layer_norm_input_gradient,

@@ -40,8 +40,9 @@ fn key(path: &str, matrix: char) -> String {
     format!("base_model.model.{path}.lora_{matrix}.weight")
 }
 
-/// Writes the adapter as PEFT does, `adapter_config.json` and `adapter_model.safetensors`; the folder appears
-/// whole or not at all. `base` is the base model's name or path, which PEFT loads it onto.
+/// Writes the adapter as PEFT does, `adapter_config.json` and `adapter_model.safetensors`, with the extra files (the
+/// prompt template's); the folder appears whole or not at all. `base` is the base model's name or path, which PEFT
+/// loads it onto.
 ///
 /// # Errors
 ///
@@ -51,8 +52,15 @@ pub fn save_adapter<B: Backend>(
     config: &LoraConfig,
     base: &str,
     folder: &Path,
+    extra_files: &[(String, Vec<u8>)],
 ) -> Result<(), ModelError> {
-    write_folder(folder, |path| write_adapter(model, config, base, path))
+    write_folder(folder, |path| {
+        for (name, bytes) in extra_files {
+            let file = path.join(name);
+            std::fs::write(&file, bytes).map_err(FileError::on("write", file))?;
+        }
+        write_adapter(model, config, base, path)
+    })
 }
 
 /// Writes the two files of [`save_adapter`] into a folder that exists.

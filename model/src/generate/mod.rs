@@ -1,20 +1,20 @@
-//! Continuing prompts: one pass over all of them, then one token a step for each, with a KV cache.
+//! Continuing prompts on the caller's thread: the steps of the [`engine`](crate::engine), until all texts have ended.
 //!
-//! Prompts of unequal length are padded on the left, so that all rows end at the same column. Positions count
-//! from a row's first real token and padding is hidden from attention: a row's text is that of its prompt alone.
+//! A row's text is that of its prompt alone, whatever the others are.
 
-mod decoder;
 mod sampling;
+
+use std::cell::RefCell;
 
 use serde::{Deserialize, Serialize};
 
-use self::decoder::Decoder;
 pub use self::sampling::{Sampler, SamplingConfig};
+use crate::engine::{Batch, EngineLimits, Event, Listener, Reason, Request, Sampling, problems_of_prompt};
 use crate::error::list_problems;
 use crate::{GptNeo, GptNeoConfig, ModelError, NeoBackend};
 
 /// Problems of a prompt list that an error names before it only counts.
-const PROBLEMS_SHOWN: usize = 8;
+pub(crate) const PROBLEMS_SHOWN: usize = 8;
 
 /// How far and how prompts are continued.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +49,15 @@ pub struct Generation {
     pub finish: FinishReason,
 }
 
+/// What is told of a text while it grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A new token, which is not an end-of-text.
+    Token(u32),
+    /// There are no more.
+    End(FinishReason),
+}
+
 /// Continues all prompts together; the results are in their order.
 ///
 /// `on_token` hears each new token, except the end-of-text, as soon as it is chosen: the prompt's index and the
@@ -65,31 +74,118 @@ pub fn generate<B: NeoBackend>(
     config: &GenerationConfig,
     mut on_token: impl FnMut(usize, u32),
 ) -> Result<Vec<Generation>, ModelError> {
-    check(model.config(), prompts, config)?;
-    let mut rows = prompts
-        .iter()
-        .enumerate()
-        .map(|(index, prompt)| Row::new(index, prompt, &config.sampling))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut decoder = Decoder::new(model, prompts, config.max_new_tokens);
-    let vocabulary = model.config().vocab_size;
-    let mut logits = decoder.prefill(prompts)?;
-    for step in 1..=config.max_new_tokens {
-        for ((index, row), logits) in rows.iter_mut().enumerate().zip(logits.chunks_exact_mut(vocabulary)) {
-            if row.finish.is_some() {
-                continue;
-            }
-            if let Some(id) = row.choose(index, logits, &config.end_tokens)? {
-                on_token(index, id);
-            }
+    generate_queued(model, prompts, config, prompts.len(), |prompt, told| {
+        if let Told::Token(id) = told {
+            on_token(prompt, id);
         }
-        if step == config.max_new_tokens || rows.iter().all(|row| row.finish.is_some()) {
+    })
+}
+
+/// As [`generate`], with at most `at_once` prompts together: when a text ends, the next prompt takes its place. `on_told`
+/// hears each new token and each end. What a text says does not depend on `at_once`.
+///
+/// # Errors
+///
+/// As [`generate`]; or `at_once` is 0.
+pub fn generate_queued<B: NeoBackend>(
+    model: &GptNeo<B>,
+    prompts: &[Vec<u32>],
+    config: &GenerationConfig,
+    at_once: usize,
+    on_told: impl FnMut(usize, Told),
+) -> Result<Vec<Generation>, ModelError> {
+    check(model.config(), prompts, config)?;
+    let mut waiting =
+        prompts.iter().enumerate().map(|(index, prompt)| request(index, prompt, config)).peekable();
+    let limits = EngineLimits {
+        max_batch: at_once,
+        cache_tokens: largest_need(prompts, config.max_new_tokens, at_once),
+        max_queue: prompts.len(),
+        prompt_chunk: PROMPT_CHUNK,
+    };
+    limits.validate()?;
+    let no_adapters = Vec::new();
+    let mut batch = Batch::new(model, no_adapters, limits);
+    let texts = RefCell::new(Texts {
+        told: vec![None; prompts.len()],
+        ids: vec![Vec::new(); prompts.len()],
+        on_told,
+    });
+    loop {
+        while let Some((index, request)) = waiting.next_if(|(_, request)| batch.has_room(request)) {
+            let no_adapter = None;
+            batch.join(request, no_adapter, Ear { index, texts: &texts })?;
+        }
+        if batch.is_empty() {
             break;
         }
-        let last: Vec<u32> = rows.iter().map(|row| row.last).collect();
-        logits = decoder.step(&last)?;
+        for (mut ear, last) in batch.step(model)?.ended {
+            if let Event::Failed(why) = &last {
+                return Err(ModelError::Generation(format!("prompt {}: {why}", ear.index)));
+            }
+            ear.hear(last);
+        }
     }
-    Ok(rows.into_iter().map(Row::into_generation).collect())
+    let Texts { told, ids, .. } = texts.into_inner();
+    let ends = told.into_iter().map(|end| end.unwrap_or(FinishReason::Length));
+    Ok(ids.into_iter().zip(ends).map(|(ids, finish)| Generation { ids, finish }).collect())
+}
+
+/// Tokens of long prompts that are read in a step; nobody waits for the others' new tokens.
+const PROMPT_CHUNK: usize = 512;
+
+/// The most tokens that so many of the prompts and their new tokens can take together.
+fn largest_need(prompts: &[Vec<u32>], new: usize, at_once: usize) -> usize {
+    let mut needs: Vec<usize> = prompts.iter().map(|prompt| prompt.len() + new - 1).collect();
+    needs.sort_unstable_by(|a, b| b.cmp(a));
+    needs.iter().take(at_once).sum()
+}
+
+/// What is asked for a prompt.
+fn request(index: usize, prompt: &[u32], config: &GenerationConfig) -> (usize, Request) {
+    let request = Request {
+        sampling: Sampling { stream: index, ..config.sampling.clone().into() },
+        end_tokens: config.end_tokens.clone(),
+        ..Request::new(prompt.to_vec(), config.max_new_tokens)
+    };
+    (index, request)
+}
+
+/// What has been heard of all texts.
+struct Texts<F> {
+    told: Vec<Option<FinishReason>>,
+    ids: Vec<Vec<u32>>,
+    on_told: F,
+}
+
+/// Hears of one text.
+struct Ear<'a, F> {
+    index: usize,
+    texts: &'a RefCell<Texts<F>>,
+}
+
+impl<F: FnMut(usize, Told)> Listener for Ear<'_, F> {
+    fn hear(&mut self, event: Event) {
+        let mut texts = self.texts.borrow_mut();
+        let told = match event {
+            Event::Token { id, .. } => {
+                texts.ids[self.index].push(id);
+                Told::Token(id)
+            }
+            Event::Finished(reason) => {
+                let finish =
+                    if reason == Reason::EndToken { FinishReason::Stop } else { FinishReason::Length };
+                texts.told[self.index] = Some(finish);
+                Told::End(finish)
+            }
+            Event::Prompt(_) | Event::Failed(_) => return,
+        };
+        (texts.on_told)(self.index, told);
+    }
+
+    fn has_left(&self) -> bool {
+        false
+    }
 }
 
 /// Everything that can be known to be wrong before the model runs.
@@ -102,93 +198,19 @@ fn check(model: &GptNeoConfig, prompts: &[Vec<u32>], config: &GenerationConfig) 
     if prompts.is_empty() {
         return Err(ModelError::Generation("there is no prompt, expected at least one".to_string()));
     }
-    let (vocabulary, positions) = (model.vocab_size, model.max_position_embeddings);
-    let mut problems = Vec::new();
-    for (index, prompt) in prompts.iter().enumerate() {
-        if prompt.is_empty() {
-            problems.push(format!(
-                "prompt {index} is empty, expected at least one token; the end-of-text token can start a text"
-            ));
-        }
-        if let Some(id) = prompt.iter().find(|id| **id as usize >= vocabulary) {
-            problems.push(format!(
-                "prompt {index} has token {id}, but the model's vocabulary has {vocabulary} tokens: use the \
-                 tokenizer of this model"
-            ));
-        }
-        let length = prompt.len();
-        if length.saturating_add(new) > positions {
-            let shorter = match positions.saturating_sub(new) {
-                0 => String::new(),
-                room => format!("shorten the prompt to {room} tokens or "),
-            };
-            let fewer = match positions.saturating_sub(length) {
-                0 => "give a shorter prompt".to_string(),
-                room => format!("lower max_new_tokens to {room}"),
-            };
-            problems.push(format!(
-                "prompt {index} has {length} tokens and max_new_tokens is {new}, but the model has {positions} \
-                 positions: {shorter}{fewer}"
-            ));
-        }
-    }
+    let problems: Vec<String> = prompts
+        .iter()
+        .enumerate()
+        .flat_map(|(index, prompt)| {
+            let problems = problems_of_prompt(model, prompt, new);
+            problems.into_iter().map(move |problem| format!("prompt {index} {problem}"))
+        })
+        .collect();
     if problems.is_empty() {
         return Ok(());
     }
     let problems = list_problems(&problems, PROBLEMS_SHOWN);
     Err(ModelError::Generation(format!("these prompts cannot be continued:\n{problems}")))
-}
-
-/// One prompt on its way to a text.
-struct Row {
-    sampler: Sampler,
-    /// The prompt and what has been generated.
-    seen: Vec<u32>,
-    prompt_length: usize,
-    /// The newest token; a finished row stays at its end-of-text, which fills its column and is read by nobody.
-    last: u32,
-    finish: Option<FinishReason>,
-}
-
-impl Row {
-    fn new(index: usize, prompt: &[u32], sampling: &SamplingConfig) -> Result<Self, ModelError> {
-        Ok(Self {
-            sampler: Sampler::for_row(sampling, index)?,
-            seen: prompt.to_vec(),
-            prompt_length: prompt.len(),
-            last: 0,
-            finish: None,
-        })
-    }
-
-    /// The next token, or nothing where it ends the text.
-    fn choose(
-        &mut self,
-        index: usize,
-        logits: &mut [f32],
-        end_tokens: &[u32],
-    ) -> Result<Option<u32>, ModelError> {
-        if logits.iter().any(|logit| logit.is_nan()) {
-            return Err(ModelError::NotANumber {
-                prompt: index,
-                tokens: self.seen.len() - self.prompt_length,
-            });
-        }
-        self.last = self.sampler.next(logits, &self.seen);
-        if end_tokens.contains(&self.last) {
-            self.finish = Some(FinishReason::Stop);
-            return Ok(None);
-        }
-        self.seen.push(self.last);
-        Ok(Some(self.last))
-    }
-
-    fn into_generation(mut self) -> Generation {
-        Generation {
-            ids: self.seen.split_off(self.prompt_length),
-            finish: self.finish.unwrap_or(FinishReason::Length),
-        }
-    }
 }
 
 #[cfg(test)]

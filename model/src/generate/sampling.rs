@@ -102,6 +102,11 @@ impl Sampler {
     /// `logits` has one value per token of the vocabulary; the repetition penalty is applied in place.
     pub fn next(&mut self, logits: &mut [f32], seen: &[u32]) -> u32 {
         self.penalise(logits, seen);
+        self.draw(logits)
+    }
+
+    /// As [`Sampler::next`], from logits that are penalised already.
+    pub(crate) fn draw(&mut self, logits: &[f32]) -> u32 {
         if self.config.temperature == 0.0 {
             return likeliest(logits);
         }
@@ -137,7 +142,7 @@ impl Sampler {
     }
 
     /// Makes tokens of the text less likely, each once however often it occurs.
-    fn penalise(&self, logits: &mut [f32], seen: &[u32]) {
+    pub(crate) fn penalise(&self, logits: &mut [f32], seen: &[u32]) {
         let penalty = self.config.repetition_penalty as f32;
         if penalty == 1.0 {
             return;

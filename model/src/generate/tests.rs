@@ -3,10 +3,9 @@
 
 use std::path::Path;
 
-use super::decoder::id_tensor;
 use super::*;
 use crate::checkpoint::load_model;
-use burn::tensor::s;
+use burn::tensor::{Int, Tensor, TensorData, s};
 use burn_flex::Flex;
 use serde_json::{Value, json};
 
@@ -44,7 +43,9 @@ fn slowly(model: &GptNeo<Flex>, prompt: &[u32], new: usize) -> Vec<u32> {
     let mut ids = prompt.to_vec();
     for _ in 0..new {
         let tokens = ids.len();
-        let input = id_tensor(ids.iter().map(|id| *id as i32).collect(), tokens, &Default::default());
+        let input: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
+        let input =
+            Tensor::<Flex, 2, Int>::from_data(TensorData::new(input, [1, tokens]), &Default::default());
         let hidden = model.hidden(input).slice(s![.., tokens - 1..tokens, ..]).reshape([1, 16]);
         let logits = model.logits(hidden).into_data().to_vec::<f32>().unwrap();
         let best = (0..50).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();
@@ -75,24 +76,23 @@ fn a_batch_of_unequal_prompts_equals_each_alone() {
 }
 
 #[test]
-fn a_batch_of_equal_lengths_needs_no_mask() {
+fn prompts_wait_for_one_another_without_a_difference() {
     let model = model();
-    let equal = [prompts()[0].clone(), prompts()[3].clone()];
-    assert!(Decoder::new(&model, &equal, 1).pads.is_none());
-    let together = run(&model, &equal, &greedy(10));
-    for (prompt, found) in equal.iter().zip(&together) {
-        assert_eq!(found.ids, slowly(&model, prompt, 10));
+    let together = run(&model, &prompts(), &sampled(12, 3));
+    for at_once in [1, 2, 3] {
+        let (mut heard, mut ended) = (vec![Vec::new(); 4], Vec::new());
+        let found =
+            generate_queued(&model, &prompts(), &sampled(12, 3), at_once, |prompt, told| match told {
+                Told::Token(id) => heard[prompt].push(id),
+                Told::End(finish) => ended.push((prompt, finish)),
+            });
+        let found = found.unwrap();
+        assert_eq!(found, together, "{at_once} at once");
+        assert!(found.iter().zip(&heard).all(|(text, heard)| text.ids == *heard));
+        ended.sort_by_key(|(prompt, _)| *prompt);
+        assert_eq!(ended, (0..4).map(|prompt| (prompt, FinishReason::Length)).collect::<Vec<_>>());
     }
-}
-
-#[test]
-fn padding_and_positions_count_from_the_first_real_token() {
-    let model = model();
-    let decoder = Decoder::new(&model, &prompts()[..3], 2);
-    let padding = decoder.padding(10).unwrap().into_data().to_vec::<bool>().unwrap();
-    let count = |row: usize| padding[row * 10..][..10].iter().filter(|hidden| **hidden).count();
-    assert_eq!([count(0), count(1), count(2)], [0, 8, 3]);
-    assert!(padding[10] && padding[17] && !padding[18] && !padding[19]);
+    assert!(generate_queued(&model, &prompts(), &greedy(1), 0, |_, _| ()).is_err());
 }
 
 #[test]

@@ -11,9 +11,11 @@
 
 mod tracked;
 
+use std::ops::Range;
+
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, QuantizedTensor};
-use burn::tensor::{DType, Tensor, TensorPrimitive};
+use burn::tensor::{DType, Tensor, TensorPrimitive, s};
 
 pub(super) use self::tracked::tracked;
 use super::{Dropout, NeoBackend, Precision, dropout};
@@ -227,6 +229,40 @@ fn low_rank<B: Backend>(x: Tensor<B, 2>, lora: LoraInputs<FloatTensor<B>>) -> Te
     };
     let reduced = dropped.matmul(wrap::<B, 2>(lora.a).transpose());
     reduced.matmul(wrap::<B, 2>(lora.b).transpose()) * lora.scale
+}
+
+/// `y` `[rows of y, out]` with the low-rank part `scale * (x A^T) B^T` of `x` `[rows of x, in]` added to `rows` of both:
+/// a layer of which each row has an update of its own.
+///
+/// # Panics
+///
+/// As [`linear`].
+pub fn add_low_rank<B: NeoBackend>(
+    y: Tensor<B, 2>,
+    x: Tensor<B, 2>,
+    rows: Range<usize>,
+    update: LoraUpdate<B>,
+) -> Tensor<B, 2> {
+    assert_types_of_rest(x.dtype(), None, Some(&update));
+    let lora = update.inputs(&x);
+    wrap(B::add_low_rank(unwrap(y), unwrap(x), rows, lora))
+}
+
+/// The default of [`NeoBackend::add_low_rank`].
+pub(super) fn plain_add_low_rank<B: Backend>(
+    y: FloatTensor<B>,
+    x: FloatTensor<B>,
+    rows: Range<usize>,
+    lora: LoraInputs<FloatTensor<B>>,
+) -> FloatTensor<B> {
+    let (x, y) = (wrap::<B, 2>(x), wrap::<B, 2>(y));
+    let [all, _] = y.dims();
+    if rows == (0..all) {
+        return unwrap(y + low_rank(x, lora));
+    }
+    let part = s![rows, ..];
+    let added = y.clone().slice(part.clone()) + low_rank(x.slice(part.clone()), lora);
+    unwrap(y.slice_assign(part, added))
 }
 
 /// The default of [`NeoBackend::quantized_linear`].

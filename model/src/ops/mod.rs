@@ -6,6 +6,7 @@
 mod attention;
 mod autodiff;
 mod backends;
+mod cached_attention;
 mod cross_entropy;
 mod dropout;
 #[cfg(feature = "flex")]
@@ -17,18 +18,29 @@ mod precision;
 #[cfg(test)]
 mod testing;
 
+use std::ops::Range;
+
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
-use burn::tensor::{Tensor, TensorMetadata, TensorPrimitive, s};
+use burn::tensor::{Tensor, TensorPrimitive, s};
 
 pub use attention::{AttentionRule, causal_attention};
+pub use cached_attention::{CachedText, CachedTexts, cached_attention};
 pub(crate) use cross_entropy::CHUNK as HEAD_ROWS;
 pub use cross_entropy::{cross_entropy_sum, token_nll};
 pub use dropout::Dropout;
 pub use gelu::gelu_new;
 pub use layer_norm::layer_norm;
-pub use linear::{LinearGradients, LinearInputs, LinearWeights, LoraInputs, LoraUpdate, linear};
+pub use linear::{
+    LinearGradients, LinearInputs, LinearWeights, LoraInputs, LoraUpdate, add_low_rank, linear,
+};
 pub use precision::Precision;
+
+/// The fewest rows of a pass of whole blocks over prompts; it has a multiple of these.
+pub(crate) const WIDE_ROWS: usize = 64;
+
+/// The most rows that go through a backend without kernels of its own beside rows that are decoded.
+const PLAIN_NARROW_ROWS: usize = 512;
 
 /// Whether an operation's own weights are trained: then its backward pass makes their gradients as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +67,11 @@ impl Parameters {
 ///
 /// An operation comes with the method that its backward pass calls on the inner backend.
 pub trait NeoBackend: Backend {
+    /// Runs `work` where the backend's operations start soonest.
+    fn on_compute_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+        work()
+    }
+
     /// Causal attention of `query` `[batch, queries, hidden]` over `key` and `value` `[batch, keys, hidden]`,
     /// with `padding` `[batch, keys]`; see [`causal_attention`].
     fn causal_attention(
@@ -80,10 +97,40 @@ pub trait NeoBackend: Backend {
         attention::plain_backward::<Self>(query, key, value, rule, padding, gradient)
     }
 
-    /// `buffer` `[batch, capacity, hidden]` with `new` `[batch, new, hidden]` in place of its positions from `start`
-    /// on. A buffer that nothing else holds is written in place.
-    fn write_tokens(buffer: FloatTensor<Self>, start: usize, new: FloatTensor<Self>) -> FloatTensor<Self> {
-        plain_write_tokens::<Self>(buffer, start, new)
+    /// Attention of `query` `[rows, hidden]` over `keys` and `values` `[places, hidden]` of many texts; see
+    /// [`cached_attention()`].
+    fn cached_attention(
+        query: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        rule: AttentionRule,
+        texts: &CachedTexts<Self>,
+    ) -> FloatTensor<Self> {
+        cached_attention::plain::<Self>(query, keys, values, rule, texts)
+    }
+
+    /// `cache` `[places, hidden]` with the rows of `new` `[rows, hidden]` at these places. A cache that nothing else holds
+    /// is written in place.
+    fn write_rows(cache: FloatTensor<Self>, places: &[usize], new: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain_write_rows::<Self>(cache, places, new)
+    }
+
+    /// The most rows of a product or an attention of which each is the same, to the last bit, however many there are;
+    /// where a backend does not promise that, as many as it likes. Beyond, from [`WIDE_ROWS`] on, that holds again, with
+    /// sums in another order.
+    fn narrow_rows() -> usize {
+        PLAIN_NARROW_ROWS
+    }
+
+    /// `y` `[rows of y, out]` with the low-rank update of `x` `[rows of x, in]` added to `rows` of both; see
+    /// [`add_low_rank()`].
+    fn add_low_rank(
+        y: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        rows: Range<usize>,
+        lora: LoraInputs<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        linear::plain_add_low_rank::<Self>(y, x, rows, lora)
     }
 
     /// A linear layer, `[rows, in]` to `[rows, out]`, with bias and low-rank update where they are given; see
@@ -207,19 +254,24 @@ pub trait NeoBackend: Backend {
     }
 }
 
-/// The default of [`NeoBackend::write_tokens`].
-fn plain_write_tokens<B: Backend>(
-    buffer: FloatTensor<B>,
-    start: usize,
+/// The default of [`NeoBackend::write_rows`]: places that follow one another are written together.
+fn plain_write_rows<B: Backend>(
+    mut cache: FloatTensor<B>,
+    places: &[usize],
     new: FloatTensor<B>,
 ) -> FloatTensor<B> {
-    let end = start + new.shape()[1];
-    B::float_slice_assign(buffer, &s![.., start..end, ..], new)
+    let mut row = 0;
+    for run in places.chunk_by(|one, next| one + 1 == *next) {
+        let rows = B::float_slice(new.clone(), &s![row..row + run.len(), ..]);
+        cache = B::float_slice_assign(cache, &s![run[0]..run[0] + run.len(), ..], rows);
+        row += run.len();
+    }
+    cache
 }
 
-/// `buffer` `[batch, capacity, hidden]` with `new` `[batch, new, hidden]` in place of its positions from `start` on; a
-/// buffer that nothing else holds is written in place.
-pub fn write_tokens<B: NeoBackend>(buffer: Tensor<B, 3>, start: usize, new: Tensor<B, 3>) -> Tensor<B, 3> {
-    let [buffer, new] = [buffer, new].map(|tensor| tensor.into_primitive().tensor());
-    Tensor::from_primitive(TensorPrimitive::Float(B::write_tokens(buffer, start, new)))
+/// `cache` `[places, hidden]` with the rows of `new` `[rows, hidden]` at these places; a cache that nothing else holds is
+/// written in place.
+pub fn write_rows<B: NeoBackend>(cache: Tensor<B, 2>, places: &[usize], new: Tensor<B, 2>) -> Tensor<B, 2> {
+    let [cache, new] = [cache, new].map(|tensor| tensor.into_primitive().tensor());
+    Tensor::from_primitive(TensorPrimitive::Float(B::write_rows(cache, places, new)))
 }

@@ -68,7 +68,7 @@ fn an_adapter_saved_again_is_the_same() {
     for variant in VARIANTS {
         let (model, config) = adapted(variant);
         let path = folder.path().join(variant);
-        save_adapter(&model, &config, "window", &path).unwrap();
+        save_adapter(&model, &config, "window", &path, &[]).unwrap();
         let (again, same) = load_adapter(load::<Flex>("window"), &path, &Default::default()).unwrap();
         assert_eq!(same, config, "{variant}");
         assert_eq!(losses(&again, &prompt), losses(&model, &prompt), "{variant}");

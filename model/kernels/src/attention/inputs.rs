@@ -30,10 +30,10 @@ impl<'a> Tokens<'a> {
         Matrix::new(&self.data[start..], tokens.len(), size, self.token_stride)
     }
 
-    /// One head of one token, `[size]`.
-    pub(super) fn vector(&self, batch: usize, token: usize, head: usize, size: usize) -> &'a [f32] {
-        let start = batch * self.batch_stride + token * self.token_stride + head * size;
-        &self.data[start..start + size]
+    /// All heads of one token, and what stands behind them.
+    #[inline(always)]
+    pub(super) fn of_token(&self, batch: usize, token: usize) -> &'a [f32] {
+        &self.data[batch * self.batch_stride + token * self.token_stride..]
     }
 }
 

@@ -8,6 +8,7 @@
 //! A task's work does not depend on how many threads there are, so results do not either.
 
 mod backward;
+mod cached;
 mod forward;
 mod head;
 mod inputs;
@@ -15,5 +16,6 @@ mod one_query;
 mod softmax;
 
 pub use self::backward::attention_backward;
+pub use self::cached::{CachedAttention, cached_attention};
 pub use self::forward::attention;
 pub use self::inputs::{Attention, Tokens};

@@ -30,6 +30,21 @@ pub struct LowRank<'a> {
     pub dropout: Option<SeededDropout>,
 }
 
+/// Adds the low-rank part of a layer to its output: x `[rows, input]`, out `[rows, output]`. A row's sums are the same
+/// however many rows there are.
+///
+/// # Panics
+///
+/// Where a slice is not of its shape.
+pub fn add_low_rank(lora: &LowRank<'_>, x: &[f32], [input, output]: [usize; 2], out: &mut [f32]) {
+    let LowRank { a, b, rank, .. } = *lora;
+    assert_eq!([a.len(), b.len()], [rank * input, output * rank], "numbers of A and B");
+    assert_eq!(x.len() * output, out.len() * input, "rows of x and of the output");
+    if !out.is_empty() {
+        add_forward(lora, x, [input, output], out);
+    }
+}
+
 /// Adds it to the output: x `[rows, input]`, out `[rows, output]`.
 pub(super) fn add_forward(lora: &LowRank<'_>, x: &[f32], [input, output]: [usize; 2], out: &mut [f32]) {
     let arch = Arch::new();

@@ -9,7 +9,7 @@ mod dropout;
 mod low_rank;
 
 pub use self::dropout::SeededDropout;
-pub use self::low_rank::LowRank;
+pub use self::low_rank::{LowRank, add_low_rank};
 use crate::memory::zeros;
 use crate::products::{FEW, Factor, Weight, few_rows_product, large_product};
 use crate::tiles::{TileUnit, Values};

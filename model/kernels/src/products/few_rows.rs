@@ -1,6 +1,8 @@
 //! `x W^T` for some dozen rows of x at most, as in decoding: the weight is read once, in the layout and the format it is
 //! stored in, and each of its rows meets all rows of x while it is in the cache. A matrix product that first brings
 //! its factors into another layout would spend most of its time on that.
+//!
+//! A row's sums are made in the same order however many rows there are.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -10,8 +12,8 @@ use super::packed_row;
 use super::weight::Weight;
 use crate::memory::zeros;
 
-/// The most rows of x that come here.
-pub(crate) const FEW: usize = 48;
+/// The most rows of x that come here: up to so many, a row of a product is the same however many there are.
+pub const FEW: usize = 48;
 /// Rows of the weight and of x whose products are summed together: 8 sums and 6 factors fit into 16 registers.
 const TALL: usize = 4;
 const WIDE: usize = 2;
@@ -29,11 +31,7 @@ pub(crate) fn few_rows_product(
     let mut out = zeros(rows * output);
     blocks(&mut out, output, [rows, TASK]).into_par_iter().for_each(|mut block| {
         let first = block.first_column;
-        let packed = match &mut *block.rows {
-            [out] => packed_row::multiply(x, weight, first, out),
-            _ => false,
-        };
-        if !packed {
+        if !packed_row::multiply(x, input, weight, first, &mut block.rows) {
             arch.dispatch(Task { x, weight, input, first, out: &mut block.rows });
         }
         if let Some(bias) = bias {
@@ -154,6 +152,31 @@ mod tests {
 
     use super::*;
     use crate::testing::{assert_near, numbers};
+
+    /// Decoding relies on it: what a text says does not depend on what else is said. A size for each way to multiply.
+    #[test]
+    fn a_row_gives_the_same_bits_however_many_there_are() {
+        for (input, output, block) in [(96, 70, 32), (96, 7, 8), (67, 65, 67), (3, 5, 3)] {
+            let (x, weight) = (numbers(1, FEW * input), numbers(2, output * input));
+            let half: Vec<bf16> = weight.iter().map(|value| bf16::from_f32(*value)).collect();
+            let bytes: Vec<i8> = weight.iter().map(|value| (value * 20.0) as i8).collect();
+            let scales: Vec<f32> =
+                (0..output * input / block).map(|index| 0.05 + 0.01 * index as f32).collect();
+            let int8 = Weight::Int8 { values: &bytes, scales: &scales, block };
+            for weight in [Weight::F32(&weight), Weight::Bf16(&half), int8] {
+                let product = |rows: std::ops::Range<usize>| {
+                    let count = rows.len();
+                    let x = &x[rows.start * input..rows.end * input];
+                    few_rows_product(x, weight, None, [count, input, output])
+                };
+                let all = product(0..FEW);
+                for rows in [0..1, 5..6, 47..48, 2..4, 10..13, 7..40] {
+                    let expected = &all[rows.start * output..rows.end * output];
+                    assert_eq!(product(rows.clone()), expected, "rows {rows:?} of {input} x {output}");
+                }
+            }
+        }
+    }
 
     /// Odd sizes: rows that fill no tile, an input or a block that fills no register, more rows of the weight than a
     /// task has.

@@ -11,7 +11,8 @@ mod small;
 mod weight;
 
 pub(crate) use self::blocks::{Block, blocks};
-pub(crate) use self::few_rows::{FEW, few_rows_product};
+pub use self::few_rows::FEW;
+pub(crate) use self::few_rows::few_rows_product;
 pub(crate) use self::large::large_product;
 pub(crate) use self::matrix::Matrix;
 pub(crate) use self::small::{add_small_product, small_product};

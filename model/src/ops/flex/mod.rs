@@ -8,19 +8,32 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use burn::tensor::ops::{BoolTensor, FloatTensorOps, IntTensor};
 use burn::tensor::quantization::{QTensorPrimitive, QuantLevel};
 use burn::tensor::{DType, Distribution, FloatDType, Int, Shape, Tensor, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexQTensor, FlexTensor};
-use gptneo_kernels::{self as kernels, Linear, SeededDropout, Weight};
+use gptneo_kernels::{
+    self as kernels, Attention, CachedAttention, Linear, LowRank, SeededDropout, Tokens, Weight,
+};
 
 use self::tensors::{
     AttentionTensors, LinearTensors, all_f32, contiguous, floats, indices, is_f32, owned, stored, tensor,
     tile_unit, tokens, with_dense_rows,
 };
-use super::{AttentionRule, Dropout, LinearGradients, LinearInputs, NeoBackend, Parameters, Precision};
+use super::{
+    AttentionRule, CachedText, CachedTexts, Dropout, LinearGradients, LinearInputs, LoraInputs, NeoBackend,
+    Parameters, Precision, WIDE_ROWS,
+};
 
 impl NeoBackend for Flex {
+    /// One of the threads that compute: they start on an operation without waking each other first.
+    fn on_compute_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+        rayon::scope(|_| work())
+    }
+
     fn causal_attention(
         query: FlexTensor,
         key: FlexTensor,
@@ -56,18 +69,59 @@ impl NeoBackend for Flex {
         [tensor(of_query, query), tensor(of_key, key), tensor(of_value, value)]
     }
 
+    fn cached_attention(
+        query: FlexTensor,
+        keys: FlexTensor,
+        values: FlexTensor,
+        rule: AttentionRule,
+        texts: &CachedTexts<Self>,
+    ) -> FlexTensor {
+        if !all_f32(&[&query, &keys, &values]) {
+            return super::cached_attention::plain::<Self>(query, keys, values, rule, texts);
+        }
+        let [query, keys, values] = [query, keys, values].map(contiguous);
+        let shape = query.shape();
+        let [_, hidden] = shape.dims();
+        let cache = [&keys, &values].map(floats);
+        tensor(over_cache(floats(&query), cache, hidden, rule, texts.texts()), shape)
+    }
+
     /// Flex's own `slice_assign` copies the whole buffer, each time.
-    fn write_tokens(buffer: FlexTensor, start: usize, new: FlexTensor) -> FlexTensor {
-        if !all_f32(&[&buffer, &new]) {
-            return super::plain_write_tokens::<Self>(buffer, start, new);
+    fn write_rows(cache: FlexTensor, places: &[usize], new: FlexTensor) -> FlexTensor {
+        if !all_f32(&[&cache, &new]) {
+            return super::plain_write_rows::<Self>(cache, places, new);
         }
-        let ([_, capacity, hidden], [_, count, _]) = (buffer.shape().dims(), new.shape().dims());
-        let (mut buffer, new) = (owned(buffer), contiguous(new));
-        let texts = buffer.storage_mut().chunks_exact_mut(capacity * hidden);
-        for (text, new) in texts.zip(floats(&new).chunks_exact(count * hidden)) {
-            text[start * hidden..][..count * hidden].copy_from_slice(new);
+        let [_, hidden] = new.shape().dims();
+        let (mut cache, new) = (owned(cache), contiguous(new));
+        let stored = cache.storage_mut();
+        for (place, row) in places.iter().zip(floats(&new).chunks_exact(hidden)) {
+            stored[place * hidden..][..hidden].copy_from_slice(row);
         }
-        buffer
+        cache
+    }
+
+    fn narrow_rows() -> usize {
+        kernels::FEW_ROWS
+    }
+
+    fn add_low_rank(
+        y: FlexTensor,
+        x: FlexTensor,
+        rows: Range<usize>,
+        lora: LoraInputs<FlexTensor>,
+    ) -> FlexTensor {
+        if !all_f32(&[&y, &x, &lora.a, &lora.b]) || lora.dropout.is_some() {
+            return super::linear::plain_add_low_rank::<Self>(y, x, rows, lora);
+        }
+        let ([_, output], [_, input]) = (y.shape().dims(), x.shape().dims());
+        let [rank, _] = lora.a.shape().dims();
+        let [x, a, b] = [x, lora.a, lora.b].map(contiguous);
+        let low_rank =
+            LowRank { a: floats(&a), b: floats(&b), rank, scale: lora.scale as f32, dropout: None };
+        let mut y = owned(y);
+        let (of_x, of_y) = (rows.start * input..rows.end * input, rows.start * output..rows.end * output);
+        kernels::add_low_rank(&low_rank, &floats(&x)[of_x], [input, output], &mut y.storage_mut()[of_y]);
+        y
     }
 
     fn lora_linear(inputs: LinearInputs<FlexTensor>) -> FlexTensor {
@@ -250,6 +304,65 @@ impl NeoBackend for Flex {
             of_chunk,
         )
     }
+}
+
+/// Attention of the queries of texts, one after another, over keys and values `[places, hidden]`; `[rows, hidden]`.
+///
+/// Texts of few queries are taken row by row, those of whole blocks block by block: by that alone it follows in which
+/// order a row is summed.
+fn over_cache(
+    query: &[f32],
+    [keys, values]: [&[f32]; 2],
+    hidden: usize,
+    rule: AttentionRule,
+    texts: &[CachedText],
+) -> Vec<f32> {
+    let AttentionRule { heads, window } = rule;
+    let mut out = Vec::with_capacity(query.len());
+    let is_wide = |text: &CachedText| text.queries >= WIDE_ROWS;
+    for run in texts.chunk_by(|one, next| !is_wide(one) && !is_wide(next)) {
+        let rows = run.iter().map(|text| text.queries).sum::<usize>();
+        let query = &query[out.len()..][..rows * hidden];
+        if let [text] = run
+            && is_wide(text)
+        {
+            out.extend(over_text(query, [keys, values], hidden, rule, text));
+        } else {
+            let seen: Vec<&[usize]> = run.iter().flat_map(|text| text.seen_by_each(window)).collect();
+            let inputs = CachedAttention { query, keys, values, seen: &seen, hidden, heads };
+            out.extend(kernels::cached_attention(&inputs));
+        }
+    }
+    out
+}
+
+/// Attention of one text in blocks of queries, over keys and values that are copied together unless they are.
+fn over_text(
+    query: &[f32],
+    cache: [&[f32]; 2],
+    hidden: usize,
+    AttentionRule { heads, window }: AttentionRule,
+    text: &CachedText,
+) -> Vec<f32> {
+    let places = text.seen(window);
+    let keys = places.len();
+    let together = places.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+    let [key, value] = cache.map(|cache| match places.first() {
+        Some(first) if together => Cow::Borrowed(&cache[first * hidden..][..keys * hidden]),
+        _ => places.iter().flat_map(|place| &cache[place * hidden..][..hidden]).copied().collect(),
+    });
+    kernels::attention(&Attention {
+        query: Tokens::dense(query, text.queries, hidden),
+        key: Tokens::dense(&key, keys, hidden),
+        value: Tokens::dense(&value, keys, hidden),
+        batch: 1,
+        queries: text.queries,
+        keys,
+        hidden,
+        heads,
+        window,
+        padding: None,
+    })
 }
 
 /// Whether hidden states and head give logits that the kernels take.

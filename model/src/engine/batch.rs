@@ -1,0 +1,341 @@
+//! The sequences that are continued together, step by step, over one cache.
+//!
+//! A sequence's numbers do not depend on the others, nor on how its prompt was cut, because what decides in which order a
+//! row of a product is summed follows from the row's place in its prompt alone. There are two kinds of passes. Whole
+//! blocks of a prompt, of [`WIDE_ROWS`] tokens counted from its first, are read in wide passes of nothing but such blocks:
+//! a backend may take its products for many rows there, which are the same for any number of blocks. All other tokens, the
+//! rest of a prompt and each new token, go in narrow passes of at most [`NeoBackend::narrow_rows`] rows, for which it has
+//! products that are the same for any number of rows. Attention is each sequence's own, and low-rank updates are made row
+//! by row.
+//!
+//! A step is a wide pass where there are blocks to read, and narrow passes with a row of every sequence that goes on and,
+//! in the rows that are left, the rests of prompts.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use rayon::prelude::*;
+
+use super::event::{Event, Listener, Reason};
+use super::places::FreePlaces;
+use super::sequence::{Outcome, Sequence};
+use super::{Adapter, EngineLimits, Request};
+use crate::cache::KvCache;
+use crate::device::failure;
+use crate::ops::WIDE_ROWS;
+use crate::pass::{NextTokens, Pass};
+use crate::{GptNeo, ModelError, NeoBackend};
+
+/// Rows whose logits exist at a time; whole blocks.
+const HEAD_ROWS: usize = 4 * WIDE_ROWS;
+
+/// What a step brought about.
+pub(crate) struct Progress<L> {
+    /// Tokens of prompts that were read.
+    pub(crate) prompt_tokens: usize,
+    /// Tokens that were chosen and told.
+    pub(crate) new_tokens: usize,
+    /// Sequences that ended, with their last event, which is yet to be told.
+    pub(crate) ended: Vec<(L, Event)>,
+}
+
+/// The sequences.
+pub(crate) struct Batch<B: Backend, L> {
+    adapters: Vec<Adapter<B>>,
+    limits: EngineLimits,
+    cache: KvCache<B>,
+    free: FreePlaces,
+    running: Vec<Member<L>>,
+}
+
+struct Member<L> {
+    sequence: Sequence,
+    listener: L,
+    /// What is to be told last, once it is known.
+    last: Option<Event>,
+}
+
+/// Rows of a pass: the member and how many of its next tokens.
+type Share = (usize, usize);
+
+impl<B: NeoBackend, L: Listener> Batch<B, L> {
+    /// None yet; the cache's memory is taken.
+    pub(crate) fn new(model: &GptNeo<B>, adapters: Vec<Adapter<B>>, limits: EngineLimits) -> Self {
+        let device = model.transformer.ln_f.weight.val().device();
+        let cache = KvCache::new(model.config(), limits.cache_tokens, &device);
+        Self { adapters, limits, free: FreePlaces::all(cache.places()), cache, running: Vec::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Tokens of the cache that no sequence has.
+    pub(crate) fn free_tokens(&self) -> usize {
+        self.free.count()
+    }
+
+    /// Whether a request could join now.
+    pub(crate) fn has_room(&self, request: &Request) -> bool {
+        self.len() < self.limits.max_batch && request.tokens_read() <= self.free_tokens()
+    }
+
+    /// Takes a request in, for which there is room, and which has been checked.
+    ///
+    /// # Errors
+    ///
+    /// There is no room, or the sampling settings are wrong.
+    pub(crate) fn join(
+        &mut self,
+        request: Request,
+        adapter: Option<usize>,
+        listener: L,
+    ) -> Result<(), ModelError> {
+        let needed = request.tokens_read();
+        let places = self.free.take(needed).ok_or_else(|| {
+            let free = self.free_tokens();
+            ModelError::Generation(format!(
+                "a sequence needs {needed} tokens of the cache, and {free} are free"
+            ))
+        })?;
+        let sequence = Sequence::new(request, adapter, places)?;
+        self.running.push(Member { sequence, listener, last: None });
+        Ok(())
+    }
+
+    /// Ends all sequences without a word.
+    pub(crate) fn leave_all(&mut self) -> Vec<L> {
+        self.running.iter_mut().for_each(|member| member.last = Some(Event::Finished(Reason::Cancelled)));
+        self.part().into_iter().map(|(listener, _)| listener).collect()
+    }
+
+    /// Lets those go that nobody wants or that ended; their places are free again.
+    fn part(&mut self) -> Vec<(L, Event)> {
+        let mut parted = Vec::new();
+        let free = &mut self.free;
+        for member in std::mem::take(&mut self.running) {
+            match member {
+                Member { sequence, listener, last: Some(last) } => {
+                    free.give_back(&sequence.places);
+                    parted.push((listener, last));
+                }
+                member => self.running.push(member),
+            }
+        }
+        parted
+    }
+
+    /// Reads and continues.
+    ///
+    /// # Errors
+    ///
+    /// The device failed: no sequence can go on.
+    pub(crate) fn step(&mut self, model: &GptNeo<B>) -> Result<Progress<L>, ModelError> {
+        for member in &mut self.running {
+            if member.listener.has_left() {
+                member.last = Some(Event::Finished(Reason::Cancelled));
+            }
+        }
+        let mut progress = Progress { prompt_tokens: 0, new_tokens: 0, ended: self.part() };
+        // A prompt of one token that is only to be scored: there is nothing to read.
+        self.finish_scored();
+        // Those that go on do not wait for what this step reads of others' blocks.
+        for shares in self.narrow_passes() {
+            self.pass(model, &shares, &mut progress)?;
+        }
+        let blocks = self.blocks();
+        if !blocks.is_empty() {
+            self.pass(model, &blocks, &mut progress)?;
+        }
+        progress.ended.extend(self.part());
+        Ok(progress)
+    }
+
+    /// Whole blocks of prompts, as many as a step may read, those that came first before others.
+    fn blocks(&self) -> Vec<Share> {
+        let mut left = self.limits.prompt_chunk.max(WIDE_ROWS);
+        let mut shares = Vec::new();
+        for (index, member) in self.running.iter().enumerate() {
+            let rows = member.sequence.in_blocks().min(left) / WIDE_ROWS * WIDE_ROWS;
+            if rows > 0 && member.last.is_none() {
+                left -= rows;
+                shares.push((index, rows));
+            }
+        }
+        self.in_order(&mut shares);
+        shares
+    }
+
+    /// A token of each sequence that goes on, and the rests of prompts in the rows that are left of a pass.
+    fn narrow_passes(&self) -> Vec<Vec<Share>> {
+        let most = B::narrow_rows();
+        let with_rows = self.running.iter().enumerate();
+        let with_rows =
+            with_rows.filter(|(_, member)| member.last.is_none() && member.sequence.beside_others() > 0);
+        let (reading, going_on): (Vec<_>, Vec<_>) =
+            with_rows.partition(|(_, member)| member.sequence.is_reading());
+        let mut shares: Vec<Share> = going_on.iter().map(|(index, _)| (*index, 1)).collect();
+        let mut left = most - shares.len() % most;
+        for (index, member) in reading {
+            let rows = member.sequence.beside_others().min(left);
+            if rows > 0 {
+                left -= rows;
+                shares.push((index, rows));
+            }
+        }
+        self.in_order(&mut shares);
+        let mut passes: Vec<Vec<Share>> = Vec::new();
+        let mut room = 0;
+        for (index, mut rows) in shares {
+            // A rest that meets the end of a pass goes on in the next.
+            while rows > 0 {
+                if room == 0 {
+                    passes.push(Vec::new());
+                    room = most;
+                }
+                let part = rows.min(room);
+                if let Some(pass) = passes.last_mut() {
+                    pass.push((index, part));
+                }
+                rows -= part;
+                room -= part;
+            }
+        }
+        passes
+    }
+
+    /// Those of one adapter together, and of these those of as many rows.
+    fn in_order(&self, shares: &mut [Share]) {
+        shares.sort_by_key(|(index, rows)| (self.running[*index].sequence.adapter, *rows));
+    }
+
+    /// Reads these tokens, and hears what comes of them.
+    fn pass(
+        &mut self,
+        model: &GptNeo<B>,
+        shares: &[Share],
+        progress: &mut Progress<L>,
+    ) -> Result<(), ModelError> {
+        let next: Vec<NextTokens<'_>> = shares
+            .iter()
+            .map(|(index, rows)| {
+                let sequence = &self.running[*index].sequence;
+                let (ids, places) = sequence.next(*rows);
+                NextTokens { ids, places, adapter: sequence.adapter }
+            })
+            .collect();
+        let pass = Pass::new(&next, &self.adapters);
+        let hidden = model.hidden_rows(&pass, &mut self.cache);
+        let mut pieces = Vec::new();
+        let mut row = 0;
+        for (index, rows) in shares {
+            let sequence = &mut self.running[*index].sequence;
+            progress.prompt_tokens += if sequence.is_reading() { *rows } else { 0 };
+            let wanted = sequence.wanted(*rows);
+            let first = row + rows - wanted.len();
+            pieces.extend(wanted.clone().step_by(HEAD_ROWS).map(|position| Piece {
+                member: *index,
+                position,
+                first_row: first + position - wanted.start,
+                rows: HEAD_ROWS.min(wanted.end - position),
+            }));
+            sequence.advance(*rows);
+            row += rows;
+        }
+        let mut left = &pieces[..];
+        while !left.is_empty() {
+            let mut rows = 0;
+            let fit = left.iter().take_while(|piece| {
+                rows += piece.rows;
+                rows <= HEAD_ROWS
+            });
+            let (some, rest) = left.split_at(fit.count());
+            let logits = logits(model, &hidden, some)?;
+            self.hear(some, logits, model.config().vocab_size, progress);
+            left = rest;
+        }
+        self.finish_scored();
+        Ok(())
+    }
+
+    /// Hands each member its rows of logits, `[rows, vocabulary]`, and tells what comes of them.
+    fn hear(
+        &mut self,
+        pieces: &[Piece],
+        mut logits: Vec<f32>,
+        vocabulary: usize,
+        progress: &mut Progress<L>,
+    ) {
+        let mut members: Vec<Option<&mut Member<L>>> = self.running.iter_mut().map(Some).collect();
+        let mut listeners = Vec::with_capacity(pieces.len());
+        let mut work = Vec::with_capacity(pieces.len());
+        let mut left = &mut logits[..];
+        for piece in pieces {
+            let (of_piece, rest) = left.split_at_mut(piece.rows * vocabulary);
+            left = rest;
+            // A member has one piece among those whose logits exist together.
+            if let Some(Member { sequence, listener, last }) = members[piece.member].take()
+                && last.is_none()
+            {
+                listeners.push((listener, last));
+                work.push((sequence, piece.position, of_piece));
+            }
+        }
+        let outcomes: Vec<Outcome> = work
+            .into_par_iter()
+            .map(|(sequence, position, logits)| sequence.hear(position, logits, vocabulary))
+            .collect();
+        for ((listener, last), outcome) in listeners.into_iter().zip(outcomes) {
+            let tokens = outcome.events.iter().filter(|event| matches!(event, Event::Token { .. }));
+            progress.new_tokens += tokens.count();
+            outcome.events.into_iter().for_each(|event| listener.hear(event));
+            *last = outcome.last;
+        }
+    }
+
+    /// Tells the scores of prompts that have been read and are not continued.
+    fn finish_scored(&mut self) {
+        for member in &mut self.running {
+            if member.last.is_none() && member.sequence.is_scored() {
+                let Outcome { events, last } = member.sequence.finish_prompt();
+                events.into_iter().for_each(|event| member.listener.hear(event));
+                member.last = last;
+            }
+        }
+    }
+}
+
+/// Rows of a pass whose logits are wanted: a member's, from a position of its text on.
+struct Piece {
+    member: usize,
+    position: usize,
+    first_row: usize,
+    rows: usize,
+}
+
+/// The logits of some rows of the hidden states `[rows, hidden]`, one after the other.
+fn logits<B: NeoBackend>(
+    model: &GptNeo<B>,
+    hidden: &Tensor<B, 2>,
+    pieces: &[Piece],
+) -> Result<Vec<f32>, ModelError> {
+    let rows: Vec<i32> = pieces
+        .iter()
+        .flat_map(|piece| piece.first_row..piece.first_row + piece.rows)
+        .map(|row| row as i32)
+        .collect();
+    let [all, _] = hidden.dims();
+    let wanted = if rows.len() == all {
+        hidden.clone()
+    } else {
+        let count = rows.len();
+        let rows = Tensor::<B, 1, Int>::from_data(TensorData::new(rows, [count]), &hidden.device());
+        hidden.clone().select(0, rows)
+    };
+    let logits = model.logits(wanted).cast(DType::F32).into_data();
+    failure::check()?;
+    logits.into_vec().map_err(|error| ModelError::Generation(format!("the logits cannot be read: {error:?}")))
+}

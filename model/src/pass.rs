@@ -1,0 +1,92 @@
+//! A pass of the network over tokens of many sequences at once, each behind those that the cache holds of its own: a row
+//! for each token, and what each row needs to know.
+
+use std::ops::Range;
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor, TensorData};
+
+use crate::cache::KvCache;
+use crate::engine::Adapter;
+use crate::ops::{CachedText, CachedTexts};
+use crate::{GptNeo, Lora, NeoBackend, Target};
+
+/// The next tokens of one sequence.
+pub(crate) struct NextTokens<'a> {
+    /// The tokens.
+    pub(crate) ids: &'a [u32],
+    /// The places in the cache of all its tokens up to the last of `ids`.
+    pub(crate) places: &'a [usize],
+    /// Its adapter, by its number.
+    pub(crate) adapter: Option<usize>,
+}
+
+/// All rows of a pass.
+pub(crate) struct Pass<'a, B: Backend> {
+    ids: Vec<i32>,
+    positions: Vec<i32>,
+    /// Where each row's keys and values go.
+    pub(crate) places: Vec<usize>,
+    /// What each row sees.
+    pub(crate) texts: CachedTexts<B>,
+    /// Which rows have which adapter.
+    adapters: Vec<(Range<usize>, &'a Adapter<B>)>,
+}
+
+impl<'a, B: Backend> Pass<'a, B> {
+    /// One sequence's tokens after another's. Those of one adapter that follow one another are computed together.
+    pub(crate) fn new(sequences: &[NextTokens<'_>], adapters: &'a [Adapter<B>]) -> Self {
+        let mut pass = Self {
+            ids: Vec::new(),
+            positions: Vec::new(),
+            places: Vec::new(),
+            texts: CachedTexts::new(Vec::new()),
+            adapters: Vec::new(),
+        };
+        let mut texts = Vec::with_capacity(sequences.len());
+        for run in sequences.chunk_by(|one, next| one.adapter == next.adapter) {
+            let first = pass.ids.len();
+            for NextTokens { ids, places, .. } in run {
+                let position = places.len() - ids.len();
+                pass.ids.extend(ids.iter().map(|id| *id as i32));
+                pass.positions.extend((position..places.len()).map(|position| position as i32));
+                pass.places.extend(&places[position..]);
+                texts.push(CachedText { queries: ids.len(), places: places.to_vec() });
+            }
+            if let Some(adapter) = run[0].adapter {
+                pass.adapters.push((first..pass.ids.len(), &adapters[adapter]));
+            }
+        }
+        pass.texts = CachedTexts::new(texts);
+        pass
+    }
+
+    /// The updates of a layer, and the rows that each is for.
+    pub(crate) fn updates(
+        &self,
+        layer: usize,
+        target: Target,
+    ) -> impl Iterator<Item = (Range<usize>, &'a Lora<B>)> {
+        let with = self.adapters.iter();
+        with.filter_map(move |(rows, adapter)| Some((rows.clone(), adapter.update(layer, target)?)))
+    }
+}
+
+impl<B: NeoBackend> GptNeo<B> {
+    /// Final hidden states of a pass, `[rows, hidden]`; the rows' keys and values are in the cache then.
+    pub(crate) fn hidden_rows(&self, pass: &Pass<'_, B>, cache: &mut KvCache<B>) -> Tensor<B, 2> {
+        let device = self.transformer.ln_f.weight.val().device();
+        let rows = pass.ids.len();
+        let of = |values: &Vec<i32>| {
+            Tensor::<B, 2, Int>::from_data(TensorData::new(values.clone(), [1, rows]), &device)
+        };
+        let mut x = self.embed(of(&pass.ids), of(&pass.positions));
+        let layers = self.transformer.h.iter().zip(&mut cache.layers);
+        for (layer, (block, cache)) in layers.enumerate() {
+            x = block.forward_rows(x, layer, pass, cache);
+        }
+        let [_, _, hidden] = x.dims();
+        // [1, rows, hidden] -> [rows, hidden]
+        self.transformer.ln_f.forward(x).reshape([rows, hidden])
+    }
+}
