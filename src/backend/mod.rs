@@ -8,6 +8,7 @@ mod auto;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod device;
+mod devices;
 pub mod machine;
 mod memory;
 mod place;

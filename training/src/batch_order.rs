@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gptneo_datasets::{Example, Order, Padding, TokenBatch, batches_in_order};
 
-use crate::step::StepInput;
+use crate::step_input::StepInput;
 use crate::{TrainingConfig, TrainingError};
 
 /// What fills the batches up. Its value never matters: no real token looks to its right, and no padding is a target.

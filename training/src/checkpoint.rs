@@ -13,7 +13,7 @@ use gptneo_files::{FileError, write_folder};
 use gptneo_model::{NeoBackend, Precision};
 use serde::{Deserialize, Serialize};
 
-use crate::learner::FineTune;
+use crate::fine_tune::FineTune;
 use crate::optim::SharedAdamW;
 use crate::precision::LossScale;
 use crate::{TrainingConfig, TrainingError, Tuning};

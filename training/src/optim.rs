@@ -19,7 +19,7 @@ use gptneo_model::{NeoBackend, device_failure};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::learner::FineTune;
+use crate::fine_tune::FineTune;
 use crate::{TrainingConfig, TrainingError};
 
 type Inner<B> = OptimizerAdaptor<AdamW, FineTune<Autodiff<B>>, Autodiff<B>>;

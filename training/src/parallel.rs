@@ -21,8 +21,9 @@ use burn::train::TrainOutput;
 use gptneo_model::{NeoBackend, device_failure};
 
 use crate::TrainingError;
-use crate::learner::FineTune;
-use crate::step::{StepInput, StepLoss, gradients};
+use crate::fine_tune::FineTune;
+use crate::gradients::gradients;
+use crate::step_input::{StepInput, StepLoss};
 
 /// The model on the devices beside the first one.
 pub(crate) struct Replicas<B: NeoBackend> {

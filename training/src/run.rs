@@ -14,10 +14,11 @@ use gptneo_datasets::Example;
 use gptneo_model::{GptNeo, NeoBackend};
 
 use self::files::{RunFiles, Start};
-pub(crate) use self::training_loop::{Progress, TrainingLoop};
+use self::training_loop::{Progress, TrainingLoop};
 use crate::batch_order::BatchOrder;
 use crate::checkpoint::{Checkpoints, RunState};
-use crate::learner::{FineTune, Launch, StepLoader, ValidationLoader, launch, learner};
+use crate::fine_tune::FineTune;
+use crate::learner::{Launch, StepLoader, ValidationLoader, launch, learner};
 use crate::observer::{Observer, Silent};
 use crate::optim::SharedAdamW;
 use crate::parallel::Replicas;
@@ -181,23 +182,28 @@ impl<B: NeoBackend> TrainingRun<B> {
         let base = self.model.clone();
         let (model, optimizer) = model_at(&state, self.model, &files.checkpoints)?;
         let rate = state.config.rate(state.total_steps);
-        let (trained, ending, Progress { state, .. }) = launch(Launch {
+        let mut progress = Progress {
+            replicas: Replicas::new(&model, &self.further_devices),
+            optimizer: optimizer.clone(),
+            steps_per_epoch: order.steps_per_epoch(),
+            checkpoints: files.checkpoints.clone(),
+            state: state.clone(),
+            metrics,
+            samples,
+            observer: self.observer,
+        };
+        let launched = Launch {
             training: StepLoader::new(order.clone(), state.step),
             validation: ValidationLoader::new(&self.validation, state.config.batch_size)?,
-            progress: Progress {
-                replicas: Replicas::new(&model, &self.further_devices),
-                optimizer: optimizer.clone(),
-                steps_per_epoch: order.steps_per_epoch(),
-                checkpoints: files.checkpoints.clone(),
-                state: state.clone(),
-                metrics,
-                samples,
-                observer: self.observer,
-            },
             learner: learner(model, optimizer, rate, state.steps_taken()),
             interrupter: self.interrupter,
             folder: &files.folder,
+        };
+        let (trained, (ending, state)) = launch(launched, move |fitting| {
+            let ending = TrainingLoop { fitting, progress: &mut progress }.run();
+            (ending, progress.state)
         })?;
+        let ending = ending?;
 
         let (base, tuning) = (base.valid(), &state.tuning);
         let (model, model_step) = match state.best {

@@ -13,12 +13,14 @@ use gptneo_datasets::{Example, TokenBatch};
 use gptneo_model::{GptNeo, NeoBackend};
 
 use crate::batch_order::{BatchOrder, collate};
-use crate::learner::{Components, FineTune, learner};
+use crate::fine_tune::FineTune;
+use crate::learner::{Components, learner};
 use crate::optim::SharedAdamW;
 use crate::parallel::Replicas;
 use crate::precision::LossScale;
 use crate::schedule::{LearningRate, Schedule};
-use crate::step::{StepInput, training_step};
+use crate::step::training_step;
+use crate::step_input::StepInput;
 use crate::tuning::device;
 use crate::{Precision, TrainingConfig, TrainingError, Tuning};
 

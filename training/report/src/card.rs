@@ -152,8 +152,9 @@ impl ModelCard<'_> {
             writeln!(text, "base = AutoModelForCausalLM.from_pretrained({})", quoted(&self.base.name))?;
             writeln!(text, "model = PeftModel.from_pretrained(base, \"adapter\")\n```\n")?;
         }
-        writeln!(text, "With this program:\n\n```sh")?;
-        writeln!(text, "gptneo-lora generate --model merged --question \"{}\"\n```", self.question)
+        writeln!(text, "With the library that made it:\n\n```rust")?;
+        writeln!(text, "let model = gptneo_lora::Base::folder(\"merged\").load()?;")?;
+        writeln!(text, "println!(\"{{}}\", model.answer({})?);\n```", quoted(&self.question))
     }
 }
 
@@ -210,7 +211,7 @@ mod tests {
             "12 steps on 0 examples, all weights: 0 of 0 parameters. The saved weights are of step 0. \
              gptneo-lora 1 on Burn 2, seed 3.\n\n- AdamW\n",
             "tokenizer(\"Question: Why?\\nResponse: \", return_tensors",
-            "--question \"Why?\"",
+            "model.answer(\"Why?\")?",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

@@ -9,7 +9,7 @@ use gptneo_datasets::{Example, TokenBatch, batches_by_length};
 
 use crate::TrainingError;
 use crate::batch_order::{BatchOrder, collate};
-use crate::step::StepInput;
+use crate::step_input::StepInput;
 
 /// The steps of a run from one on to another.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! What Burn's `Learner` and `SupervisedTraining` need around the loop, so that the loop itself reads downwards.
 //!
 //! Burn's own strategies lack clipping by the global norm, evaluation and checkpoints by step, exact resume and an
-//! interrupt that loses nothing. The loop that has them ([`crate::run::TrainingLoop`]) is given to Burn as a strategy.
+//! interrupt that loses nothing. The loop that has them is given to Burn as a strategy.
 
 mod loader;
 mod model;
@@ -14,9 +14,9 @@ use burn::train::{Learner, LearningComponentsMarker};
 use gptneo_model::NeoBackend;
 
 pub(crate) use self::loader::{StepLoader, ValidationLoader};
-pub(crate) use self::model::FineTune;
 pub(crate) use self::scheduler::Scheduler;
-pub(crate) use self::strategy::{Launch, launch};
+pub(crate) use self::strategy::{Fitting, Launch, launch};
+use crate::fine_tune::FineTune;
 use crate::optim::SharedAdamW;
 use crate::schedule::LearningRate;
 

@@ -1,28 +1,13 @@
-//! The model as Burn's `Learner` trains and evaluates it.
+//! How Burn's `Learner` trains and evaluates the model.
 
 use burn::backend::Autodiff;
-use burn::module::Module;
-use burn::tensor::backend::Backend;
-use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use gptneo_datasets::TokenBatch;
-use gptneo_model::{GptNeo, NeoBackend};
+use gptneo_model::NeoBackend;
 
-use crate::step::{StepInput, StepLoss, batch_loss, gradients};
-
-/// A model under training. It wraps [`GptNeo`] because Burn's traits and the model are both of other crates.
-#[derive(Module, Debug)]
-pub(crate) struct FineTune<B: Backend> {
-    /// The model, with its adapter if it has one.
-    pub(crate) model: GptNeo<B>,
-}
-
-impl ItemLazy for StepLoss {
-    type ItemSync = Self;
-
-    fn sync(self) -> Self {
-        self
-    }
-}
+use crate::fine_tune::FineTune;
+use crate::gradients::{batch_loss, gradients};
+use crate::step_input::{StepInput, StepLoss};
 
 impl<B: NeoBackend> TrainStep for FineTune<Autodiff<B>> {
     type Input = StepInput;

@@ -11,14 +11,13 @@ use burn::train::{
 use gptneo_model::{GptNeo, NeoBackend};
 
 use super::silent::{NoLog, NoRenderer};
-use super::{Components, FineTune, StepLoader, ValidationLoader};
+use super::{Components, StepLoader, ValidationLoader};
 use crate::TrainingError;
-use crate::run::{Ending, Progress, TrainingLoop};
+use crate::fine_tune::FineTune;
 
-/// What the loop is launched with.
+/// What a loop is launched with.
 pub(crate) struct Launch<'a, B: NeoBackend> {
     pub(crate) learner: Learner<Components<B>>,
-    pub(crate) progress: Progress<B>,
     pub(crate) training: StepLoader,
     pub(crate) validation: ValidationLoader,
     pub(crate) interrupter: Interrupter,
@@ -26,16 +25,27 @@ pub(crate) struct Launch<'a, B: NeoBackend> {
     pub(crate) folder: &'a Path,
 }
 
-/// Runs the loop within Burn's training: the model as it came out, how it ended, and where the run then stands.
+/// What Burn hands to the loop.
+pub(crate) struct Fitting<'a, B: NeoBackend> {
+    pub(crate) learner: &'a mut Learner<Components<B>>,
+    pub(crate) training: &'a TrainLoader<Components<B>>,
+    pub(crate) validation: &'a ValidLoader<Components<B>>,
+    pub(crate) interrupter: &'a Interrupter,
+}
+
+/// Runs `fit` within Burn's training: the model as it came out, and what `fit` gave.
 ///
 /// # Errors
 ///
-/// As [`TrainingLoop::run`].
-pub(crate) fn launch<B: NeoBackend>(
-    launch: Launch<'_, B>,
-) -> Result<(GptNeo<B>, Ending, Progress<B>), TrainingError> {
-    let Launch { learner, progress, training, validation, interrupter, folder } = launch;
-    let strategy = Arc::new(LoopStrategy { progress: Mutex::new(Some(progress)), ending: Mutex::default() });
+/// Burn did not call the loop.
+pub(crate) fn launch<B, F, T>(launch: Launch<'_, B>, fit: F) -> Result<(GptNeo<B>, T), TrainingError>
+where
+    B: NeoBackend,
+    F: FnOnce(Fitting<'_, B>) -> T + 'static,
+    T: 'static,
+{
+    let Launch { learner, training, validation, interrupter, folder } = launch;
+    let strategy = Arc::new(LoopStrategy { fit: Mutex::new(Some(fit)), outcome: Mutex::new(None) });
     let result = SupervisedTraining::new(folder, Arc::new(training), Arc::new(validation))
         .with_training_strategy(TrainingStrategy::Custom(strategy.clone()))
         .with_interrupter(interrupter)
@@ -43,27 +53,31 @@ pub(crate) fn launch<B: NeoBackend>(
         .with_metric_logger(NoLog)
         .renderer(NoRenderer)
         .launch(learner);
-    match (locked(&strategy.ending).take(), locked(&strategy.progress).take()) {
-        (Some(ending), Some(progress)) => Ok((result.model.model, ending?, progress)),
-        _ => Err(TrainingError::Settings(NOT_RUN.into())),
-    }
+    let outcome = locked(&strategy.outcome).take();
+    outcome
+        .map(|outcome| (result.model.model, outcome))
+        .ok_or_else(|| TrainingError::Settings(NOT_RUN.into()))
 }
 
 /// Burn promises to call `fit` once.
 const NOT_RUN: &str = "the training loop did not run";
 
-/// Burn hands out a strategy by shared reference, and its `fit` cannot fail: what the loop works on and how it ended
-/// pass through here.
-struct LoopStrategy<B: NeoBackend> {
-    progress: Mutex<Option<Progress<B>>>,
-    ending: Mutex<Option<Result<Ending, TrainingError>>>,
+/// Burn hands out a strategy by shared reference, and its `fit` gives back nothing but the model: the loop and what came
+/// of it pass through here.
+struct LoopStrategy<F, T> {
+    fit: Mutex<Option<F>>,
+    outcome: Mutex<Option<T>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<B: NeoBackend> SupervisedLearningStrategy<Components<B>> for LoopStrategy<B> {
+impl<B, F, T> SupervisedLearningStrategy<Components<B>> for LoopStrategy<F, T>
+where
+    B: NeoBackend,
+    F: FnOnce(Fitting<'_, B>) -> T,
+{
     fn fit(
         &self,
         components: TrainingComponents<Components<B>>,
@@ -72,14 +86,14 @@ impl<B: NeoBackend> SupervisedLearningStrategy<Components<B>> for LoopStrategy<B
         validation: ValidLoader<Components<B>>,
         _starting_epoch: usize,
     ) -> (FineTune<Autodiff<B>>, SupervisedTrainingEventProcessor<Components<B>>) {
-        if let Some(progress) = locked(&self.progress).as_mut() {
-            let training_loop = TrainingLoop {
+        if let Some(fit) = locked(&self.fit).take() {
+            let outcome = fit(Fitting {
                 learner: &mut learner,
-                progress,
-                validation: &*validation,
+                training: &training,
+                validation: &validation,
                 interrupter: &components.interrupter,
-            };
-            *locked(&self.ending) = Some(training_loop.run(&*training));
+            });
+            *locked(&self.outcome) = Some(outcome);
         }
         (learner.model(), components.event_processor)
     }

@@ -14,11 +14,11 @@ use serde_json::Value;
 
 use super::*;
 use crate::checkpoint::{Checkpoints, RunState};
-use crate::learner::FineTune;
+use crate::fine_tune::FineTune;
 use crate::metrics::{MetricsRow, TrainRow, read_metrics};
 use crate::optim::SharedAdamW;
 use crate::reference_tests::{Setup, base, dropout_setup, examples, json, recipe, turn, with_adapter};
-use crate::step::StepInput;
+use crate::step_input::StepInput;
 use crate::{Ending, Precision, Trained, TrainingConfig, TrainingError, Tuning};
 
 fn train_rows(folder: &Path) -> Vec<TrainRow> {

@@ -2,23 +2,21 @@
 
 use std::time::Instant;
 
-use burn::backend::Autodiff;
-use burn::data::dataloader::DataLoader;
 use burn::module::AutodiffModule;
-use burn::train::{InferenceStep, Interrupter, Learner};
-use gptneo_datasets::TokenBatch;
+use burn::train::InferenceStep;
 use gptneo_model::{NeoBackend, device_failure};
 
 use super::Ending;
 use crate::TrainingError;
 use crate::checkpoint::{Best, Checkpoints, RunState};
-use crate::learner::Components;
+use crate::learner::Fitting;
 use crate::metrics::{MetricsLog, MetricsRow, TrainRow, ValidationRow};
 use crate::observer::{Event, Observer};
 use crate::optim::SharedAdamW;
 use crate::parallel::Replicas;
 use crate::samples::Samples;
-use crate::step::{StepInput, StepLoss, training_step};
+use crate::step::training_step;
+use crate::step_input::{StepInput, StepLoss};
 
 /// Where a run stands, what it writes and who hears of it.
 pub(crate) struct Progress<B: NeoBackend> {
@@ -36,27 +34,22 @@ pub(crate) struct Progress<B: NeoBackend> {
 
 /// The loop, over what the run brings and what Burn hands it.
 pub(crate) struct TrainingLoop<'a, B: NeoBackend> {
-    pub(crate) learner: &'a mut Learner<Components<B>>,
+    pub(crate) fitting: Fitting<'a, B>,
     pub(crate) progress: &'a mut Progress<B>,
-    pub(crate) validation: &'a dyn DataLoader<B, TokenBatch>,
-    pub(crate) interrupter: &'a Interrupter,
 }
 
 impl<B: NeoBackend> TrainingLoop<'_, B> {
-    /// Takes the steps that `training` holds until the run ends.
+    /// Takes the steps of the training data until the run ends.
     ///
     /// # Errors
     ///
     /// A device failed, a loss is not finite, or a file cannot be written.
-    pub(crate) fn run(
-        mut self,
-        training: &dyn DataLoader<Autodiff<B>, StepInput>,
-    ) -> Result<Ending, TrainingError> {
+    pub(crate) fn run(mut self) -> Result<Ending, TrainingError> {
         // An interrupt may have come between a step and its validation.
         if let Some(ending) = self.after_step()? {
             return Ok(ending);
         }
-        let mut steps = training.iter();
+        let mut steps = self.fitting.training.iter();
         loop {
             let start = Instant::now();
             let Some(input) = steps.next() else { break };
@@ -83,7 +76,8 @@ impl<B: NeoBackend> TrainingLoop<'_, B> {
         let number = input.number;
         let learning_rate = state.config.rate(state.total_steps).at(state.steps_taken());
         let max_grad_norm = state.config.max_grad_norm;
-        let taken = training_step(self.learner, replicas, &mut state.loss_scale, max_grad_norm, input)?;
+        let taken =
+            training_step(self.fitting.learner, replicas, &mut state.loss_scale, max_grad_norm, input)?;
         let tokens = taken.loss.tokens as u64;
         state.step = number;
         state.skipped_steps += usize::from(taken.skipped);
@@ -107,13 +101,16 @@ impl<B: NeoBackend> TrainingLoop<'_, B> {
         let state = &self.progress.state;
         let (step, config) = (state.step, state.config.clone());
         if step == 0 {
-            return Ok(self.interrupter.should_stop().then_some(Ending::Interrupted));
+            return Ok(self.fitting.interrupter.should_stop().then_some(Ending::Interrupted));
         }
         let last = step == state.total_steps;
         let epoch_end = step.is_multiple_of(self.progress.steps_per_epoch);
         let due = |every: Option<usize>| last || epoch_end || every.is_some_and(|n| step.is_multiple_of(n));
         let mut improved = false;
-        if due(config.eval_steps) && state.evaluated_step != Some(step) && self.validation.num_items() > 0 {
+        if due(config.eval_steps)
+            && state.evaluated_step != Some(step)
+            && self.fitting.validation.num_items() > 0
+        {
             match self.validate()? {
                 Some(Validated::Improved) => improved = true,
                 Some(Validated::NoBetter) => {}
@@ -126,7 +123,7 @@ impl<B: NeoBackend> TrainingLoop<'_, B> {
         }
         let patience = config.early_stopping_patience;
         let stalled = patience.is_some_and(|n| self.progress.state.evaluations_without_gain >= n);
-        let interrupted = self.interrupter.should_stop() && !last;
+        let interrupted = self.fitting.interrupter.should_stop() && !last;
         let saved = self.progress.checkpoints.path(step).exists();
         if improved || (!saved && (due(config.checkpoint_steps) || stalled || interrupted)) {
             self.save()?;
@@ -140,11 +137,11 @@ impl<B: NeoBackend> TrainingLoop<'_, B> {
 
     /// Measures the validation loss and asks the questions; nothing if interrupted.
     fn validate(&mut self) -> Result<Option<Validated>, TrainingError> {
-        let model = self.learner.model().valid();
+        let model = self.fitting.learner.model().valid();
         let mut total = StepLoss::default();
-        let mut batches = self.validation.iter();
+        let mut batches = self.fitting.validation.iter();
         while let Some(batch) = batches.next() {
-            if self.interrupter.should_stop() {
+            if self.fitting.interrupter.should_stop() {
                 return Ok(None);
             }
             let loss = InferenceStep::step(&model, batch);
@@ -183,7 +180,7 @@ impl<B: NeoBackend> TrainingLoop<'_, B> {
 
     fn save(&mut self) -> Result<(), TrainingError> {
         let Progress { state, checkpoints, optimizer, observer, .. } = self.progress;
-        checkpoints.save(&self.learner.model(), optimizer, state)?;
+        checkpoints.save(&self.fitting.learner.model(), optimizer, state)?;
         observer.hear(Event::Checkpoint { step: state.step });
         Ok(())
     }

@@ -97,7 +97,9 @@ fn against_all<S: Simd, const W: usize>(
 
 /// The products of `W` rows of the weight with `X` rows of x.
 ///
-/// Plain loops over arrays: they are unrolled, and the sums stay in registers.
+/// Plain loops over arrays: they are unrolled, and the sums stay in registers. What does not fill a register comes after:
+/// a loop of unknown length within the loops over the sums would keep these from being unrolled, and put the sums into
+/// memory.
 #[inline(always)]
 fn tile<S: Simd, const W: usize, const X: usize>(
     simd: S,
@@ -128,11 +130,18 @@ fn tile<S: Simd, const W: usize, const X: usize>(
     }
     for i in 0..W {
         for j in 0..X {
-            let mut sum = simd.reduce_sum_f32s(sums[i][j]);
-            for k in whole * lanes..input {
-                sum += weight[i * input + k] * x[j * input + k];
+            out[j][column + i] = simd.reduce_sum_f32s(sums[i][j]);
+        }
+    }
+    let rest = whole * lanes..input;
+    if rest.is_empty() {
+        return;
+    }
+    for i in 0..W {
+        for j in 0..X {
+            for k in rest.clone() {
+                out[j][column + i] += weight[i * input + k] * x[j * input + k];
             }
-            out[j][column + i] = sum;
         }
     }
 }
