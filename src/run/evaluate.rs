@@ -51,7 +51,7 @@ pub struct Syllabus<'a> {
     pub questions: usize,
     /// The longest answer in tokens.
     pub max_new_tokens: usize,
-    /// Only the first so many records of the texts.
+    /// Only the first so many records of the texts; answers to choose among may be those of the others.
     pub limit: Option<usize>,
 }
 
@@ -93,9 +93,10 @@ impl Exam {
         let template = &options.prompt_template;
         let encode = |path: &Path| encode_file(path, options, tokenizer, syllabus.limit);
         let records = records(syllabus, options)?;
+        let limit = syllabus.limit.unwrap_or(usize::MAX).min(records.len());
         let discrimination = (syllabus.discriminate > 0).then(|| {
-            let borrowed: Vec<&Record> = records.iter().collect();
-            DiscriminationTask::new(&borrowed, template, tokenizer, max_length, syllabus.discriminate)
+            let (all, asked): (Vec<&Record>, Vec<usize>) = (records.iter().collect(), (0..limit).collect());
+            DiscriminationTask::new(&all, &asked, template, tokenizer, max_length, syllabus.discriminate)
         });
         let generation = GenerationConfig {
             max_new_tokens: syllabus.max_new_tokens,
@@ -106,7 +107,7 @@ impl Exam {
             texts: syllabus.texts.map(encode).transpose()?,
             choices: encode_choices(syllabus.choices, template, tokenizer, positions)?,
             discrimination: discrimination.transpose()?,
-            questions: questions(&records, template, model, syllabus)?,
+            questions: questions(&records[..limit], template, model, syllabus)?,
             generation,
             max_length,
         })
@@ -188,7 +189,7 @@ impl Job for Sit<'_> {
     }
 }
 
-/// The records whose questions are asked; none where none are.
+/// All records, of which the first are asked; none where none are.
 fn records(syllabus: Syllabus<'_>, options: &DataOptions) -> Result<Vec<Record>> {
     if syllabus.discriminate == 0 && syllabus.questions == 0 {
         return Ok(Vec::new());
@@ -205,9 +206,7 @@ fn records(syllabus: Syllabus<'_>, options: &DataOptions) -> Result<Vec<Record>>
             Remedy::say("give records with questions and answers, or ask none"),
         ));
     }
-    let mut records = read_records(path, &options.columns(), &options.prompt_template)?;
-    records.truncate(syllabus.limit.unwrap_or(usize::MAX));
-    Ok(records)
+    Ok(read_records(path, &options.columns(), &options.prompt_template)?)
 }
 
 /// As many questions as are to be answered, evenly from the records that leave room for an answer.

@@ -130,7 +130,7 @@ impl Job for Whole {
         let (before_scores, after_scores) =
             (answers::each_score(&questions, &base), answers::each_score(&questions, &answers));
         let discriminated = known_before.as_ref().zip(known_after.as_ref());
-        let (others, records) = test.as_ref().map_or((0, &[][..]), |test| (test.others, &test.records));
+        let others = test.as_ref().map_or(0, |test| test.others);
         let parameters = started.manifest.counts.total_parameters;
         let findings = Findings {
             perplexities,
@@ -142,7 +142,7 @@ impl Job for Whole {
             scores: answers::scores(&questions, &[("Base Model", &base), (name, &answers)]),
             changes: facts::changes(&before_scores, &after_scores),
         };
-        let scores = facts::score_rows(discriminated, records, &before_scores, &after_scores);
+        let scores = facts::score_rows(discriminated, &before_scores, &after_scores);
         started.write(&tuned, &findings, &held_out_rows(&before, &after), &scores)?;
         Ok(Outcome { findings, weights })
     }
