@@ -78,7 +78,10 @@ pub fn read_choices(path: &Path) -> Result<Vec<ChoiceQuestion>, DataError> {
     }
     match bad.is_empty() {
         true => Ok(questions),
-        false => Err(DataError::BadRecords { path: path.to_path_buf(), bad: BadRecords { records, bad } }),
+        false => {
+            let (path, bad) = (path.to_path_buf(), BadRecords::of(records, bad));
+            Err(DataError::BadRecords { path, format: None, bad })
+        }
     }
 }
 
@@ -148,11 +151,16 @@ pub fn encode_continuation(
         ids.insert(0, tokenizer.end_of_text());
         response_from = 1;
     }
-    Ok(Example { ids, response_from, supervised_from: response_from, record: index })
+    Ok(Example { ids, response_from, supervised_from: response_from, record: index, ..Default::default() })
 }
 
 fn record(question: &str, choice: &str) -> Record {
-    Record { instruction: DEFAULT_INSTRUCTION.into(), input: question.into(), output: choice.into() }
+    Record {
+        instruction: DEFAULT_INSTRUCTION.into(),
+        input: question.into(),
+        output: choice.into(),
+        ..Default::default()
+    }
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ pub enum DataError {
         "{}: no multiple-choice questions; the file has {}. Expected the columns question, choices and answer; or, as \
          MedMCQA has them, question, opa, opb, opc, opd and cop; or, as MedQA has them, question, options and \
          answer_idx, or sent1, ending0, ending1, ... and label",
-        path.display(), quoted(found)
+        path.display(), names(found, "no columns")
     )]
     UnknownLayout {
         /// The file.

@@ -1,7 +1,7 @@
 //! `export`: a model for other engines, as the GPT-2 that it is, with the proof that it computes the same.
 
 use anyhow::Result;
-use gptneo_datasets::{DataOptions, encode_file};
+use gptneo_datasets::{DataOptions, encode_files};
 use gptneo_lora::run::ModelFolder;
 use gptneo_lora::run::export::{About, Export, Output, SampleText, check_exportable, export, refuse_taken};
 
@@ -38,7 +38,8 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
                 max_seq_length: Some(positions),
                 ..DataOptions::default()
             };
-            let texts = encode_file(&hub::data(data)?, &options, model.tokenizer(), Some(TEXTS))?;
+            let texts =
+                encode_files(hub::data(data)?.to_measure(), &options, model.tokenizer(), Some(TEXTS))?;
             SampleText::of_file(data.display().to_string(), &texts)
         }
     };

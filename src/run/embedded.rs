@@ -23,6 +23,23 @@ struct Embedded {
 }
 
 impl Embedded {
+    /// Refuses an embedded name that is not this one.
+    fn check(&self, name: &str) -> Result<()> {
+        if name == self.name {
+            return Ok(());
+        }
+        let what = format!(
+            "{PREFIX}{name} is not embedded in this program: expected {PREFIX}{} here, or a path",
+            self.name
+        );
+        Err(Error::settings(what, Remedy::None))
+    }
+
+    /// Writes the files into `folder`, unless it is there.
+    fn unpack_once(&self, folder: &Path) -> Result<()> {
+        if folder.exists() { Ok(()) } else { self.unpack(folder) }
+    }
+
     /// Writes the files into `folder`, all or none.
     fn unpack(&self, folder: &Path) -> Result<()> {
         let write = |fresh: &Path| -> Result<(), FileError> {
@@ -49,6 +66,24 @@ pub(crate) const MODEL_NAME: &str = small_medical::NAME;
 /// It cannot be written.
 pub(crate) fn unpack_model(folder: &Path) -> Result<()> {
     MODEL.unpack(folder)
+}
+
+/// The paths of a model and of data, where the embedded ones among them are unpacked into `folder`.
+///
+/// # Errors
+/// An embedded name that is none, or a file that cannot be written.
+pub(crate) fn unpacked_into(folder: &RunFolder, model: &Path, data: &Path) -> Result<(PathBuf, PathBuf)> {
+    let unpack = |path: &Path, embedded: &Embedded, place: PathBuf| -> Result<Option<PathBuf>> {
+        let Some(name) = name(path) else { return Ok(None) };
+        embedded.check(name)?;
+        embedded.unpack_once(&place)?;
+        Ok(Some(place))
+    };
+    let found = unpack(data, &DATA, folder.data())?.map(|place| place.join(DATA.files[0].0));
+    Ok((
+        unpack(model, &MODEL, folder.base().join(MODEL.name))?.unwrap_or_else(|| model.to_path_buf()),
+        found.unwrap_or_else(|| data.to_path_buf()),
+    ))
 }
 
 /// Something embedded that was unpacked for a run.
@@ -88,18 +123,9 @@ impl Unpacked {
         taken: &Taken,
     ) -> Result<Option<Self>> {
         let Some(name) = name(path) else { return Ok(None) };
-        if name != embedded.name {
-            let what = format!(
-                "{} is not embedded in this program: expected {PREFIX}{} here, or a path",
-                path.display(),
-                embedded.name
-            );
-            return Err(Error::settings(what, Remedy::None));
-        }
+        embedded.check(name)?;
         let found = Self { now: place(&taken.room()), later: place(taken.folder()) };
-        if !found.now.exists() {
-            embedded.unpack(&found.now)?;
-        }
+        embedded.unpack_once(&found.now)?;
         Ok(Some(found))
     }
 }

@@ -51,7 +51,7 @@ pub struct Syllabus<'a> {
     pub questions: usize,
     /// The longest answer in tokens.
     pub max_new_tokens: usize,
-    /// Only the first so many records of the texts.
+    /// Only the first so many records of the texts; answers to choose among may be those of the others.
     pub limit: Option<usize>,
 }
 
@@ -96,20 +96,21 @@ impl Exam {
             files => Some(encode_files(files, options, tokenizer, syllabus.limit)?),
         };
         let records = records(syllabus, options)?;
+        let limit = syllabus.limit.unwrap_or(usize::MAX).min(records.len());
         let discrimination = (syllabus.discriminate > 0).then(|| {
-            let borrowed: Vec<&Record> = records.iter().collect();
-            DiscriminationTask::new(&borrowed, template, tokenizer, max_length, syllabus.discriminate)
+            let (all, asked): (Vec<&Record>, Vec<usize>) = (records.iter().collect(), (0..limit).collect());
+            DiscriminationTask::new(&all, &asked, template, tokenizer, max_length, syllabus.discriminate)
         });
         let generation = GenerationConfig {
             max_new_tokens: syllabus.max_new_tokens,
             sampling: Default::default(),
-            end_of_text: Some(tokenizer.end_of_text()),
+            end_tokens: model.end_tokens_of_tuned(),
         };
         Ok(Self {
             texts,
             choices: encode_choices(syllabus.choices, template, tokenizer, positions)?,
             discrimination: discrimination.transpose()?,
-            questions: questions(&records, template, model, syllabus)?,
+            questions: questions(&records[..limit], template, model, syllabus)?,
             generation,
             max_length,
         })
@@ -202,7 +203,7 @@ impl Job for Sit<'_> {
     }
 }
 
-/// The records whose questions are asked; none where none are.
+/// All records, of which the first are asked; none where none are.
 fn records(syllabus: Syllabus<'_>, options: &DataOptions) -> Result<Vec<Record>> {
     if syllabus.discriminate == 0 && syllabus.questions == 0 {
         return Ok(Vec::new());
@@ -220,9 +221,7 @@ fn records(syllabus: Syllabus<'_>, options: &DataOptions) -> Result<Vec<Record>>
             Remedy::say("give records with questions and answers, or ask none"),
         ));
     }
-    let mut records = data.records;
-    records.truncate(syllabus.limit.unwrap_or(usize::MAX));
-    Ok(records)
+    Ok(data.records)
 }
 
 /// As many questions as are to be answered, evenly from the records that leave room for an answer.

@@ -281,10 +281,10 @@ impl<B: NeoBackend> Writing<'_, B> {
 
     /// Writes the files of a GPT-2's folder into `folder`, and proves them.
     fn gpt2(&self, folder: &Path) -> Result<ExportReport> {
-        let mut files = self.export.model.tokenizer().files();
+        let mut files = self.export.model.kept_files()?;
+        files.retain(|(name, _)| name != CHAT_TEMPLATE_FILE);
         files.push((CHAT_TEMPLATE_FILE.into(), prompt::jinja(self.export.template).into_bytes()));
         write_gpt2(self.plain, self.export.positions(), folder)?;
-        files.extend(self.export.model.generation_config());
         for (name, bytes) in files {
             let path = folder.join(name);
             std::fs::write(&path, bytes).map_err(FileError::on("write", path))?;

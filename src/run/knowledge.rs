@@ -1,5 +1,8 @@
 //! What a run finds out about its models' knowledge: whether they tell the answers of held-out questions from others,
 //! before and after the training.
+//!
+//! The others are answers to the nearest questions of the whole data, most of which were learned from: among the few that
+//! were held out, hardly any would be of the same topic, and the question's own words would give the true answer away.
 
 use gptneo_datasets::{Example, Record};
 use gptneo_model::{GptNeo, NeoBackend};
@@ -16,8 +19,6 @@ const MOST_QUESTIONS: usize = 500;
 /// Held-out questions, each with its answer among others.
 pub(crate) struct KnowledgeTest {
     task: DiscriminationTask,
-    /// The index in the data of each of the task's records.
-    pub(crate) records: Vec<usize>,
     /// How many other answers stand beside each true one.
     pub(crate) others: usize,
 }
@@ -29,19 +30,18 @@ impl KnowledgeTest {
     /// # Errors
     /// The tokenizer fails.
     pub(crate) fn of(run: &Run, measured: &[Example]) -> Result<Option<Self>> {
+        let records: Vec<&Record> = run.data.records.iter().collect();
         let held_out: Vec<usize> = measured.iter().map(|example| example.record).collect();
         let count = held_out.len().min(MOST_QUESTIONS);
-        let records: Vec<usize> = (0..count).map(|at| held_out[at * held_out.len() / count]).collect();
-        let texts: Vec<&Record> = records.iter().filter_map(|&index| run.data.records.get(index)).collect();
-        if texts.len() != records.len() || texts.is_empty() {
+        let asked: Vec<usize> = (0..count).map(|at| held_out[at * held_out.len() / count]).collect();
+        if records.is_empty() || asked.is_empty() {
             return Ok(None);
         }
-        let template = &run.settings.data.options.prompt_template;
+        let (template, tokenizer) = (&run.settings.data.options.prompt_template, run.base.tokenizer());
         for others in (1..=run.settings.answers.discriminate).rev() {
-            let made =
-                DiscriminationTask::new(&texts, template, run.base.tokenizer(), run.max_length, others);
+            let made = DiscriminationTask::new(&records, &asked, template, tokenizer, run.max_length, others);
             match made {
-                Ok(task) => return Ok(Some(Self { task, records, others })),
+                Ok(task) => return Ok(Some(Self { task, others })),
                 // There are not so many answers: fewer may do.
                 Err(TrainingError::Setting { .. }) => {}
                 Err(error) => return Err(error.into()),

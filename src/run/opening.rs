@@ -15,7 +15,7 @@ use super::model_folder::ModelFolder;
 use super::source::{Found, Kind, Source, Sources};
 use super::taken::Taken;
 use crate::backend::{Load, Work, smaller_batches};
-use crate::error::{Problem, Remedy, Result};
+use crate::error::{Error, Problem, Remedy, Result};
 use crate::settings::{Layer, Settings};
 
 /// Whether a run is a new one.

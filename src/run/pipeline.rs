@@ -137,7 +137,7 @@ impl Job for Whole {
         let (before_scores, after_scores) =
             (answers::each_score(&questions, &base), answers::each_score(&questions, &answers));
         let discriminated = known_before.as_ref().zip(known_after.as_ref());
-        let (others, records) = test.as_ref().map_or((0, &[][..]), |test| (test.others, &test.records));
+        let others = test.as_ref().map_or(0, |test| test.others);
         let parameters = started.manifest.counts.total_parameters;
         let findings = Findings {
             perplexities,
@@ -149,7 +149,7 @@ impl Job for Whole {
             scores: answers::scores(&questions, &[("Base Model", &base), (name, &answers)]),
             changes: facts::changes(&before_scores, &after_scores),
         };
-        let scores = facts::score_rows(discriminated, records, &before_scores, &after_scores);
+        let scores = facts::score_rows(discriminated, &before_scores, &after_scores);
         started.write(&tuned, &findings, &held_out_rows(&before, &after), &scores)?;
         // Last: the run is whole without it.
         weights.extend(started.export()?);
@@ -216,7 +216,7 @@ impl<B: NeoBackend> Started<B> {
             gguf_type: settings.run.gguf_type,
             max_positions: settings.run.max_positions,
             template: &settings.data.options.prompt_template,
-            text: &SampleText::new("the held-out examples", self.validation.iter()),
+            text: &SampleText::new("the held-out examples", self.measured.iter()),
             about: &About::of(&merged, None),
             output: Output::Folder(&output),
             backend: place.kind,

@@ -15,6 +15,7 @@ mod trial;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use gptneo_datasets::DataFiles;
 use gptneo_files::{FileError, write_file};
 use gptneo_model::WeightFormat;
 use gptneo_report::{Chart, TrialCurve, TrialRow, write_trials};
@@ -242,8 +243,9 @@ impl Sweep {
     ) -> Result<Test> {
         let settings = &self.plan.settings;
         let base = ModelFolder::open(inputs.model.clone())?;
+        let files = DataFiles::of(&inputs.test)?;
         let mut syllabus = Syllabus {
-            texts: Some(&inputs.test),
+            texts: files.to_measure(),
             discriminate: settings.answers.discriminate,
             ..Syllabus::default()
         };

@@ -188,7 +188,7 @@ impl DataSettings {
 
     /// The settings without the names of the data, which say where they are and not what.
     pub(crate) fn without_names(&self) -> Self {
-        Self { path: None, validation_data: None, test_data: None, options: self.options.clone() }
+        Self { path: None, validation_data: None, test_data: None, ..self.clone() }
     }
 
     /// Settles the longest text for a model of `positions`, where one is known: as given, else 256 or fewer.

@@ -81,7 +81,7 @@ impl Observer for Watch {
                 let dashboard = self.dashboard.then(|| Dashboard::open(total_steps, interrupter.clone()));
                 let stops = interrupter.clone();
                 let listening = interrupt::listen(move || {
-                    eprintln!("finishing the step and saving; interrupt again to stop at once");
+                    notes::warn("finishing the step and saving; interrupt again to stop at once");
                     stops.stop(None);
                 });
                 let mut live = Live::new(total_steps, dashboard);

@@ -93,7 +93,7 @@ fn mistakes_are_told_before_anything_is_computed() {
         (1, &["--choices", &records], "no multiple-choice questions"),
         (2, &["--data", &records, "--per-item"], "--choices"),
         (2, &["--choices", &choices, "--discriminate", "3"], "--data is missing"),
-        (2, &["--data", &records, "--limit", "3", "--discriminate", "5"], "1 to 2"),
+        (2, &["--data", &records, "--limit", "3", "--discriminate", "500"], "is 500; expected 1 to"),
         (2, &["--data", &text, "--discriminate", "1"], "plain text, which has no questions"),
         (2, &["--data", &records, "--questions", "1", "--max-new-tokens", "128"], "lower --max-new-tokens"),
     ];

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
+use super::guard::guarded;
 use super::{Tokenizer, tokenize};
 use crate::error::DataError;
 
@@ -74,7 +75,7 @@ impl Tokenizer {
     /// # Errors
     /// It is of another kind: every point in which it differs is named.
     pub fn byte_level_bpe(&self) -> Result<ByteLevelBpe, DataError> {
-        let text = self.inner.to_string(false).map_err(tokenize("read"))?;
+        let text = guarded(|| self.inner.to_string(false)).map_err(tokenize("read"))?;
         let unreadable =
             |error: serde_json::Error| DataError::Tokenize { action: "read", reason: error.to_string() };
         let Serialised { normalizer, pre_tokenizer, added_tokens, model } =

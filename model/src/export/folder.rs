@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use burn::tensor::backend::Backend;
-use burn_store::TensorSnapshot;
 use gptneo_files::FileError;
 use safetensors::tensor::{Dtype as FileDtype, View};
 use serde::Deserialize;
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use super::parameter::Parameter;
 use super::shape::Gpt2Shape;
 use super::{fold, rebuild};
-use crate::checkpoint::{WHOLE_FILE, read_tensors};
+use crate::checkpoint::{Found, TensorFile, WHOLE_FILE};
 use crate::config::CONFIG_FILE;
 use crate::device::failure;
 use crate::{GptNeo, ModelError};
@@ -34,8 +33,11 @@ pub fn write_folder<B: Backend>(
 ) -> Result<(), ModelError> {
     let shape = Gpt2Shape::of(model, positions)?;
     write_json(&folder.join(CONFIG_FILE), &config(&shape, model.config().initializer_range))?;
-    let generation =
-        shape.end_of_text.map_or_else(|| json!({}), |id| json!({ "bos_token_id": id, "eos_token_id": id }));
+    let generation = match model.config().eos_token_ids.as_slice() {
+        [] => json!({}),
+        [id] => json!({ "bos_token_id": id, "eos_token_id": id }),
+        ids => json!({ "bos_token_id": ids[0], "eos_token_id": ids }),
+    };
     write_json(&folder.join(GENERATION_FILE), &generation)?;
     let path = folder.join(WHOLE_FILE);
     // One tensor is fetched at a time, when it is written.
@@ -177,17 +179,18 @@ pub fn read_folder<B: Backend>(folder: &Path, device: &B::Device) -> Result<GptN
         end_of_text: raw.eos_token_id,
     };
     let path = folder.join(WHOLE_FILE);
-    let tensors: BTreeMap<String, TensorSnapshot> = read_tensors(&path)?.into_iter().collect();
+    let mut file = TensorFile::open(&path)?;
+    let tensors: BTreeMap<String, Found> = file.entries().into_iter().collect();
     let read = |parameter: Parameter| {
         let name = parameter.hugging_face(shape.tied);
-        let tensor = tensors.get(&name).ok_or_else(|| format(&path, format!("{name} is missing")))?;
+        let Some(Found::Tensor(found)) = tensors.get(&name) else {
+            return Err(format(&path, format!("{name} is missing")));
+        };
         let expected = sizes(parameter, &shape);
-        if tensor.shape.to_vec() != expected {
-            let found = tensor.shape.to_vec();
+        if *found != expected {
             return Err(format(&path, format!("{name}: expected shape {expected:?}, found {found:?}")));
         }
-        let data = tensor.to_data().map_err(|error| format(&path, format!("{name}: {error}")))?;
-        let values: Vec<f32> = data.iter::<f32>().collect();
+        let values: Vec<f32> = file.read(&name)?.iter::<f32>().collect();
         Ok(match (parameter.is_conv1d(), &expected[..]) {
             (true, &[rows, columns]) => transposed(&values, rows, columns),
             _ => values,

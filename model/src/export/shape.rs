@@ -47,7 +47,7 @@ impl Gpt2Shape {
             positions,
             epsilon: config.layer_norm_epsilon,
             tied: model.lm_head.is_none(),
-            end_of_text: config.eos_token_id,
+            end_of_text: config.eos_token_ids.first().copied(),
         })
     }
 

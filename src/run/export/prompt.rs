@@ -31,6 +31,7 @@ impl Parts {
             instruction: INSTRUCTION.to_string(),
             input: QUESTION.to_string(),
             output: ANSWER.to_string(),
+            ..Record::default()
         };
         let prompt = template.prompt(&marked);
         let text = template.text(&marked);

@@ -47,22 +47,19 @@ pub(crate) fn changes(base: &[Scored], tuned: &[Scored]) -> Vec<ScoreChange> {
     SCORES.iter().filter_map(change).collect()
 }
 
-/// Every score of every held-out record, so that runs can be paired. Discrimination counts records as `records` names
-/// them, 1 for right and 0 for wrong.
+/// Every score of every held-out record, so that runs can be paired; discrimination is 1 for right and 0 for wrong.
 pub(crate) fn score_rows(
     discrimination: Option<(&Discrimination, &Discrimination)>,
-    records: &[usize],
     base: &[Scored],
     tuned: &[Scored],
 ) -> Vec<ScoreRow> {
     let mut rows = Vec::new();
     if let Some((base, tuned)) = discrimination {
         let both = base.items.iter().zip(&tuned.items);
-        rows.extend(both.filter_map(|(base, tuned)| {
-            let record = records.get(base.record)? + 1;
+        rows.extend(both.map(|(base, tuned)| {
             let value = |right: bool| f64::from(u8::from(right));
-            let measure = "discrimination".to_string();
-            Some(ScoreRow { measure, record, base: value(base.right), tuned: value(tuned.right) })
+            let (measure, record) = ("discrimination".to_string(), base.record + 1);
+            ScoreRow { measure, record, base: value(base.right), tuned: value(tuned.right) }
         }));
     }
     for (measure, score) in SCORES {

@@ -4,14 +4,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use gptneo_datasets::{
-    Columns, DataOptions, Dataset, Record, is_plain_text, read_records, split_by_question,
-};
+use gptneo_datasets::{Columns, DataFiles, DataOptions, Dataset, Record, read_data, split_by_question};
 use gptneo_files::{FileError, write_file};
 
 use super::plan::Plan;
 use crate::error::{Error, Remedy, Result};
-use crate::run::embedded::Unpacked;
+use crate::run::embedded::unpacked_into;
 use crate::run::folder::RunFolder;
 use crate::run::model_folder::ModelFolder;
 use crate::run::source::{Found, Kind, Source};
@@ -43,14 +41,14 @@ impl Inputs {
         mut find: impl FnMut(Kind, &Path, Option<&Source>) -> Result<Found, E>,
     ) -> Result<Self, E> {
         let Plan { settings, halving, .. } = plan;
-        let mut unpacked = Unpacked::new(&RunFolder::at(folder));
-        let model = find(Kind::Model, &unpacked.model(settings.model.folder()?)?, None)?.path;
-        let data = find(Kind::Data, &unpacked.data(settings.data.file()?)?, None)?.path;
+        let names = (settings.model.folder()?, settings.data.file()?);
+        let (model, data) = unpacked_into(&RunFolder::at(folder), names.0, names.1)?;
+        let model = find(Kind::Model, &model, None)?.path;
+        let data = find(Kind::Data, &data, None)?.path;
         let test = match &halving.test_data {
             Some(name) => Some(find(Kind::Data, name, None)?.path),
             None => None,
         };
-        unpacked.keep();
         Ok(Self::settle(plan, folder, model, data, test)?)
     }
 
@@ -107,13 +105,19 @@ impl Inputs {
 
 /// Parts the records by question and writes both parts into `folder`: the file of the search, and that of the test.
 fn put_aside(data: &Path, options: &DataOptions, fraction: f64, folder: &Path) -> Result<(PathBuf, PathBuf)> {
-    if is_plain_text(data) {
+    let read = read_data(&DataFiles::of(data)?.training, options)?;
+    let records = read.records;
+    let kind = match records.iter().any(|record| !record.further.is_empty()) {
+        _ if !read.documents.is_empty() => Some("plain text"),
+        true => Some("conversations"),
+        false => None,
+    };
+    if let Some(kind) = kind {
         return Err(Error::settings(
-            format!("{} is plain text, of which no records can be put aside to measure on", data.display()),
+            format!("{} holds {kind}, of which no records can be put aside to measure on", data.display()),
             Remedy::say("name a file for that as test_data under [sweep]"),
         ));
     }
-    let records = read_records(data, &options.columns(), &options.prompt_template)?;
     let questions: Vec<&str> = records.iter().map(|record| record.input.as_str()).collect();
     let split = split_by_question(&questions, fraction, options.seed)?;
     if split.validation.is_empty() {
@@ -138,6 +142,7 @@ fn put_aside(data: &Path, options: &DataOptions, fraction: f64, folder: &Path) -
 fn with_usual_columns(options: &DataOptions) -> DataOptions {
     let Columns { instruction, input, output } = Columns::default();
     DataOptions {
+        format: None,
         instruction_column: instruction,
         question_column: input,
         answer_column: output,

@@ -11,6 +11,9 @@
 
 mod neighbours;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use gptneo_datasets::{Example, PromptTemplate, Record, Tokenizer, encode_continuation};
 use gptneo_model::{GptNeo, NeoBackend};
 use serde::{Deserialize, Serialize};
@@ -41,7 +44,7 @@ pub struct Discrimination {
 /// What a model makes of one question.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DiscriminationItem {
-    /// The record, counted as in the list that the task was made of.
+    /// The record's index in the list that the task was made of.
     pub record: usize,
     /// Whether the true answer stands above all others.
     pub right: bool,
@@ -53,21 +56,22 @@ pub struct DiscriminationItem {
 pub struct DiscriminationTask {
     others: usize,
     questions: Vec<Question>,
-    /// Each answer behind a prompt whose question is empty.
-    alone: Vec<Example>,
+    /// Each answer that stands somewhere, behind a prompt whose question is empty, by its record.
+    alone: BTreeMap<usize, Example>,
     shared_words: f64,
 }
 
 #[derive(Clone, Debug)]
 struct Question {
     record: usize,
-    /// The true answer first: its number in `alone`, and the text.
+    /// The true answer first: its record, and the text.
     candidates: Vec<(usize, Example)>,
 }
 
 impl DiscriminationTask {
-    /// A question of each record, beside its own answer those of the `others` records whose questions are nearest in
-    /// words. Records that share the question, or the answer, do not count as others.
+    /// A question of each of the records `asked`, given by their indices; beside its own answer those of the `others`
+    /// records, asked or not, whose questions are nearest in words. Records that share the question, or the answer, do
+    /// not count as others.
     ///
     /// A text of more than `max_length` tokens loses the end of its answer; a record of which no answer is left then is
     /// passed over.
@@ -76,54 +80,55 @@ impl DiscriminationTask {
     /// `others` is 0 or more than there are other answers, no record is left, or the tokenizer fails.
     pub fn new(
         records: &[&Record],
+        asked: &[usize],
         template: &PromptTemplate,
         tokenizer: &Tokenizer,
         max_length: usize,
         others: usize,
     ) -> Result<Self, TrainingError> {
         let words = Words::of(records);
-        let nearest: Vec<Option<Vec<usize>>> =
-            (0..records.len()).map(|index| words.nearest(index, others)).collect();
-        let fewest = |found: &Option<Vec<usize>>| others > 0 && found.is_none();
-        if others == 0 || nearest.is_empty() || nearest.iter().any(fewest) {
-            let most = (0..records.len()).map(|index| words.distinct_others(index)).min().unwrap_or(0);
+        let nearest: Vec<Vec<usize>> =
+            asked.iter().filter_map(|&index| words.nearest(index, others)).collect();
+        if others == 0 || nearest.is_empty() || nearest.len() < asked.len() {
+            let most = asked.iter().map(|&index| words.distinct_others(index)).min().unwrap_or(0);
             return Err(TrainingError::Setting {
                 name: "the number of other answers",
                 found: others.to_string(),
                 expected: format!(
-                    "1 to {most}, for so many different answers to other questions stand beside each of these {} \
-                     records; take fewer, or more records",
+                    "1 to {most}, for so many different answers to other questions there are among these {} records; \
+                     take fewer, or more records",
                     records.len()
                 ),
             });
         }
-        let encode = |question: &Record, answer: &Record, record: usize| {
-            let record_of_both = Record { output: answer.output.clone(), ..question.clone() };
-            let mut text = encode_continuation(&record_of_both, template, tokenizer, record)?;
+        let encode = |question: &Record, answer: usize| {
+            let both = Record { output: records[answer].output.clone(), ..question.clone() };
+            let mut text = encode_continuation(&both, template, tokenizer, answer)?;
             text.ids.truncate(max_length);
             Ok::<_, TrainingError>(text)
         };
-        let empty = |record: &Record| Record { input: String::new(), ..record.clone() };
-        let mut alone = Vec::with_capacity(records.len());
-        for (index, record) in records.iter().enumerate() {
-            alone.push(encode(&empty(record), record, index)?);
-        }
-        let (mut questions, mut shared) = (Vec::new(), 0.0);
-        for (index, near) in nearest.into_iter().flatten().enumerate() {
-            let all: Vec<usize> = std::iter::once(index).chain(near).collect();
+        let left = |text: &Example| text.ids.len() > text.response_from;
+        let (mut questions, mut alone, mut shared) = (Vec::new(), BTreeMap::new(), 0.0);
+        for (&record, near) in asked.iter().zip(nearest) {
+            let all: Vec<usize> = std::iter::once(record).chain(near).collect();
             let candidates: Vec<(usize, Example)> = all
                 .iter()
-                .map(|&answer| Ok((answer, encode(records[index], records[answer], index)?)))
+                .map(|&answer| Ok((answer, encode(records[record], answer)?)))
                 .collect::<Result<_, TrainingError>>()?;
-            let scored = |(answer, text): &(usize, Example)| {
-                text.ids.len() > text.response_from && alone[*answer].ids.len() > alone[*answer].response_from
-            };
-            if candidates.iter().all(scored) {
-                shared += words.found_by_shared_words(index, &all);
-                questions.push(Question { record: index, candidates });
+            if !candidates.iter().all(|(_, text)| left(text)) {
+                continue;
             }
+            for &answer in &all {
+                if let Entry::Vacant(place) = alone.entry(answer) {
+                    let empty = Record { input: String::new(), ..records[answer].clone() };
+                    place.insert(encode(&empty, answer)?);
+                }
+            }
+            shared += words.found_by_shared_words(record, &all);
+            questions.push(Question { record, candidates });
         }
-        if questions.is_empty() {
+        // Behind an empty question there is never less room than behind a question.
+        if questions.is_empty() || !alone.values().all(left) {
             return Err(TrainingError::Setting {
                 name: "the longest text",
                 found: format!("{max_length} tokens"),
@@ -148,17 +153,10 @@ impl DiscriminationTask {
         on_batch: impl FnMut(usize, usize),
     ) -> Result<Discrimination, TrainingError> {
         let behind = self.questions.iter().flat_map(|question| &question.candidates).map(|(_, text)| text);
-        // An answer that stands in no question is not worth its pass.
-        let mut used: Vec<usize> = self
-            .questions
-            .iter()
-            .flat_map(|question| question.candidates.iter().map(|(answer, _)| *answer))
-            .collect();
-        used.sort_unstable();
-        used.dedup();
-        let texts: Vec<&Example> = behind.chain(used.iter().map(|&answer| &self.alone[answer])).collect();
+        let texts: Vec<&Example> = behind.chain(self.alone.values()).collect();
         let losses = continuation_losses(model, &texts, batch_size, on_batch)?;
-        let (behind, alone) = losses.split_at(losses.len() - used.len());
+        let (behind, alone) = losses.split_at(losses.len() - self.alone.len());
+        let alone: BTreeMap<&usize, &Vec<f32>> = self.alone.keys().zip(alone).collect();
         let mut behind = behind.iter();
         let sum = |losses: &[f32]| losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
         let items: Vec<DiscriminationItem> = self
@@ -167,7 +165,7 @@ impl DiscriminationTask {
             .map(|question| {
                 let mut scores =
                     question.candidates.iter().zip(behind.by_ref()).map(|((answer, _), given)| {
-                        let prior = &alone[used.binary_search(answer).unwrap_or_default()];
+                        let prior = alone[answer];
                         // Of an answer that was cut, the same tokens count on both sides.
                         let tokens = given.len().min(prior.len());
                         sum(&prior[..tokens]) - sum(&given[..tokens])

@@ -26,7 +26,8 @@ fn records() -> Vec<Record> {
 fn task(records: &[Record], others: usize) -> Result<DiscriminationTask, TrainingError> {
     let tokenizer = Tokenizer::from_folder(&fixture("wide")).unwrap();
     let borrowed: Vec<&Record> = records.iter().collect();
-    DiscriminationTask::new(&borrowed, &template(), &tokenizer, 64, others)
+    let asked: Vec<usize> = (0..records.len()).collect();
+    DiscriminationTask::new(&borrowed, &asked, &template(), &tokenizer, 64, others)
 }
 
 fn template() -> PromptTemplate {
@@ -74,6 +75,10 @@ fn too_few_records_and_too_short_a_text_are_refused() {
     assert!(task(&records[..4], 3).is_ok());
     let tokenizer = Tokenizer::from_folder(&fixture("wide")).unwrap();
     let borrowed: Vec<&Record> = records.iter().collect();
-    let said = DiscriminationTask::new(&borrowed, &template(), &tokenizer, 2, 1).unwrap_err().to_string();
+    // Of few that are asked, the others are found among all.
+    let few = DiscriminationTask::new(&borrowed, &[4, 7], &template(), &tokenizer, 64, 3).unwrap();
+    assert_eq!(few.questions.iter().map(|question| question.record).collect::<Vec<_>>(), [4, 7]);
+    let said =
+        DiscriminationTask::new(&borrowed, &[0, 1], &template(), &tokenizer, 2, 1).unwrap_err().to_string();
     assert!(said.contains("2 tokens"), "{said}");
 }
