@@ -1,7 +1,7 @@
 //! The weights of a model's folder by the names of the network's parameters: which file and tensor each is, what is
 //! missing or does not fit, and what the network has no use for. No number is read for it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
@@ -215,8 +215,8 @@ impl Weights {
                 None => problems.push(format!("{name}: missing")),
             }
         }
-        let known: HashMap<&str, ()> = parameters.iter().map(|(name, _)| (name.as_str(), ())).collect();
-        let unexpected = self.places.keys().filter(|name| !known.contains_key(name.as_str()));
+        let known: HashSet<&str> = parameters.iter().map(|(name, _)| name.as_str()).collect();
+        let unexpected = self.places.keys().filter(|name| !known.contains(name.as_str()));
         problems.extend(unexpected.map(|name| format!("{}: unexpected", excerpt(name))));
         if problems.is_empty() {
             return Ok(());
