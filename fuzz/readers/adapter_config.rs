@@ -7,7 +7,7 @@ use gptneo_model::{GptNeo, GptNeoConfig};
 const SHAPE: &str = r#"{"model_type": "gpt_neo", "vocab_size": 8, "hidden_size": 4, "num_layers": 2, "num_heads": 2,
     "max_position_embeddings": 8, "attention_types": [[["global", "local"], 1]]}"#;
 
-pub fn read(data: &[u8]) {
+pub(crate) fn read(data: &[u8]) {
     let Ok(folder) = tempfile::tempdir() else { return };
     let shape = serde_json::from_str(SHAPE).ok().and_then(|map| GptNeoConfig::from_json(map).ok());
     let (Some(shape), Ok(())) = (shape, std::fs::write(folder.path().join(CONFIG_FILE), data)) else {

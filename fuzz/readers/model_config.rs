@@ -2,7 +2,7 @@
 
 use gptneo_model::GptNeoConfig;
 
-pub fn read(data: &[u8]) {
+pub(crate) fn read(data: &[u8]) {
     let Ok(map) = serde_json::from_slice(data) else { return };
     let Ok(config) = GptNeoConfig::from_json(map) else { return };
     assert!(config.num_layers() > 0 && config.head_size() * config.num_heads == config.hidden_size);

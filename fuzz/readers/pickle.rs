@@ -7,7 +7,7 @@ use gptneo_pickle::TorchFile;
 /// A tensor with more numbers is not read; the program reads those alone whose shapes are the network's.
 const LARGEST: usize = 1 << 20;
 
-pub fn read(data: &[u8]) {
+pub(crate) fn read(data: &[u8]) {
     let Ok(mut file) = TorchFile::new(Cursor::new(data)) else { return };
     let small = |shape: &[usize]| shape.iter().try_fold(1usize, |all, size| all.checked_mul(*size));
     let names: Vec<(String, usize)> = file

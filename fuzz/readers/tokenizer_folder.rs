@@ -11,7 +11,7 @@ const NAMES: [&str; 6] = [
     "merges.txt",
 ];
 
-pub fn read(data: &[u8]) {
+pub(crate) fn read(data: &[u8]) {
     let Ok(folder) = tempfile::tempdir() else { return };
     let text = String::from_utf8_lossy(data);
     for part in text.split("=== ") {

@@ -2,7 +2,7 @@
 
 use gptneo_model::checkpoint::{INDEX_FILE, weight_files};
 
-pub fn read(data: &[u8]) {
+pub(crate) fn read(data: &[u8]) {
     let Ok(folder) = tempfile::tempdir() else { return };
     if std::fs::write(folder.path().join(INDEX_FILE), data).is_err() {
         return;

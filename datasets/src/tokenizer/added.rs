@@ -140,19 +140,9 @@ impl Settings {
     fn unnumbered(&self) -> Result<Vec<AddedToken>, String> {
         let mut tokens: Vec<AddedToken> = Vec::new();
         for role in ROLES {
-            match self.field(role) {
-                Some(value) => match token(value, Special::Always) {
-                    Some(token) => tokens.push(token),
-                    None => {
-                        return Err(format!(
-                            "{}: {role} is {}, expected a token",
-                            self.home(role),
-                            shown(value)
-                        ));
-                    }
-                },
-                None => {}
-            }
+            let Some(value) = self.field(role) else { continue };
+            let problem = || format!("{}: {role} is {}, expected a token", self.home(role), shown(value));
+            tokens.push(token(value, Special::Always).ok_or_else(problem)?);
         }
         for field in ROLELESS {
             match self.field(field) {

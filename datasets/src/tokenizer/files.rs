@@ -79,7 +79,7 @@ pub(super) fn load(folder: &Path, rows: Option<usize>) -> Result<Loaded, DataErr
     }
     let room = rows.is_some_and(|rows| rows > size(&inner));
     settings.add_to(&mut inner, room).map_err(&refuse)?;
-    complete(inner, end_of_text, files).map_err(|reason| refuse(reason))
+    complete(inner, end_of_text, files).map_err(refuse)
 }
 
 /// The tokens that there are: the largest number plus one.

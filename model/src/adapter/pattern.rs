@@ -14,6 +14,9 @@ use crate::ModuleName;
 use crate::error::shown;
 use crate::target::names;
 
+/// The longest expression in bytes; a list of all paths of a large model would be better written as a list.
+const LONGEST: usize = 10_000;
+
 /// A regular expression of a field, as Python reads it: with look-around, and bounded in what it may try.
 pub(super) struct Expression<'a> {
     field: &'a str,
@@ -37,9 +40,14 @@ impl<'a> Expression<'a> {
     }
 
     fn new(field: &'a str, text: &'a str, anchored: String) -> Result<Self, String> {
-        match Regex::new(&anchored) {
-            Ok(regex) => Ok(Self { field, text, regex }),
-            Err(_) => Err(format!("{field}: \"{}\" is no regular expression", excerpt(text))),
+        // It must be one by itself too: a bracket in it must not close those around it.
+        let compiled = match text.len() {
+            ..=LONGEST => Regex::new(text).and_then(|_| Regex::new(&anchored)).ok(),
+            _ => None,
+        };
+        match compiled {
+            Some(regex) => Ok(Self { field, text, regex }),
+            None => Err(format!("{field}: \"{}\" is no regular expression", excerpt(text))),
         }
     }
 

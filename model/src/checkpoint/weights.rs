@@ -1,7 +1,7 @@
 //! The weights of a model's folder by the names of the network's parameters: which file and tensor each is, what is
 //! missing or does not fit, and what the network has no use for. No number is read for it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
@@ -72,9 +72,11 @@ fn read_index(index: &Path) -> Result<HashMap<String, PathBuf>, ModelError> {
         return Err(refuse("weight_map is empty".into()));
     }
     let place = |(tensor, file): (&String, &Value)| {
-        // A name with a folder in it could lead anywhere.
-        let name =
-            file.as_str().filter(|name| Path::new(name).file_name().is_some_and(|plain| plain == *name));
+        // A name with a folder in it could lead anywhere, and one that a message cannot show is no file's.
+        let plain = |name: &&str| {
+            Path::new(name).file_name().is_some_and(|plain| plain == *name) && excerpt(name) == *name
+        };
+        let name = file.as_str().filter(plain);
         let name = name.ok_or_else(|| {
             let (tensor, file) = (excerpt(tensor), excerpt(&file.to_string()));
             refuse(format!("weight_map names {file} for {tensor}, expected a file of this folder"))
@@ -213,8 +215,8 @@ impl Weights {
                 None => problems.push(format!("{name}: missing")),
             }
         }
-        let known: HashMap<&str, ()> = parameters.iter().map(|(name, _)| (name.as_str(), ())).collect();
-        let unexpected = self.places.keys().filter(|name| !known.contains_key(name.as_str()));
+        let known: HashSet<&str> = parameters.iter().map(|(name, _)| name.as_str()).collect();
+        let unexpected = self.places.keys().filter(|name| !known.contains(name.as_str()));
         problems.extend(unexpected.map(|name| format!("{}: unexpected", excerpt(name))));
         if problems.is_empty() {
             return Ok(());
@@ -268,6 +270,7 @@ mod tests {
             (r#"{"weight_map": {"a": "../b.safetensors"}}"#, "a file of this folder"),
             (r#"{"weight_map": {"a": "/etc/passwd"}}"#, "a file of this folder"),
             (r#"{"weight_map": {"a": ""}}"#, "a file of this folder"),
+            (r#"{"weight_map": {"a": "\u001b[2J"}}"#, "a file of this folder"),
         ] {
             let message = index(text).unwrap_err();
             assert!(message.contains(word) && message.contains(INDEX_FILE), "{word}: {message}");
