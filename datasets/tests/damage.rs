@@ -74,7 +74,7 @@ fn read_damaged(target: &str, ending: &str) {
             let bytes = if time == 0 { whole.clone() } else { damaged(&whole, &mut random) };
             std::fs::write(&path, &bytes).unwrap();
             for on_bad in OnBadRecord::ALL {
-                match read_data(&[path.clone()], &options(on_bad)) {
+                match read_data(std::slice::from_ref(&path), &options(on_bad)) {
                     Ok(data) => assert!(data.records.len() + data.documents.len() > 0),
                     Err(error) => check(&error.to_string(), &name),
                 }

@@ -13,7 +13,7 @@ pub fn read(name: &str, bytes: &[u8]) {
     for bad_records in OnBadRecord::ALL {
         let max_data_size = DataSize::of_bytes(1 << 24);
         let options = DataOptions { bad_records, max_data_size, ..DataOptions::default() };
-        if let Err(error) = read_data(&[path.clone()], &options) {
+        if let Err(error) = read_data(std::slice::from_ref(&path), &options) {
             let message = error.to_string();
             assert!(message.len() < 1 << 14, "{} bytes of message", message.len());
             assert!(!message.contains(|c: char| c.is_control() && c != '\n'), "{message:?}");

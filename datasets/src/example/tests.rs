@@ -1,5 +1,6 @@
 //! An example is its text's ids, what is learned of it, and what a cut took.
-#![allow(clippy::unwrap_used)]
+// A list of one range is meant as such.
+#![allow(clippy::unwrap_used, clippy::single_range_in_vec_init)]
 use std::str::FromStr;
 
 use super::*;
