@@ -41,7 +41,9 @@ fn possible(wanted: usize) -> usize {
     for _ in 0..tried {
         let gate = Arc::new(Barrier::new(2));
         let behind = gate.clone();
-        match thread::Builder::new().spawn(move || drop(behind.wait())) {
+        match thread::Builder::new().spawn(move || {
+            behind.wait();
+        }) {
             Ok(thread) => waiting.push((thread, gate)),
             Err(_) => break,
         }

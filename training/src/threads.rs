@@ -19,7 +19,9 @@ pub fn check_threads() -> Result<(), TrainingError> {
     while waiting.len() < NEEDED && refused.is_none() {
         let gate = Arc::new(Barrier::new(2));
         let behind = gate.clone();
-        match thread::Builder::new().spawn(move || drop(behind.wait())) {
+        match thread::Builder::new().spawn(move || {
+            behind.wait();
+        }) {
             Ok(thread) => waiting.push((thread, gate)),
             Err(error) => refused = Some(error),
         }
