@@ -3,7 +3,6 @@
 mod cli;
 mod commands;
 mod hub;
-mod limits;
 mod serve;
 mod terminal;
 
@@ -15,10 +14,10 @@ use crate::cli::{Cli, Command};
 use crate::terminal::{failure, notes, wording};
 
 #[global_allocator]
-static ALLOCATOR: limits::Allocator = limits::Allocator;
+static ALLOCATOR: terminal::limits::Allocator = terminal::limits::Allocator;
 
 fn main() -> ExitCode {
-    limits::prepare();
+    terminal::limits::prepare();
     gptneo_lora::use_whole_machine();
     backend::prepare();
     backend::on_choice(|choice| notes::say(wording::of_problem(choice)));

@@ -14,7 +14,8 @@ use serde::Serialize;
 use self::layout::Layout;
 use crate::error::{BadRecord, BadRecords, DataError};
 use crate::example::Example;
-use crate::prompt::{DEFAULT_INSTRUCTION, PromptTemplate};
+use crate::prompt::PromptTemplate;
+use crate::record::DEFAULT_INSTRUCTION;
 use crate::record::Record;
 use crate::tokenizer::Tokenizer;
 

@@ -4,9 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::excerpt::{names, shown};
-use crate::form::DataFormat;
 use crate::leaks::Leaks;
-use crate::size::DataSize;
 
 /// How many bad records an error lists before it only counts the rest.
 const LISTED: usize = 20;
@@ -85,12 +83,12 @@ pub enum DataError {
         found: Vec<String>,
     },
     /// Records that cannot be used, all of them.
-    #[error("{}{}: {bad}", path.display(), format.map(|format| format!(" ({format})")).unwrap_or_default())]
+    #[error("{}{}: {bad}", path.display(), format.as_ref().map(|format| format!(" ({format})")).unwrap_or_default())]
     BadRecords {
         /// The file.
         path: PathBuf,
         /// The form that its data have, where that was found out.
-        format: Option<DataFormat>,
+        format: Option<String>,
         /// The records and what is wrong with each.
         bad: BadRecords,
     },
@@ -109,13 +107,15 @@ pub enum DataError {
     #[error(
         "{}: more than {limit} of data, the most that is read; text counts as it is unpacked, and each record {} bytes \
          more",
-        path.display(), crate::source::RECORD_COST
+        path.display(), per_record
     )]
     TooLarge {
         /// The file that goes over the limit.
         path: PathBuf,
         /// The limit.
-        limit: DataSize,
+        limit: String,
+        /// What each record counts beside its text, in bytes.
+        per_record: u64,
     },
     /// A file holds where the data are, and not the data.
     #[error("{}: a pointer of Git LFS, not the data; fetch them with `git lfs pull`", path.display())]
@@ -129,9 +129,9 @@ pub enum DataError {
         /// The first file that is otherwise.
         path: PathBuf,
         /// What it holds.
-        found: DataFormat,
+        found: String,
         /// What the others hold.
-        expected: DataFormat,
+        expected: String,
     },
     /// Of several files it is not clear which are meant.
     #[error("{}: {reason}", folder.display())]

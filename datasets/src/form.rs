@@ -9,9 +9,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
-use crate::prompt::DEFAULT_INSTRUCTION;
-use crate::record::value::{Fields, Value};
+use crate::record::DEFAULT_INSTRUCTION;
 use crate::record::{Columns, Record};
+use crate::value::{Fields, Value};
 
 /// A form of data that is known by the names of its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

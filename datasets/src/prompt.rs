@@ -9,10 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::chat_template::{CHAT_TEMPLATE_FILE, PROMPT_TEMPLATE_FILE};
 use crate::error::DataError;
-use crate::record::{Record, Turn};
-
-/// The instruction of the medical question-and-answer records.
-pub const DEFAULT_INSTRUCTION: &str = "Answer this question truthfully";
+use crate::record::{DEFAULT_INSTRUCTION, Record, Turn};
 
 const DEFAULT_TEMPLATE: &str = "Instruction: {instruction}\nQuestion: {input}\nResponse: {output}";
 

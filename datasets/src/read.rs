@@ -11,7 +11,7 @@ use crate::form::DataFormat;
 use crate::options::DataOptions;
 use crate::prompt::PromptTemplate;
 use crate::record::Record;
-use crate::record::collect::{Content, read_file};
+use crate::rows::collect::{Content, read_file};
 use crate::source::Budget;
 use crate::tokenizer::DEFAULT_END_OF_TEXT;
 
@@ -48,7 +48,7 @@ impl Reading {
     pub(crate) fn join(&mut self, part: &ReadData, path: &Path) -> Result<(), DataError> {
         let other = &part.reading;
         if self.document_end.is_some() != other.document_end.is_some() {
-            let (found, expected) = (other.format, self.format);
+            let (found, expected) = (other.format.to_string(), self.format.to_string());
             return Err(DataError::Mixed { path: path.to_path_buf(), found, expected });
         }
         self.files += other.files;
@@ -143,7 +143,7 @@ impl ReadData {
                 && matches!(ours.format, DataFormat::Instruction | DataFormat::Alpaca)
         };
         if ours.format != theirs.format && !compatible(theirs.format) {
-            let (found, expected) = (theirs.format, ours.format);
+            let (found, expected) = (theirs.format.to_string(), ours.format.to_string());
             return Err(DataError::Mixed { path: path.to_path_buf(), found, expected });
         }
         if theirs.document_end == Some(DocumentEnd::BlankLine) {

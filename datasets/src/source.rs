@@ -92,7 +92,11 @@ impl Budget {
 
     /// The error that the file `path` went over the limit.
     pub(crate) fn too_large(&self, path: &Path) -> DataError {
-        DataError::TooLarge { path: path.to_path_buf(), limit: self.limit }
+        DataError::TooLarge {
+            path: path.to_path_buf(),
+            limit: self.limit.to_string(),
+            per_record: RECORD_COST,
+        }
     }
 
     /// How much is left.

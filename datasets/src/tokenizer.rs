@@ -15,7 +15,7 @@ use gptneo_files::{excerpt, write_files};
 use rayon::prelude::*;
 use tokenizers::Tokenizer as Inner;
 
-pub use files::DEFAULT_END_OF_TEXT;
+pub use added::DEFAULT_END_OF_TEXT;
 pub use stream::StreamDecoder;
 pub use tables::{ByteLevelBpe, TokenKind};
 

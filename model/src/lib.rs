@@ -76,6 +76,7 @@ mod products;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod reference_tests;
+mod sampling;
 pub mod small_medical;
 mod target;
 mod weight_format;
@@ -85,11 +86,11 @@ pub use block::Block;
 pub use config::{Activation, AttentionKind, GptNeoConfig};
 pub use device::failure as device_failure;
 pub use error::ModelError;
-pub use generate::{Sampler, SamplingConfig};
 pub use gpt_neo::{GptNeo, Transformer};
 pub use lora::{Lora, LoraConfig, LoraLinear};
 pub use mlp::Mlp;
 pub use norm::LayerNorm;
 pub use ops::{NeoBackend, Precision};
+pub use sampling::{Sampler, SamplingConfig};
 pub use target::{ModuleName, Target};
 pub use weight_format::WeightFormat;

@@ -34,7 +34,7 @@ pub use self::memory::use_whole_machine;
 pub use self::place::Place;
 pub(crate) use self::room::smaller_batches;
 pub use self::room::{Load, Work};
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// Whether Burn fuses the operations of GPUs in this build.
 pub const FUSION: bool = cfg!(feature = "fusion");

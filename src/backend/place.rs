@@ -5,7 +5,7 @@ use gptneo_training::Precision;
 
 use super::BackendKind;
 use super::device::Device;
-use crate::error::{Error, Problem, Remedy, Result};
+use crate::{Error, Problem, Remedy, Result};
 
 /// A backend and a device of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use gptneo_training::TuningKind;
 
 use super::machine::{memory_limit, size};
 use super::place::Place;
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// Bytes of a number in f32.
 const F32: f64 = 4.0;

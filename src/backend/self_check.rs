@@ -20,7 +20,7 @@ use serde_json::json;
 use super::Training;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use super::device::Device;
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// What flex computes, in f32.
 const LOSS: f64 = 4.900170;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use gptneo_training::Precision;
 
-use super::flags::{BackendFlag, LoraFlags, WeightsFlag, any_seed, at_least_one};
+use super::flags::{BackendFlag, LoraFlags, WeightsFlag};
+use super::numbers::{any_seed, at_least_one};
 use super::values;
 
 /// What `bench` measures.

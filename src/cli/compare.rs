@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::flags::{BackendFlag, GenerationFlags, ReadFlags, at_least_one};
+use super::flags::{BackendFlag, GenerationFlags, ReadFlags};
+use super::numbers::at_least_one;
 
 /// What `compare` takes.
 #[derive(Debug, Args)]

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::flags::{
-    BackendFlag, BatchSizeFlag, FileFlags, LengthFlag, ModelFlags, ReadFlags, WeightsFlag, at_least_one,
-};
+use super::flags::{BackendFlag, BatchSizeFlag, FileFlags, LengthFlag, ModelFlags, ReadFlags, WeightsFlag};
+use super::numbers::at_least_one;
 
 /// What `evaluate` takes.
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod compare;
 mod evaluate;
 mod flags;
 mod names;
+mod numbers;
 mod serve;
 mod sweep;
 mod values;
@@ -25,9 +26,9 @@ use gptneo_model::export::ExportFormat;
 pub(crate) use self::bench::{BenchCommand, BenchGenerateArgs, BenchSource, BenchTrainArgs};
 pub(crate) use self::compare::CompareArgs;
 pub(crate) use self::evaluate::EvaluateArgs;
-use self::flags::at_least_one;
 pub(crate) use self::flags::*;
 pub(crate) use self::names::{flag, parse, section_and_key};
+use self::numbers::at_least_one;
 pub(crate) use self::serve::{ChatArgs, NamedFolder, ServeArgs, ServedFlags};
 pub(crate) use self::sweep::SweepArgs;
 
@@ -95,7 +96,7 @@ pub(crate) struct PrepareArgs {
     #[command(flatten)]
     pub(crate) training: BatchFlags,
     /// Show the texts of the first N batches, their supervised tokens marked
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = flags::whole)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = numbers::whole)]
     pub(crate) batches: usize,
     /// Measure what a training run would take, with one real step; needs the model
     #[arg(long)]
@@ -129,7 +130,7 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "N", requires = "train_tokenizer", value_parser = at_least_one)]
     pub(crate) vocab_size: Option<usize>,
     /// Seed of the weights
-    #[arg(long, value_name = "N", default_value_t = 42, value_parser = flags::any_seed)]
+    #[arg(long, value_name = "N", default_value_t = 42, value_parser = numbers::any_seed)]
     pub(crate) seed: u64,
     /// The folder to write; it must be new or empty
     #[arg(long, value_name = "DIR")]

@@ -6,7 +6,7 @@ use gptneo_model::{GptNeo, NeoBackend};
 use gptneo_report::{AnswerScores, GenerationRow};
 use gptneo_training::measure::{AnswerMetrics, AnswerScore, Answered};
 
-use crate::error::Result;
+use crate::Result;
 use crate::settings::Settings;
 
 /// Questions that are answered at a time.

@@ -9,7 +9,7 @@ use gptneo_training::timing::{TimedStep, time_steps};
 use gptneo_training::{Precision, Tuning, TuningKind};
 
 use crate::backend::{Job, Load, Place, Training, Work, dispatch};
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// How often a generation is timed.
 const ROUNDS: usize = 3;

@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::folder::RunFolder;
 use super::manifest::Manifest;
 use super::measures::Measures;
-use crate::error::{Error, Remedy, Result};
 use crate::settings::{DataSettings, Settings};
+use crate::{Error, Remedy, Result};
 
 /// A run as it is compared.
 struct Measured {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use gptneo_datasets::{BadRecords, DataError, DataFiles, Dataset, Leaks, Tokenizer};
 
 use super::source::{Found, Kind, Source, Sources};
-use crate::error::{Error, Problem, Remedy};
 use crate::settings::{DataSettings, Settings};
+use crate::{Error, Problem, Remedy};
 
 /// Data files that were found, and where they came from.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use gptneo_model::small_medical;
 
 use super::folder::RunFolder;
 use super::taken::Taken;
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// What an embedded name begins with.
 const PREFIX: &str = "embedded:";

@@ -21,7 +21,7 @@ pub use self::paired::{Paired, PairedLoss};
 use super::answers::{self, Question};
 use super::model_folder::ModelFolder;
 use crate::backend::{Job, Load, Place, Work, dispatch, smaller_batches};
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// Which model is examined.
 #[derive(Clone, Copy)]

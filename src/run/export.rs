@@ -31,7 +31,7 @@ pub use self::sample_text::SampleText;
 use super::folder::{EXPORT_PROOF, refuse_used};
 use super::model_folder::ModelFolder;
 use crate::backend::{BackendKind, Job, Place, dispatch};
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// The GGUF file in a folder that holds one.
 const GGUF_FILE: &str = "model.gguf";

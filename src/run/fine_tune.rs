@@ -14,8 +14,8 @@ use super::embedded;
 use super::merge::merged_with_proof;
 use super::model::Model;
 use super::model_folder::ModelFolder;
+use crate::Result;
 use crate::backend::{Cpu, on_compute_thread};
-use crate::error::Result;
 
 /// The model that training starts from.
 #[derive(Clone, Debug)]

@@ -10,8 +10,8 @@ use gptneo_training::metrics::{MetricsRow, read_metrics};
 use gptneo_training::samples::{SampleRow, read_samples};
 
 use super::manifest::Manifest;
-use crate::error::{Error, Remedy, Result};
 use crate::settings::{Layer, Origin, Settings};
+use crate::{Error, Remedy, Result};
 
 /// What may change when a run goes on: where things are (the hashes say whether they are the same), what computes,
 /// and how the result is written. Anything else would make it another run.

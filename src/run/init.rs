@@ -9,7 +9,7 @@ use gptneo_model::checkpoint::{Dtype, save_model};
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 
 use crate::backend::{Job, Load, Place, Work, dispatch};
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// Refuses a shape that the machine has no memory for, or a tokenizer of more tokens than the shape has.
 ///

@@ -10,7 +10,7 @@ use gptneo_training::TrainingError;
 use gptneo_training::measure::{Discrimination, DiscriminationTask};
 
 use super::opening::Run;
-use crate::error::Result;
+use crate::Result;
 
 /// As many questions are asked at most: two points of a percent are the standard error then, and a large data set's
 /// held-out part would take longer than its training's evaluation.

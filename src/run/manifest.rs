@@ -9,7 +9,7 @@ use gptneo_model::checkpoint::weight_files;
 use serde::{Deserialize, Serialize};
 
 use super::source::Sources;
-use crate::error::Result;
+use crate::Result;
 
 /// The version of Burn that the workspace pins.
 pub const BURN_VERSION: &str = "0.21.0";

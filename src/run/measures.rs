@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gptneo_report::{MeasureRow, PerplexityRow, read_measures, read_perplexities};
 
 use super::folder::RunFolder;
-use crate::error::Result;
+use crate::Result;
 
 /// A measure's name, and the model that it is of; the latter is empty for what is known without a model.
 pub(crate) type Name = (String, String);

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::folder::MERGE_PROOF;
 use super::model_folder::ModelFolder;
 use crate::backend::{BackendKind, Job, Place, dispatch};
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 /// What the two models are compared on, put into the prompt template.
 pub(super) const QUESTIONS: [&str; 4] = [

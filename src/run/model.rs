@@ -10,8 +10,8 @@ use gptneo_model::{GptNeo, NeoBackend, SamplingConfig};
 use gptneo_training::measure::{Bytes, Evaluation, evaluate};
 
 use super::model_folder::ModelFolder;
+use crate::Result;
 use crate::backend::{Cpu, on_compute_thread};
-use crate::error::Result;
 
 /// The longest answer where nothing else is asked for, in tokens.
 const ANSWER_TOKENS: usize = 100;

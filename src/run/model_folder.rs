@@ -10,7 +10,7 @@ use gptneo_model::engine::Adapter;
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 
 use crate::backend::{Load, Work, is_gpu};
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// Adapters apart from their base, by their names.
 pub(crate) type NamedAdapters<B> = Vec<(String, Adapter<B>)>;

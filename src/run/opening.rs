@@ -15,8 +15,8 @@ use super::model_folder::ModelFolder;
 use super::source::{Found, Kind, Source, Sources};
 use super::taken::Taken;
 use crate::backend::{Load, Work, smaller_batches};
-use crate::error::{Error, Problem, Remedy, Result};
 use crate::settings::{Layer, Settings};
+use crate::{Error, Problem, Remedy, Result};
 
 /// Whether a run is a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

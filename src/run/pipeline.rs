@@ -25,7 +25,7 @@ use super::opening::Run;
 use super::progress::{Event, Measured, Observer, Told};
 use super::start::{FineTuned, Started};
 use crate::backend::{Job, dispatch, is_gpu};
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// What a whole run found.
 pub struct Outcome {

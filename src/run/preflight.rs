@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::model_folder::ModelFolder;
 use crate::backend::machine::{self, size};
 use crate::backend::{Job, Load, Training, Work, dispatch, smaller_batches};
-use crate::error::{Problem, Remedy, Result};
 use crate::settings::Settings;
+use crate::{Problem, Remedy, Result};
 
 /// The share of the machine's memory from which on a run is warned.
 const MUCH_MEMORY: f64 = 0.9;

@@ -11,7 +11,7 @@ use gptneo_training::samples::SampleRow;
 use super::export::ExportReport;
 use super::merge::MergeReport;
 use super::preflight::Preflight;
-use crate::error::Problem;
+use crate::Problem;
 
 /// A moment of a run.
 #[derive(Clone, Copy)]

@@ -12,8 +12,8 @@ use serde_json::json;
 use super::folder::{RunFolder, refuse_used};
 use super::measures::{Measures, Name};
 use super::opening::Opening;
-use crate::error::{Error, Remedy, Result};
 use crate::settings::{Layer, Settings};
+use crate::{Error, Remedy, Result};
 
 /// Where a seed's run goes, behind which its number stands.
 const PREFIX: &str = "seed-";

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use super::answers::{self, Question};
 use super::model_folder::ModelFolder;
 use crate::backend::{Job, Place, dispatch};
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// What both models answered.
 #[derive(Clone, Debug, Serialize)]

@@ -20,8 +20,8 @@ use super::progress::{Event, Told, TrainingSummary};
 use super::tensorboard::{Curves, Watched};
 use super::{answers, facts};
 use crate::backend::{self, Training};
-use crate::error::{Error, Remedy, Result};
 use crate::settings::Settings;
+use crate::{Error, Remedy, Result};
 
 /// A run that is ready to train; its folder stands, with settings and manifest in it.
 pub(crate) struct Started<B: NeoBackend> {

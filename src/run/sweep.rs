@@ -32,7 +32,7 @@ use super::folder::{RunFolder, refuse_used};
 use super::model_folder::ModelFolder;
 use super::progress::Observer;
 use super::source::{Found, Kind, Source};
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// What a sweep keeps of the file that it was begun with.
 const PLAN_FILE: &str = "sweep.toml";

@@ -7,8 +7,8 @@ use gptneo_files::{Claim, Lock, recover, remove_dead};
 
 use super::folder::RunFolder;
 use super::manifest::Manifest;
-use crate::error::{Error, Remedy, Result};
 use crate::settings::Settings;
+use crate::{Error, Remedy, Result};
 
 /// A run's folder that no other process can write into as long as this lives. The system ends it with the process.
 pub(crate) struct Taken {

@@ -4,7 +4,7 @@ use gptneo_datasets::DataError;
 use gptneo_training::Unfit;
 
 use super::{Settings, TuningKind};
-use crate::error::{Error, Problem, Remedy, Result};
+use crate::{Error, Problem, Remedy, Result};
 
 /// The settings that have a range.
 const KEYS: [&str; 23] = [

@@ -7,7 +7,7 @@ use serde::Serialize;
 use toml::{Table, Value};
 
 use super::{Preset, Settings, not_toml};
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// Where settings start from; a [`Layer`] goes over it.
 #[derive(Clone, Copy, Debug)]

@@ -22,7 +22,7 @@ use toml::{Table, Value};
 pub use self::layers::{Layer, Origin};
 pub use self::presets::Preset;
 use crate::backend::{BackendKind, Place};
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// All settings, by the sections of the file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

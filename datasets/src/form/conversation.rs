@@ -3,9 +3,9 @@
 
 use super::text;
 use crate::excerpt::shown;
-use crate::prompt::DEFAULT_INSTRUCTION;
-use crate::record::value::{Fields, Value, parse};
+use crate::record::DEFAULT_INSTRUCTION;
 use crate::record::{Record, Turn};
+use crate::value::{Fields, Value, parse};
 
 /// Who says a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

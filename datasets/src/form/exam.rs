@@ -2,7 +2,7 @@
 
 use super::text;
 use crate::record::Record;
-use crate::record::value::{Fields, Value};
+use crate::value::{Fields, Value};
 
 const CHOICES: [(&str, char); 4] = [("opa", 'A'), ("opb", 'B'), ("opc", 'C'), ("opd", 'D')];
 

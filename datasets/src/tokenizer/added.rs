@@ -12,8 +12,13 @@ use gptneo_files::excerpt;
 use serde_json::{Map, Value};
 use tokenizers::{AddedToken, Tokenizer as Inner};
 
-use super::files::{ADDED, CONFIG, DEFAULT_END_OF_TEXT, SPECIAL};
 use super::guard::guarded;
+
+/// The end-of-text token of GPT-2 and GPT-Neo.
+pub const DEFAULT_END_OF_TEXT: &str = "<|endoftext|>";
+pub(super) const CONFIG: &str = "tokenizer_config.json";
+pub(super) const SPECIAL: &str = "special_tokens_map.json";
+pub(super) const ADDED: &str = "added_tokens.json";
 
 /// The roles that a token can have, in transformers' order, which new tokens are numbered in.
 const ROLES: [&str; 7] =

@@ -10,17 +10,11 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer as Inner};
 
-use super::added::Settings;
+use super::added::{ADDED, CONFIG, DEFAULT_END_OF_TEXT, SPECIAL, Settings};
 use super::guard::guarded;
 use crate::error::DataError;
 
-/// The end-of-text token of GPT-2 and GPT-Neo.
-pub const DEFAULT_END_OF_TEXT: &str = "<|endoftext|>";
-
 pub(super) const TOKENIZER: &str = "tokenizer.json";
-pub(super) const CONFIG: &str = "tokenizer_config.json";
-pub(super) const SPECIAL: &str = "special_tokens_map.json";
-pub(super) const ADDED: &str = "added_tokens.json";
 const VOCAB: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
 /// Everything that is carried along if the folder has it.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use gptneo_files::excerpt;
 use serde_json::{Map, Value, json};
 
-use super::layers::chosen_layers;
+use super::layers::{MERGE, chosen_layers};
 use super::pattern::read_pattern;
 use crate::error::shown;
 use crate::{LoraConfig, ModuleName};
@@ -27,7 +27,6 @@ enum Meaning {
 
 use Meaning::{Harmless, MustBeOff, Read};
 
-pub(super) const MERGE: &str = "merge the adapter with PEFT (merge_and_unload) and use the merged model";
 const RETRAIN: &str = "it cannot be merged either: train an adapter without it";
 
 /// All fields of `LoraConfig` in PEFT 0.21, and two of its first versions.

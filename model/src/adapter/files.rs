@@ -13,7 +13,8 @@ use burn::tensor::{DType, Tensor};
 use gptneo_files::{FileError, excerpt, write_folder};
 
 use super::attach;
-use super::config_file::{MERGE, config_from_json, config_to_json};
+use super::config_file::{config_from_json, config_to_json};
+use super::layers::MERGE;
 use crate::checkpoint::{Dtype, Found, Parameter, TensorFile, write_tensors};
 use crate::error::{PROBLEMS_SHOWN, json_object, list_problems};
 use crate::{GptNeo, LoraConfig, ModelError};

@@ -6,11 +6,12 @@
 use gptneo_files::excerpt;
 use serde_json::{Map, Value};
 
-use super::config_file::MERGE;
 use super::pattern::Expression;
 use crate::ModuleName;
 use crate::error::shown;
 use crate::target::names;
+
+pub(super) const MERGE: &str = "merge the adapter with PEFT (merge_and_unload) and use the merged model";
 
 /// PEFT's word for every linear layer but the head.
 const ALL_LINEAR: &str = "all-linear";

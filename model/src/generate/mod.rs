@@ -2,19 +2,16 @@
 //!
 //! A row's text is that of its prompt alone, whatever the others are.
 
-mod sampling;
-
 use std::cell::RefCell;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::sampling::{Sampler, SamplingConfig};
-use crate::engine::{Batch, EngineLimits, Event, Listener, Reason, Request, Sampling, problems_of_prompt};
+use crate::engine::{
+    Batch, EngineLimits, Event, Listener, PROBLEMS_SHOWN, Reason, Request, Sampling, problems_of_prompt,
+};
 use crate::error::list_problems;
+pub use crate::sampling::{Sampler, SamplingConfig};
 use crate::{GptNeo, GptNeoConfig, ModelError, NeoBackend};
-
-/// Problems of a prompt list that an error names before it only counts.
-pub(crate) const PROBLEMS_SHOWN: usize = 8;
 
 /// How far and how prompts are continued.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

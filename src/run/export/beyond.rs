@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Export;
 use super::proof::prompts;
-use crate::error::Result;
+use crate::Result;
 
 /// How a GPT-2 with more positions than are exact differs from its model.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -5,7 +5,7 @@ use gptneo_gguf::{Metadata, Value};
 use gptneo_report::Provenance;
 
 use super::{About, Beyond, Export, prompt};
-use crate::error::Result;
+use crate::Result;
 
 /// The numbers by which llama.cpp tells tokens apart.
 mod token_type {

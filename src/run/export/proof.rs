@@ -6,7 +6,7 @@ use gptneo_model::{GptNeo, NeoBackend};
 use gptneo_training::measure::{ExportProof, ExportRule, prove_export};
 
 use super::Export;
-use crate::error::Result;
+use crate::Result;
 use crate::run::merge::QUESTIONS;
 
 /// What an export in these numbers is held to. The perplexity of float32 is off by sums in another order, that of the

@@ -2,7 +2,7 @@
 
 use gptneo_datasets::{Encoded, Example, PromptTemplate, Record, Tokenizer, medical_flashcards};
 
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// The most tokens that are kept.
 const KEPT: usize = 8192;

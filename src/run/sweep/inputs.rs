@@ -8,12 +8,12 @@ use gptneo_datasets::{Columns, DataFiles, DataOptions, Dataset, Record, read_dat
 use gptneo_files::{FileError, write_file};
 
 use super::plan::Plan;
-use crate::error::{Error, Remedy, Result};
 use crate::run::embedded::unpacked_into;
 use crate::run::folder::RunFolder;
 use crate::run::model_folder::ModelFolder;
 use crate::run::source::{Found, Kind, Source};
 use crate::settings::Settings;
+use crate::{Error, Remedy, Result};
 
 /// Local files, found once.
 pub(super) struct Inputs {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::error::{Error, Remedy, Result};
 use crate::settings::{Layer, Origin, Settings};
+use crate::{Error, Remedy, Result};
 
 /// The sections whose settings may vary: trials share the base and the rows.
 const VARYING: [&str; 2] = ["lora", "training"];

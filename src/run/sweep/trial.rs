@@ -9,11 +9,11 @@ use gptneo_training::{Interrupter, TuningKind};
 
 use super::inputs::Inputs;
 use super::plan::Halving;
-use crate::error::{Error, Result};
 use crate::run::folder::RunFolder;
 use crate::run::opening::{Opening, local};
 use crate::run::progress::{Event, Observer};
 use crate::settings::{Layer, Settings};
+use crate::{Error, Result};
 
 /// The folder of trial `number`, from 1.
 pub(super) fn folder(sweep: &Path, number: usize) -> PathBuf {

@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use csv::{ByteRecord, Error, ErrorKind, ReaderBuilder};
 
-use super::value::{Fields, Names, Value};
 use super::{Row, Take};
 use crate::error::DataError;
 use crate::source::{Source, not_utf8};
+use crate::value::{Fields, Names, Value};
 
 const EXPECTED: &str = "a table with a header line";
 

@@ -16,12 +16,12 @@ use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::record::{Field, Row as ParquetRow};
 use parquet::schema::types::Type;
 
-use super::value::{Fields, Names, Value};
 use super::{Row, Take};
 use crate::error::DataError;
 use crate::excerpt::shown;
 use crate::panics::caught;
 use crate::source::{Budget, head, refuse_pointer};
+use crate::value::{Fields, Names, Value};
 
 /// Rows that are counted at a time.
 const AT_ONCE: usize = 1024;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::backend::Backend;
 
-use crate::adapter::load_adapter;
+use super::files::load_adapter;
 use crate::{GptNeo, Lora, ModelError, Target};
 
 /// The low-rank updates of all linear layers, in the order of [`GptNeo::linears`]; nothing where a layer has none.
@@ -30,7 +30,7 @@ impl<B: Backend> Adapter<B> {
     }
 
     /// Refuses a model whose layers are of other shapes than those that the adapter is for.
-    pub(super) fn check(&self, name: &str, model: &GptNeo<B>) -> Result<(), ModelError> {
+    pub(crate) fn check(&self, name: &str, model: &GptNeo<B>) -> Result<(), ModelError> {
         let layers = model.linears().count();
         if self.updates.len() != layers {
             let found = self.updates.len();

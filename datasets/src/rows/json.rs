@@ -6,11 +6,11 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::{Deserializer, Error};
 
-use super::value::{Names, RecordSeed};
 use super::{Row, Take};
 use crate::error::DataError;
 use crate::excerpt::shown;
 use crate::source::{Source, not_utf8};
+use crate::value::{Names, RecordSeed};
 
 /// Reads a `.json` file: an array of objects, or, where it begins with a whole object on a line, an object a line.
 ///
@@ -121,7 +121,7 @@ fn read_lines(mut source: Source, names: &mut Names, take: &mut Take<'_>) -> Res
     Ok(())
 }
 
-fn read_line(text: &str, names: &mut Names) -> Result<super::value::Fields, String> {
+fn read_line(text: &str, names: &mut Names) -> Result<crate::value::Fields, String> {
     let mut json = Deserializer::from_str(text);
     let fields = RecordSeed(names).deserialize(&mut json).and_then(|fields| json.end().map(|()| fields));
     match fields {

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
-use super::value::Names;
-use super::{Record, Row, read_rows};
+use super::{Row, read_rows};
 use crate::error::{BadRecord, BadRecords, DataError};
 use crate::form::{DataFormat, Form, Item, OnBadRecord, instructed};
+use crate::record::Record;
 use crate::source::{Budget, FileFormat, RECORD_COST};
+use crate::value::Names;
 
 /// Rows that are looked at before the form is settled.
 const LOOKED_AT: usize = 64;
@@ -161,7 +162,7 @@ impl Collector {
         let nothing = content.records.is_empty() && content.documents.is_empty();
         match bad {
             Some(bad) if on_bad == OnBadRecord::Refuse || nothing => {
-                let format = (!named).then_some(format);
+                let format = (!named).then(|| format.to_string());
                 Err(DataError::BadRecords { path: path.to_path_buf(), format, bad })
             }
             skipped => Ok(FileContent { format, content, skipped }),
