@@ -2,7 +2,8 @@
 
 mod dashboard;
 pub(crate) mod failure;
-mod interrupt;
+pub(crate) mod interrupt;
+pub(crate) mod limits;
 mod live;
 pub(crate) mod notes;
 pub(crate) mod output;

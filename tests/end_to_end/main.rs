@@ -1,19 +1,29 @@
 //! The program as a user runs it: the real binary on real files, its output and its exit codes.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stderr, clippy::unwrap_used)]
 
 mod adapters;
+mod browser;
 mod commands;
 mod dashboard;
+mod data;
+mod exams;
+mod export;
+mod folders;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod gpu;
 mod hub;
 mod hub_server;
 mod misuse;
+mod page;
 mod pipeline;
 mod push;
 mod report;
 mod runs;
+mod serve;
+mod server;
+mod survival;
+mod sweep;
 mod training;
 
 use std::path::{Path, PathBuf};

@@ -54,7 +54,7 @@ fn every_variant_computes_what_peft_does() {
         let config = GenerationConfig {
             max_new_tokens: continuation.len(),
             sampling: Default::default(),
-            end_of_text: None,
+            end_tokens: Vec::new(),
         };
         let found = generate(&model, &[prompt], &config, |_, _| {}).unwrap();
         assert_eq!(found[0].ids, continuation, "{variant}");
@@ -68,7 +68,7 @@ fn an_adapter_saved_again_is_the_same() {
     for variant in VARIANTS {
         let (model, config) = adapted(variant);
         let path = folder.path().join(variant);
-        save_adapter(&model, &config, "window", &path).unwrap();
+        save_adapter(&model, &config, "window", &path, &[]).unwrap();
         let (again, same) = load_adapter(load::<Flex>("window"), &path, &Default::default()).unwrap();
         assert_eq!(same, config, "{variant}");
         assert_eq!(losses(&again, &prompt), losses(&model, &prompt), "{variant}");

@@ -1,0 +1,69 @@
+//! The key that requests must bear, where the server has one. It is compared by its hash in constant time, so that how
+//! long a refusal takes says nothing of it, and it is neither shown nor logged.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use axum::http::HeaderValue;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// The key's hash.
+pub(crate) struct Key([u8; 32]);
+
+impl Key {
+    /// The key in a file, without white space around it.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the key in {}", path.display()))?;
+        match text.trim() {
+            "" => bail!("{} is empty: expected the key that requests must bear", path.display()),
+            key if key.contains(char::is_whitespace) => {
+                bail!("{} has white space within the key: expected one key alone", path.display())
+            }
+            key => Ok(Self::of(key)),
+        }
+    }
+
+    fn of(key: &str) -> Self {
+        Self(Sha256::digest(key).into())
+    }
+
+    /// Whether the header `Authorization` bears the key.
+    pub(super) fn opens(&self, authorization: Option<&HeaderValue>) -> bool {
+        let Some(value) = authorization.and_then(|value| value.to_str().ok()) else { return false };
+        let Some((scheme, key)) = value.split_once(' ') else { return false };
+        scheme.eq_ignore_ascii_case("bearer") && bool::from(Self::of(key.trim()).0.ct_eq(&self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_the_key_itself_opens() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        std::fs::write(&file, "s3cret\n").unwrap();
+        let key = Key::read(&file).unwrap();
+        let opens = |value: &str| key.opens(Some(&HeaderValue::from_str(value).unwrap()));
+        assert!(opens("Bearer s3cret") && opens("bearer  s3cret"));
+        for wrong in ["Bearer s3cre", "Bearer s3crets", "s3cret", "Basic s3cret", "Bearer", ""] {
+            assert!(!opens(wrong), "{wrong}");
+        }
+        assert!(!key.opens(None));
+    }
+
+    #[test]
+    fn a_file_without_one_key_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        for (text, word) in [(" \n", "is empty"), ("a b", "white space")] {
+            std::fs::write(&file, text).unwrap();
+            assert!(Key::read(&file).err().unwrap().to_string().contains(word));
+        }
+        assert!(Key::read(&folder.path().join("none")).err().unwrap().to_string().contains("cannot read"));
+    }
+}

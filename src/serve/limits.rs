@@ -1,0 +1,33 @@
+//! What one client may take from the others.
+
+use std::time::Duration;
+
+/// Bounds of requests.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    /// Bytes of a body.
+    pub(super) body: usize,
+    /// How long a body may take to arrive.
+    pub(super) body_time: Duration,
+    /// Answers to a request, all prompts together.
+    pub(super) choices: usize,
+    /// Texts that end an answer.
+    pub(super) stops: usize,
+    /// Likeliest tokens listed with each token.
+    pub(super) likeliest: usize,
+    /// How long answers that were begun may go on when the server ends.
+    pub(super) drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 4 << 20,
+            body_time: Duration::from_secs(30),
+            choices: 128,
+            stops: 16,
+            likeliest: 20,
+            drain: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! `/v1/chat/completions`: its fields and its answers.
+
+use serde::{Deserialize, Serialize};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::fields::{Fields, both, within};
+use super::generation::{FinishReason, Generation, GenerationFields, Usage};
+use crate::serve::chat_template::Message;
+use crate::serve::error::ApiError;
+use crate::serve::limits::Limits;
+
+/// The fields that only chats have.
+#[derive(Debug, Deserialize, ToSchema)]
+struct ChatFields {
+    /// The question, as a message of the role `user`; before it, a message of the role `system` can be the
+    /// instruction. Several turns need a template for them.
+    #[schema(min_items = 1)]
+    messages: Vec<ChatMessage>,
+    /// The most tokens to add, as `max_tokens`.
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    max_completion_tokens: Option<usize>,
+    /// Whether to send the tokens with their log-probabilities of the model itself.
+    logprobs: Option<bool>,
+    /// How many of the likeliest tokens to list with each.
+    #[schema(minimum = 0, maximum = 20)]
+    top_logprobs: Option<usize>,
+}
+
+/// A message of a chat.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ChatMessage {
+    role: Role,
+    content: Content,
+}
+
+/// Whose message it is.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Role {
+    /// The instruction.
+    System,
+    /// The question.
+    User,
+    /// An answer.
+    Assistant,
+}
+
+/// What a message says.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "expected a text or a list of parts of the type \"text\"")]
+enum Content {
+    Text(String),
+    Parts(Vec<TextPart>),
+}
+
+/// A part of a message.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct TextPart {
+    #[serde(rename = "type")]
+    _kind: TextType,
+    text: String,
+}
+
+/// The type of a part.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum TextType {
+    /// Text.
+    Text,
+}
+
+/// The body of a request for a chat's answer.
+#[derive(Debug)]
+pub(in crate::serve) struct ChatRequest {
+    pub(in crate::serve) model: Option<String>,
+    pub(in crate::serve) messages: Vec<Message>,
+    pub(in crate::serve) generation: Generation,
+    /// Likeliest tokens with each token.
+    pub(in crate::serve) likeliest: Option<usize>,
+}
+
+impl ChatRequest {
+    /// Reads and checks a body.
+    pub(in crate::serve) fn read(body: &[u8], limits: &Limits, vocabulary: usize) -> Result<Self, ApiError> {
+        let mut fields = Fields::of(body)?;
+        let own: ChatFields = fields.take()?;
+        let mut common: GenerationFields = fields.take()?;
+        fields.finish()?;
+        let model = common.model.take();
+        let mut generation = common.check(limits, vocabulary)?;
+        let most = within("max_completion_tokens", own.max_completion_tokens, 0..=1_000_000)?;
+        if most.is_some() && generation.max_tokens.is_some() && most != generation.max_tokens {
+            return Err(ApiError::field(
+                "max_completion_tokens",
+                "and `max_tokens` say different things: give one",
+            ));
+        }
+        generation.max_tokens = most.or(generation.max_tokens);
+        let top = within("top_logprobs", own.top_logprobs, 0..=limits.likeliest)?;
+        let likeliest = match (own.logprobs.unwrap_or_default(), top) {
+            (true, top) => Some(top.unwrap_or_default()),
+            (false, None) => None,
+            (false, Some(_)) => {
+                return Err(ApiError::field("top_logprobs", "lists nothing alone: set `logprobs` too"));
+            }
+        };
+        let messages = own.messages.into_iter().map(Message::from).collect();
+        Ok(Self { model, messages, generation, likeliest })
+    }
+}
+
+impl From<ChatMessage> for Message {
+    fn from(ChatMessage { role, content }: ChatMessage) -> Self {
+        let role = match role {
+            Role::System => "system",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        };
+        let content = match content {
+            Content::Text(text) => text,
+            Content::Parts(parts) => parts.into_iter().map(|part| part.text).collect(),
+        };
+        Self { role, content }
+    }
+}
+
+impl PartialSchema for ChatRequest {
+    fn schema() -> RefOr<Schema> {
+        both::<ChatFields, GenerationFields>()
+    }
+}
+
+impl ToSchema for ChatRequest {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        ChatFields::schemas(schemas);
+        GenerationFields::schemas(schemas);
+    }
+}
+
+/// A chat's answers, whole.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::serve) struct ChatAnswer {
+    #[serde(flatten)]
+    pub(in crate::serve) head: ChatHead,
+    pub(in crate::serve) choices: Vec<ChatChoice>,
+    pub(in crate::serve) usage: Usage,
+}
+
+/// A piece of a chat's answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::serve) struct ChatPiece {
+    #[serde(flatten)]
+    pub(in crate::serve) head: ChatHead,
+    pub(in crate::serve) choices: Vec<ChatPieceChoice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::serve) usage: Option<Usage>,
+}
+
+/// What every answer and every piece begins with.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::serve) struct ChatHead {
+    pub(in crate::serve) id: String,
+    /// `chat.completion` or `chat.completion.chunk`
+    pub(in crate::serve) object: &'static str,
+    /// Seconds since 1970.
+    pub(in crate::serve) created: u64,
+    /// Who answers.
+    pub(in crate::serve) model: String,
+    /// The program and its version.
+    pub(in crate::serve) system_fingerprint: &'static str,
+}
+
+/// One answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::serve) struct ChatChoice {
+    pub(in crate::serve) index: usize,
+    pub(in crate::serve) message: AnswerMessage,
+    pub(in crate::serve) logprobs: Option<ChatLogprobs>,
+    pub(in crate::serve) finish_reason: Option<FinishReason>,
+}
+
+/// A piece of one answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::serve) struct ChatPieceChoice {
+    pub(in crate::serve) index: usize,
+    pub(in crate::serve) delta: Delta,
+    pub(in crate::serve) logprobs: Option<ChatLogprobs>,
+    pub(in crate::serve) finish_reason: Option<FinishReason>,
+}
+
+/// The message that answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::serve) struct AnswerMessage {
+    /// `assistant`
+    pub(in crate::serve) role: &'static str,
+    pub(in crate::serve) content: String,
+    /// Always none.
+    pub(in crate::serve) refusal: Option<String>,
+}
+
+/// What a piece adds to the message.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(in crate::serve) struct Delta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::serve) role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::serve) content: Option<String>,
+}
+
+/// The tokens of an answer with their log-probabilities.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::serve) struct ChatLogprobs {
+    pub(in crate::serve) content: Vec<ChatToken>,
+    /// Always none.
+    pub(in crate::serve) refusal: Option<Vec<ChatToken>>,
+}
+
+/// A token in its place, with the likeliest ones there.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::serve) struct ChatToken {
+    #[serde(flatten)]
+    pub(in crate::serve) token: TokenLogprob,
+    pub(in crate::serve) top_logprobs: Vec<TokenLogprob>,
+}
+
+/// A token and its log-probability.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::serve) struct TokenLogprob {
+    pub(in crate::serve) token: String,
+    pub(in crate::serve) logprob: f32,
+    /// Exact where the token is no whole character.
+    pub(in crate::serve) bytes: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(body: Value) -> Result<ChatRequest, ApiError> {
+        ChatRequest::read(body.to_string().as_bytes(), &Limits::default(), 400)
+    }
+
+    fn asked(mut more: Value) -> Value {
+        more["messages"] = json!([{"role": "user", "content": "Why?"}]);
+        more
+    }
+
+    #[test]
+    fn content_is_a_text_or_parts_of_text() {
+        let parts = json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]);
+        let request = read(json!({"messages": [{"role": "user", "content": parts}]})).unwrap();
+        assert_eq!((request.messages[0].role, request.messages[0].content.as_str()), ("user", "ab"));
+        let image = json!([{"type": "image_url", "image_url": {"url": "x"}}]);
+        let error = read(json!({"messages": [{"role": "user", "content": image}]})).unwrap_err();
+        assert_eq!(error.told().2, Some("messages[0].content"));
+        let error = read(json!({"messages": [{"role": "tool", "content": "a"}]})).unwrap_err();
+        assert_eq!(error.told().2, Some("messages[0].role"));
+    }
+
+    #[test]
+    fn two_names_for_the_longest_answer_may_not_contradict_each_other() {
+        let most = |more| Ok::<_, ApiError>(read(asked(more))?.generation.max_tokens);
+        assert_eq!(most(json!({"max_completion_tokens": 5})).unwrap(), Some(5));
+        assert_eq!(most(json!({"max_completion_tokens": 5, "max_tokens": 5})).unwrap(), Some(5));
+        assert!(most(json!({"max_completion_tokens": 5, "max_tokens": 6})).is_err());
+    }
+
+    #[test]
+    fn likeliest_tokens_come_with_log_probabilities_alone() {
+        let likeliest = |more| Ok::<_, ApiError>(read(asked(more))?.likeliest);
+        assert_eq!(likeliest(json!({"logprobs": true})).unwrap(), Some(0));
+        assert_eq!(likeliest(json!({"logprobs": true, "top_logprobs": 3})).unwrap(), Some(3));
+        assert_eq!(likeliest(json!({"logprobs": false})).unwrap(), None);
+        assert_eq!(likeliest(json!({"top_logprobs": 3})).unwrap_err().told().2, Some("top_logprobs"));
+    }
+
+    #[test]
+    fn tools_are_refused_by_name() {
+        assert_eq!(read(asked(json!({"tools": []}))).unwrap_err().told().2, Some("tools"));
+    }
+}

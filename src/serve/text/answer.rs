@@ -1,0 +1,151 @@
+//! An answer's text while its tokens come: what can be shown, the tokens that stand in it, and whether it is at its end.
+
+use std::collections::VecDeque;
+
+use gptneo_datasets::{DataError, StreamDecoder, Tokenizer};
+
+use super::stop::{Heard, StopStrings};
+
+/// The text of one answer, made of tokens that carry a `T` along.
+pub(in crate::serve) struct AnswerText<'a, T> {
+    decoder: StreamDecoder<'a>,
+    stops: StopStrings,
+    /// Tokens whose text is not yet given out, with the characters before each.
+    waiting: VecDeque<(usize, T)>,
+    /// Characters before the next token's text, those before the answer included.
+    read: usize,
+    /// Characters before what is given out next.
+    given: usize,
+}
+
+/// What can be given out.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::serve) struct Piece<T> {
+    /// Whole characters; none of them belongs to a stop string.
+    pub(in crate::serve) text: String,
+    /// The tokens that begin in the text given out so far, each with its place.
+    pub(in crate::serve) tokens: Vec<(usize, T)>,
+    /// Whether a stop string ends the answer here.
+    pub(in crate::serve) stopped: bool,
+}
+
+impl<'a, T> AnswerText<'a, T> {
+    /// An answer that begins behind `start` characters.
+    pub(in crate::serve) fn new(tokenizer: &'a Tokenizer, stops: StopStrings, start: usize) -> Self {
+        Self { decoder: tokenizer.stream(), stops, waiting: VecDeque::new(), read: start, given: start }
+    }
+
+    /// Takes the next token.
+    pub(in crate::serve) fn push(&mut self, id: u32, with: T) -> Result<Piece<T>, DataError> {
+        self.waiting.push_back((self.read, with));
+        let text = self.decoder.push(id)?;
+        Ok(self.hear(&text))
+    }
+
+    /// What is left when no token follows.
+    pub(in crate::serve) fn finish(self) -> Result<Piece<T>, DataError> {
+        let Self { decoder, mut stops, mut waiting, given, .. } = self;
+        let (mut text, stopped) = match stops.push(&decoder.finish()?) {
+            Heard::Text(text) => (text, false),
+            Heard::Stopped(text) => (text, true),
+        };
+        match stopped {
+            true => {
+                let given = given + text.chars().count();
+                waiting.retain(|(offset, _)| *offset < given);
+            }
+            false => text.push_str(&stops.finish()),
+        }
+        Ok(Piece { text, tokens: waiting.into(), stopped })
+    }
+
+    fn hear(&mut self, text: &str) -> Piece<T> {
+        self.read += text.chars().count();
+        let (text, stopped) = match self.stops.push(text) {
+            Heard::Text(text) => (text, false),
+            Heard::Stopped(text) => (text, true),
+        };
+        self.given += text.chars().count();
+        let begun = self.waiting.iter().take_while(|(offset, _)| *offset < self.given).count();
+        Piece { text, tokens: self.waiting.drain(..begun).collect(), stopped }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use super::*;
+    use crate::serve::text::prompt_text;
+
+    fn tokenizer() -> Tokenizer {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/window");
+        Tokenizer::from_folder(&folder).unwrap()
+    }
+
+    /// The pieces of a text's tokens, each token with its number, until it is stopped.
+    fn pieces(text: &str, stops: &[&str]) -> (Vec<Piece<usize>>, Vec<u32>) {
+        let tokenizer = tokenizer();
+        let ids = tokenizer.encode(text).unwrap();
+        let stops = StopStrings::new(stops.iter().map(ToString::to_string).collect());
+        let mut answer = AnswerText::new(&tokenizer, stops, 100);
+        let mut pieces = Vec::new();
+        for (number, id) in ids.iter().enumerate() {
+            pieces.push(answer.push(*id, number).unwrap());
+            if pieces.last().unwrap().stopped {
+                return (pieces, ids);
+            }
+        }
+        pieces.push(answer.finish().unwrap());
+        (pieces, ids)
+    }
+
+    fn text(pieces: &[Piece<usize>]) -> String {
+        pieces.iter().map(|piece| piece.text.as_str()).collect()
+    }
+
+    fn tokens(pieces: &[Piece<usize>]) -> Vec<(usize, usize)> {
+        pieces.iter().flat_map(|piece| piece.tokens.iter().copied()).collect()
+    }
+
+    #[test]
+    fn each_token_comes_once_in_its_place() {
+        let whole = "The skin 感冒 is naïve";
+        let (pieces, ids) = pieces(whole, &[]);
+        assert_eq!(text(&pieces), whole);
+        let found = tokens(&pieces);
+        assert_eq!(found.iter().map(|token| token.1).collect::<Vec<_>>(), (0..ids.len()).collect::<Vec<_>>());
+        let (_, placed) = prompt_text(&tokenizer(), &ids).unwrap();
+        let offsets: Vec<usize> = placed.iter().map(|placed| placed.offset + 100).collect();
+        assert_eq!(found.iter().map(|token| token.0).collect::<Vec<_>>(), offsets);
+        // No token is told before a character of its text is.
+        let mut given = 100;
+        for piece in &pieces[..pieces.len() - 1] {
+            given += piece.text.chars().count();
+            assert!(piece.tokens.iter().all(|(offset, _)| *offset < given));
+        }
+    }
+
+    #[test]
+    fn a_stop_string_takes_its_tokens_along() {
+        let whole = "What is it?\nQuestion: What is it?";
+        for (stop, left) in [("\nQuestion:", "What is it?"), ("tion: W", "What is it?\nQues"), ("W", "")] {
+            let (pieces, ids) = pieces(whole, &[stop]);
+            assert_eq!(text(&pieces), left, "{stop:?}");
+            let kept = tokens(&pieces).len();
+            let tokenizer = tokenizer();
+            let before = tokenizer.decode(&ids[..kept]).unwrap();
+            assert!(before.len() >= left.len() && before.starts_with(left), "{stop:?} {before:?}");
+            assert!(kept == 0 || tokenizer.decode(&ids[..kept - 1]).unwrap().len() < left.len(), "{stop:?}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_that_stays_one_is_given_out_at_the_end() {
+        let (pieces, ids) = pieces("a skin\n", &["\n\n"]);
+        assert_eq!(text(&pieces), "a skin\n");
+        assert_eq!(tokens(&pieces).len(), ids.len());
+        assert_eq!(pieces.last().unwrap().text, "\n");
+    }
+}
