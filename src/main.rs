@@ -14,9 +14,10 @@ use crate::cli::{Cli, Command};
 use crate::terminal::{failure, notes, wording};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: terminal::limits::Allocator = terminal::limits::Allocator;
 
 fn main() -> ExitCode {
+    terminal::limits::prepare();
     gptneo_lora::use_whole_machine();
     backend::prepare();
     backend::on_choice(|choice| notes::say(wording::of_problem(choice)));
@@ -32,7 +33,9 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => commands::evaluate::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
         Command::Merge(args) => commands::merge::run(&args),
+        Command::Export(args) => commands::export::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
+        Command::Sweep(args) => commands::sweep::run(&args),
         Command::Serve(args) => commands::serve::run(&args),
         Command::Chat(args) => commands::chat::run(&args),
         Command::Push(args) => commands::push::run(&args),

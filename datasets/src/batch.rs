@@ -2,12 +2,14 @@
 //!
 //! Padding is known by length alone: a padded position holds an id like any other, and no id means padding.
 
+use std::ops::Range;
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::DataError;
-use crate::example::{Example, targets};
+use crate::example::{Example, supervises_questions, targets, without};
 
 /// How many batches' worth of shuffled examples are sorted by length together.
 pub const WINDOW_BATCHES: usize = 50;
@@ -46,6 +48,8 @@ pub struct TokenBatch {
     pub supervised_from: Vec<usize>,
     /// Where each row's answer begins, as [`Example::response_from`].
     pub response_from: Vec<usize>,
+    /// Where each row's later questions stand, as [`Example::later_prompts`].
+    pub later_prompts: Vec<Vec<Range<usize>>>,
     /// The ids of a row, padding included.
     pub width: usize,
     /// The record of each row, as [`Example::record`].
@@ -82,6 +86,7 @@ impl TokenBatch {
             lengths: examples.iter().map(|example| example.ids.len()).collect(),
             supervised_from: examples.iter().map(|example| example.supervised_from).collect(),
             response_from: examples.iter().map(|example| example.response_from).collect(),
+            later_prompts: examples.iter().map(|example| example.later_prompts.clone()).collect(),
             width,
             records: examples.iter().map(|example| example.record).collect(),
         })
@@ -97,6 +102,7 @@ impl TokenBatch {
             lengths: pick(&self.lengths),
             supervised_from: pick(&self.supervised_from),
             response_from: pick(&self.response_from),
+            later_prompts: rows().map(|row| self.later_prompts[row].clone()).collect(),
             width,
             records: pick(&self.records),
         }
@@ -109,12 +115,26 @@ impl TokenBatch {
 
     /// The supervised targets as (row, position), rows first. Position `t` is predicted from those before `t`.
     pub fn targets(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        self.positions(&self.supervised_from)
+        (0..self.rows()).flat_map(move |row| {
+            let from = self.supervised_from[row];
+            let holes = match supervises_questions(from, self.response_from[row]) {
+                true => &[][..],
+                false => &self.later_prompts[row],
+            };
+            self.positions(row, from, holes)
+        })
     }
 
     /// The answers' targets as (row, position), whatever is supervised.
     pub fn response_targets(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        self.positions(&self.response_from)
+        (0..self.rows())
+            .flat_map(move |row| self.positions(row, self.response_from[row], &self.later_prompts[row]))
+    }
+
+    /// Whether a position of a row is a target of its answers.
+    pub fn is_response(&self, row: usize, position: usize) -> bool {
+        position >= self.response_from[row]
+            && !self.later_prompts[row].iter().any(|prompt| prompt.contains(&position))
     }
 
     /// How many targets are supervised.
@@ -122,9 +142,14 @@ impl TokenBatch {
         self.targets().count()
     }
 
-    fn positions<'a>(&'a self, from: &'a [usize]) -> impl Iterator<Item = (usize, usize)> + 'a {
-        let rows = self.lengths.iter().zip(from).enumerate();
-        rows.flat_map(|(row, (&length, &from))| targets(from, length).map(move |position| (row, position)))
+    fn positions(
+        &self,
+        row: usize,
+        from: usize,
+        holes: &[Range<usize>],
+    ) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let ranges = without(targets(from, self.lengths[row]), holes);
+        ranges.into_iter().flatten().map(move |position| (row, position))
     }
 }
 
@@ -170,7 +195,7 @@ mod tests {
     use super::*;
 
     fn example(ids: &[u32], response_from: usize, supervised_from: usize, record: usize) -> Example {
-        Example { ids: ids.to_vec(), response_from, supervised_from, record }
+        Example { ids: ids.to_vec(), response_from, supervised_from, later_prompts: Vec::new(), record }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use crate::error::DataError;
+use crate::tokenizer::guard::guarded;
 use crate::tokenizer::{DEFAULT_END_OF_TEXT, Tokenizer, files, tokenize};
 
 /// The smallest vocabulary: the 256 bytes and end-of-text.
@@ -40,11 +41,12 @@ pub fn train_byte_level_bpe(
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .build()
         .into();
-    inner.train(&mut trainer, texts).map_err(tokenize("train"))?;
+    guarded(|| inner.train(&mut trainer, texts).map(drop)).map_err(tokenize("train"))?;
     let inner = with_end_of_text(&inner)?;
     let (vocab, merges) = tables(&inner)?;
     let files = files::vocab_and_merges(&vocab, &merges)?;
-    let loaded = files::complete(inner, DEFAULT_END_OF_TEXT.to_string(), files)?;
+    let loaded =
+        files::complete(inner, DEFAULT_END_OF_TEXT.to_string(), files).map_err(tokenize("serialise"))?;
     let tokenizer = Tokenizer::new(loaded, out_dir)?;
     tokenizer.save(out_dir)?;
     Ok(tokenizer)
@@ -56,7 +58,8 @@ fn with_end_of_text(trained: &Inner) -> Result<Inner, DataError> {
     vocab.push((DEFAULT_END_OF_TEXT.to_string(), vocab.len() as u32));
     let vocab: HashMap<String, u32> = vocab.into_iter().collect();
     let vocab: tokenizers::models::bpe::Vocab = vocab.into_iter().collect();
-    let model = BPE::builder().vocab_and_merges(vocab, merges).build().map_err(tokenize("train"))?;
+    let model =
+        guarded(|| BPE::builder().vocab_and_merges(vocab, merges).build()).map_err(tokenize("train"))?;
     let mut inner = Inner::new(model);
     files::byte_level(&mut inner);
     files::add_end_of_text(&mut inner, DEFAULT_END_OF_TEXT).map_err(tokenize("train"))?;
@@ -68,7 +71,7 @@ type Tables = (Vec<(String, u32)>, Vec<(String, String)>);
 
 fn tables(inner: &Inner) -> Result<Tables, DataError> {
     let unreadable = |reason: String| DataError::Tokenize { action: "train", reason };
-    let text = inner.to_string(false).map_err(tokenize("train"))?;
+    let text = guarded(|| inner.to_string(false)).map_err(tokenize("train"))?;
     let mut value: Value = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
     let vocab: HashMap<String, u32> = serde_json::from_value(value["model"]["vocab"].take())
         .map_err(|error| unreadable(error.to_string()))?;

@@ -1,59 +1,83 @@
-//! Plain text: documents apart by blank lines, in a `.txt` or `.txt.gz` file.
+//! Plain text: documents apart by end-of-text markers or, where there are none, by blank lines.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::fmt;
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
+use serde::Serialize;
 
 use crate::error::DataError;
+use crate::size::DataSize;
+use crate::source::{Budget, FileFormat, Source};
+use crate::tokenizer::DEFAULT_END_OF_TEXT;
 
-const ZIPPED: &str = ".txt.gz";
-
-/// Whether the file's name says plain text: `.txt` or `.txt.gz`, in any case.
+/// Whether the file's name says plain text: `.txt`, `.txt.gz` or `.txt.zst`, in any case.
 pub fn is_plain_text(path: &Path) -> bool {
-    let name = lower_case_name(path);
-    name.ends_with(".txt") || name.ends_with(ZIPPED)
+    FileFormat::of(path) == Some(FileFormat::Text)
 }
 
-fn lower_case_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default()
+/// What ends a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DocumentEnd {
+    /// An end-of-text marker; blank lines stand between paragraphs.
+    Marker,
+    /// A blank line.
+    BlankLine,
+    /// The end of its record.
+    Record,
 }
 
-/// Reads a UTF-8 text file and cuts it into documents where at least one blank line stands.
+impl fmt::Display for DocumentEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Marker => "end-of-text markers",
+            Self::BlankLine => "blank lines, for there are no end-of-text markers",
+            Self::Record => "records",
+        })
+    }
+}
+
+/// Reads a UTF-8 text file and cuts it into documents where `<|endoftext|>` stands, or else at blank lines.
 ///
-/// Lines of a document stay apart by one newline; line ends of Windows become plain ones.
+/// Line ends of Windows become plain ones. Where markers end the documents, a document keeps its blank lines but for
+/// those at its ends; where blank lines do, its lines stay apart by one newline.
 ///
 /// # Errors
-/// The file is missing, has another extension, is not UTF-8, is damaged, or holds no document.
+/// The file is missing, has another extension, is not UTF-8, is damaged, is larger than [`DataSize::DEFAULT`], or
+/// holds no document.
 pub fn read_documents(path: &Path) -> Result<Vec<String>, DataError> {
+    Ok(read(path, DEFAULT_END_OF_TEXT, &Budget::new(DataSize::DEFAULT))?.0)
+}
+
+/// As [`read_documents`], with another marker beside the usual one, and with what ended the documents.
+pub(crate) fn read(
+    path: &Path,
+    marker: &str,
+    budget: &Budget,
+) -> Result<(Vec<String>, DocumentEnd), DataError> {
     if !is_plain_text(path) {
-        return Err(DataError::UnknownFormat { path: path.to_path_buf(), supported: ".txt and .txt.gz" });
+        let supported = ".txt, .txt.gz and .txt.zst";
+        return Err(DataError::UnknownFormat { path: path.to_path_buf(), supported });
     }
-    let zipped = lower_case_name(path).ends_with(ZIPPED);
-    let mut file = File::open(path).map_err(DataError::io("read", path))?;
-    let mut bytes = Vec::new();
-    let read =
-        if zipped { MultiGzDecoder::new(file).read_to_end(&mut bytes) } else { file.read_to_end(&mut bytes) };
-    let malformed =
-        |expected, reason: String| DataError::Malformed { path: path.to_path_buf(), expected, reason };
-    read.map_err(|source| match source.kind() {
-        // How the decoder reports damage, as opposed to a disk that cannot be read.
-        ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::UnexpectedEof if zipped => {
-            malformed("a whole gzip file", source.to_string())
-        }
-        _ => DataError::Io { action: "read", path: path.to_path_buf(), source },
-    })?;
-    let text =
-        String::from_utf8(bytes).map_err(|error| malformed("UTF-8 text", error.utf8_error().to_string()))?;
-    let documents = cut(text.strip_prefix('\u{feff}').unwrap_or(&text));
+    let text = Source::open(path, budget)?.into_text()?;
+    let markers = [marker, DEFAULT_END_OF_TEXT];
+    let found = markers.into_iter().find(|marker| !marker.is_empty() && text.contains(marker));
+    let (documents, end) = match found {
+        Some(marker) => (cut_at_markers(&text, marker), DocumentEnd::Marker),
+        None => (cut_at_blank_lines(&text), DocumentEnd::BlankLine),
+    };
     match documents.is_empty() {
         true => Err(DataError::Empty { path: path.to_path_buf(), what: "documents" }),
-        false => Ok(documents),
+        false => Ok((documents, end)),
     }
 }
 
-fn cut(text: &str) -> Vec<String> {
+fn cut_at_markers(text: &str, marker: &str) -> Vec<String> {
+    let bare = |document: &str| document.replace("\r\n", "\n").trim_matches(['\n', '\r']).to_string();
+    text.split(marker).filter(|document| !document.trim().is_empty()).map(bare).collect()
+}
+
+fn cut_at_blank_lines(text: &str) -> Vec<String> {
     let mut documents = Vec::new();
     let mut document = String::new();
     for line in text.lines() {
@@ -77,6 +101,7 @@ fn cut(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs::File;
     use std::io::Write;
 
     use flate2::{Compression, write::GzEncoder};
@@ -94,9 +119,31 @@ mod tests {
         let mut encoder = GzEncoder::new(File::create(&zipped).unwrap(), Compression::fast());
         encoder.write_all(TEXT.as_bytes()).unwrap();
         encoder.finish().unwrap();
+        let packed = folder.path().join("a.txt.zst");
+        std::fs::write(&packed, zstd::encode_all(TEXT.as_bytes(), 1).unwrap()).unwrap();
 
         assert_eq!(read_documents(&plain).unwrap(), ["One\ntwo", "three "]);
         assert_eq!(read_documents(&zipped).unwrap(), read_documents(&plain).unwrap());
+        assert_eq!(read_documents(&packed).unwrap(), read_documents(&plain).unwrap());
+    }
+
+    #[test]
+    fn markers_end_documents_and_blank_lines_do_so_where_there_are_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        let documents = |text: &str, marker: &str| {
+            std::fs::write(&path, text).unwrap();
+            read(&path, marker, &Budget::new(DataSize::DEFAULT)).unwrap()
+        };
+        let stories = "A fox.\r\n\r\nIt ran.\n<|endoftext|>\n  An owl.\n\n\n<|endoftext|>\n<|endoftext|>\n";
+        let expected = vec!["A fox.\n\nIt ran.".to_string(), "  An owl.".to_string()];
+        assert_eq!(documents(stories, "</s>"), (expected.clone(), DocumentEnd::Marker));
+        assert_eq!(
+            documents(&stories.replace("<|endoftext|>", "</s>"), "</s>"),
+            (expected, DocumentEnd::Marker)
+        );
+        let (paragraphs, end) = documents(&stories.replace("<|endoftext|>", ""), "</s>");
+        assert_eq!((paragraphs.len(), end), (3, DocumentEnd::BlankLine));
     }
 
     #[test]
@@ -108,6 +155,7 @@ mod tests {
             read_documents(&path).unwrap_err().to_string()
         };
         assert!(fault("blank.txt", b" \n\n").contains("no documents"));
+        assert!(fault("marker.txt", b"<|endoftext|>\n").contains("no documents"));
         assert!(fault("bytes.txt", b"a\xff").contains("UTF-8"));
         assert!(fault("a.md", b"a").contains(".txt.gz"));
         assert!(fault("a.txt.gz", b"not gzip at all").contains("gzip"));

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     fn record(input: &str, output: &str) -> Record {
-        Record { instruction: "i".into(), input: input.into(), output: output.into() }
+        Record { instruction: "i".into(), input: input.into(), output: output.into(), further: Vec::new() }
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::excerpt::{names, shown};
+use crate::leaks::Leaks;
+
 /// How many bad records an error lists before it only counts the rest.
 const LISTED: usize = 20;
 
@@ -29,7 +32,10 @@ pub enum DataError {
         supported: &'static str,
     },
     /// A JSON file is no array of objects, or no JSON at all.
-    #[error("{}, line {line}, column {column}: expected a JSON array of objects: {reason}", path.display())]
+    #[error(
+        "{}, line {line}, column {column}: expected a JSON array of objects, or one object a line: {reason}",
+        path.display()
+    )]
     Json {
         /// The file.
         path: PathBuf,
@@ -53,7 +59,7 @@ pub enum DataError {
     /// Columns that the template uses are nowhere in the file.
     #[error(
         "{}: no column {}; the file has {}. Name the columns of instruction, question and answer as the file does",
-        path.display(), quoted(missing), quoted(found)
+        path.display(), names(missing, "no columns"), names(found, "no columns")
     )]
     MissingColumns {
         /// The file.
@@ -63,11 +69,26 @@ pub enum DataError {
         /// The names that are there.
         found: Vec<String>,
     },
+    /// The columns are those of no multiple-choice layout.
+    #[error(
+        "{}: no multiple-choice questions; the file has {}. Expected the columns question, choices and answer; or, as \
+         MedMCQA has them, question, opa, opb, opc, opd and cop; or, as MedQA has them, question, options and \
+         answer_idx, or sent1, ending0, ending1, ... and label",
+        path.display(), names(found, "no columns")
+    )]
+    UnknownLayout {
+        /// The file.
+        path: PathBuf,
+        /// The columns that are there.
+        found: Vec<String>,
+    },
     /// Records that cannot be used, all of them.
-    #[error("{}: {bad}", path.display())]
+    #[error("{}{}: {bad}", path.display(), format.as_ref().map(|format| format!(" ({format})")).unwrap_or_default())]
     BadRecords {
         /// The file.
         path: PathBuf,
+        /// The form that its data have, where that was found out.
+        format: Option<String>,
         /// The records and what is wrong with each.
         bad: BadRecords,
     },
@@ -82,8 +103,49 @@ pub enum DataError {
         /// "records" or "documents".
         what: &'static str,
     },
+    /// More data than the limit allows.
+    #[error(
+        "{}: more than {limit} of data, the most that is read; text counts as it is unpacked, and each record {} bytes \
+         more",
+        path.display(), per_record
+    )]
+    TooLarge {
+        /// The file that goes over the limit.
+        path: PathBuf,
+        /// The limit.
+        limit: String,
+        /// What each record counts beside its text, in bytes.
+        per_record: u64,
+    },
+    /// A file holds where the data are, and not the data.
+    #[error("{}: a pointer of Git LFS, not the data; fetch them with `git lfs pull`", path.display())]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The files of a data set do not go together.
+    #[error("{}: {found}, but the files before it hold {expected}; files of one data set have one form", path.display())]
+    Mixed {
+        /// The first file that is otherwise.
+        path: PathBuf,
+        /// What it holds.
+        found: String,
+        /// What the others hold.
+        expected: String,
+    },
+    /// Of several files it is not clear which are meant.
+    #[error("{}: {reason}", folder.display())]
+    Unclear {
+        /// The folder or the name of the data set.
+        folder: PathBuf,
+        /// What was found, and what was expected.
+        reason: String,
+    },
+    /// What is measured on was seen in training, and that is not allowed.
+    #[error("{0}")]
+    Leaks(Leaks),
     /// A prompt template that cannot be used.
-    #[error("prompt template {template:?}: {reason}")]
+    #[error("prompt template \"{}\": {reason}", shown(template))]
     Template {
         /// The template as given.
         template: String,
@@ -103,6 +165,14 @@ pub enum DataError {
         folder: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// A tokenizer that a format for GPT-2's kind cannot hold.
+    #[error(
+        "only GPT-2's kind of tokenizer, byte-level BPE, can be written as plain tables, and this one is another: {problems}"
+    )]
+    NotByteLevel {
+        /// In what it differs.
+        problems: String,
     },
     /// The tokenizer refused a text or ids.
     #[error("the tokenizer cannot {action}: {reason}")]
@@ -144,7 +214,7 @@ impl DataError {
 
     /// A [`DataError::Setting`] for a word that is none of `names`.
     pub(crate) fn unknown_name(setting: &'static str, found: &str, names: &[&str]) -> Self {
-        Self::setting(setting, format_args!("{found:?}"), names.join(" or "))
+        Self::setting(setting, format_args!("\"{}\"", shown(found)), or(names))
     }
 }
 
@@ -164,29 +234,42 @@ pub struct BadRecord {
 pub struct BadRecords {
     /// How many records there are, good and bad.
     pub records: usize,
-    /// The bad ones in order.
+    /// How many of them are bad.
+    pub count: usize,
+    /// The first of them, in order.
     pub bad: Vec<BadRecord>,
+}
+
+impl BadRecords {
+    /// Those of `records` records; of many, the first few are kept.
+    pub(crate) fn of(records: usize, mut bad: Vec<BadRecord>) -> Self {
+        let count = bad.len();
+        bad.truncate(LISTED);
+        bad.shrink_to_fit();
+        Self { records, count, bad }
+    }
 }
 
 impl fmt::Display for BadRecords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} records cannot be used:", self.bad.len(), self.records)?;
-        for bad in self.bad.iter().take(LISTED) {
+        write!(f, "{} of {} records cannot be used:", self.count, self.records)?;
+        for bad in &self.bad {
             match bad.line {
                 Some(line) => write!(f, "\n  record {} (line {line}): {}", bad.record, bad.reason)?,
                 None => write!(f, "\n  record {}: {}", bad.record, bad.reason)?,
             }
         }
-        match self.bad.len().saturating_sub(LISTED) {
+        match self.count.saturating_sub(self.bad.len()) {
             0 => Ok(()),
             more => write!(f, "\n  and {more} more"),
         }
     }
 }
 
-fn quoted(names: &[String]) -> String {
+/// Names to choose from: "a, b or c".
+fn or(names: &[&str]) -> String {
     match names {
-        [] => "no columns".to_string(),
-        _ => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        [rest @ .., last] if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
     }
 }

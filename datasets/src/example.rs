@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
+use crate::pieces::encode_all;
 use crate::prompt::PromptTemplate;
 use crate::record::Record;
 use crate::tokenizer::Tokenizer;
@@ -90,7 +91,7 @@ impl FromStr for Overlong {
 }
 
 /// One text in token ids. The token at position `t` is predicted from those before it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Example {
     /// The text's ids and one end-of-text, cut at the longest allowed length.
     pub ids: Vec<u32>,
@@ -98,20 +99,54 @@ pub struct Example {
     pub response_from: usize,
     /// Where supervision begins; see [`Example::targets`].
     pub supervised_from: usize,
+    /// The positions of a conversation's later questions, in order: no part of an answer. Empty for a single question.
+    pub later_prompts: Vec<Range<usize>>,
     /// The index of its record in the slice it was made from.
     pub record: usize,
 }
 
 impl Example {
-    /// The positions of `ids` that are supervised targets, from `max(1, supervised_from)`; empty if none is left.
+    /// From the first supervised target to the end, `max(1, supervised_from)` on; empty if none is left. Of a
+    /// conversation whose answers alone are learned, the later questions lie within; see [`Example::supervised`].
     pub fn targets(&self) -> Range<usize> {
         targets(self.supervised_from, self.ids.len())
     }
 
-    /// The positions of `ids` that are the answer's targets, whatever is supervised.
+    /// From the answer's first target to the end, whatever is supervised; later questions lie within.
     pub fn response_targets(&self) -> Range<usize> {
         targets(self.response_from, self.ids.len())
     }
+
+    /// The positions of `ids` that are supervised targets, as ranges in order.
+    pub fn supervised(&self) -> Vec<Range<usize>> {
+        match supervises_questions(self.supervised_from, self.response_from) {
+            true => without(self.targets(), &[]),
+            false => without(self.targets(), &self.later_prompts),
+        }
+    }
+
+    /// How many of the ids are supervised targets.
+    pub fn supervised_tokens(&self) -> usize {
+        self.supervised().iter().map(ExactSizeIterator::len).sum()
+    }
+}
+
+/// Whether later questions are learned as well: where supervision begins before the first answer does.
+pub(crate) fn supervises_questions(supervised_from: usize, response_from: usize) -> bool {
+    supervised_from < response_from.max(1)
+}
+
+/// What is left of `whole` beside the `holes`, which are in order.
+pub(crate) fn without(whole: Range<usize>, holes: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut left = Vec::new();
+    let mut from = whole.start;
+    for hole in holes {
+        left.push(from..hole.start.clamp(from, whole.end));
+        from = from.max(hole.end);
+    }
+    left.push(from.min(whole.end)..whole.end);
+    left.retain(|range| !range.is_empty());
+    left
 }
 
 /// The targets of a text of `length` ids from position `from` on; position 0 never is one.
@@ -165,12 +200,13 @@ impl Encoded {
     fn counted(mut self) -> Self {
         self.truncation.tokens = self.lengths.iter().sum();
         self.truncation.tokens_kept = self.examples.iter().map(|example| example.ids.len()).sum();
-        self.truncation.supervised_tokens = self.examples.iter().map(|example| example.targets().len()).sum();
+        self.truncation.supervised_tokens = self.examples.iter().map(Example::supervised_tokens).sum();
         self
     }
 }
 
-/// Makes an example of each record: its text's ids, one end-of-text, cut or dropped at `max_length`.
+/// Makes an example of each record: its text's ids, one end-of-text, cut or dropped at `max_length`. Of a
+/// conversation, each answer is closed by end-of-text.
 ///
 /// The prompt's tokens are those of [`PromptTemplate::prompt`] alone as far as the text's ids begin with them; a
 /// tokenizer may join the prompt's last character with the answer's first, and that token belongs to the answer.
@@ -188,42 +224,83 @@ pub fn encode_examples(
     if max_length < 2 {
         return Err(DataError::setting("the longest length", max_length, "at least 2 tokens"));
     }
-    let texts: Vec<String> = records.iter().map(|record| template.text(record)).collect();
-    let prompts: Vec<String> = records.iter().map(|record| template.prompt(record)).collect();
-    let texts = tokenizer.encode_batch(&texts)?;
-    let prompts = tokenizer.encode_batch(&prompts)?;
-
     let mut truncation = Truncation { max_length, records: records.len(), ..Truncation::default() };
     let mut examples = Vec::with_capacity(records.len());
     let mut lengths = Vec::with_capacity(records.len());
-    for (record, (mut ids, prompt)) in texts.into_iter().zip(prompts).enumerate() {
-        let response_from = ids.iter().zip(&prompt).take_while(|(a, b)| a == b).count();
-        ids.push(tokenizer.end_of_text());
-        lengths.push(ids.len());
-        if ids.len() > max_length {
-            truncation.over_long += 1;
-            match overlong {
-                Overlong::Drop => {
-                    truncation.dropped += 1;
-                    continue;
+    for (portion, records) in records.chunks(AT_ONCE).enumerate() {
+        for (place, text) in encode_texts(records, template, tokenizer)?.into_iter().enumerate() {
+            let EncodedText { mut ids, response_from, mut later_prompts } = text;
+            lengths.push(ids.len());
+            if ids.len() > max_length {
+                truncation.over_long += 1;
+                match overlong {
+                    Overlong::Drop => {
+                        truncation.dropped += 1;
+                        continue;
+                    }
+                    Overlong::Cut if response_from < max_length => truncation.answers_cut_partly += 1,
+                    Overlong::Cut => truncation.answers_lost += 1,
                 }
-                Overlong::Cut if response_from < max_length => truncation.answers_cut_partly += 1,
-                Overlong::Cut => truncation.answers_lost += 1,
+                ids.truncate(max_length);
+                ids.shrink_to_fit();
             }
-            ids.truncate(max_length);
+            later_prompts.retain(|prompt| prompt.start < ids.len());
+            later_prompts.iter_mut().for_each(|prompt| prompt.end = prompt.end.min(ids.len()));
+            let response_from = response_from.min(ids.len());
+            let supervised_from = match supervise {
+                // Position 0 is no target either way; the 0 tells that later questions are learned.
+                Supervise::Text if response_from <= 1 && !later_prompts.is_empty() => 0,
+                Supervise::Text => 1,
+                Supervise::Response => response_from.max(1),
+            };
+            let record = portion * AT_ONCE + place;
+            examples.push(Example { ids, response_from, supervised_from, later_prompts, record });
         }
-        let response_from = response_from.min(ids.len());
-        let supervised_from = match supervise {
-            Supervise::Text => 1,
-            Supervise::Response => response_from.max(1),
-        };
-        examples.push(Example { ids, response_from, supervised_from, record });
     }
     let encoded = Encoded { examples, lengths, truncation }.counted();
     if encoded.truncation.supervised_tokens == 0 {
         return Err(nothing_left(&encoded));
     }
     Ok(encoded)
+}
+
+/// Records that are encoded at a time.
+const AT_ONCE: usize = 256;
+
+/// A record's ids, each answer closed by end-of-text, before any cut.
+struct EncodedText {
+    ids: Vec<u32>,
+    response_from: usize,
+    later_prompts: Vec<Range<usize>>,
+}
+
+fn encode_texts(
+    records: &[Record],
+    template: &PromptTemplate,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<EncodedText>, DataError> {
+    let turns: Vec<String> = records.iter().flat_map(|record| template.turns(record)).collect();
+    let mut turns = encode_all(&turns, tokenizer)?.into_iter();
+    let prompts: Vec<String> = records.iter().flat_map(|record| template.prompts(record)).collect();
+    let mut prompts = encode_all(&prompts, tokenizer)?.into_iter();
+    let mut next = || {
+        let (ids, prompt) = (turns.next().unwrap_or_default(), prompts.next().unwrap_or_default());
+        let asked = ids.iter().zip(&prompt).take_while(|(a, b)| a == b).count();
+        (ids, asked)
+    };
+    let texts = records.iter().map(|record| {
+        let (mut ids, response_from) = next();
+        ids.push(tokenizer.end_of_text());
+        let mut later_prompts = Vec::with_capacity(record.further.len());
+        for _ in &record.further {
+            let (turn, asked) = next();
+            later_prompts.push(ids.len()..ids.len() + asked);
+            ids.extend(turn);
+            ids.push(tokenizer.end_of_text());
+        }
+        EncodedText { ids, response_from, later_prompts }
+    });
+    Ok(texts.collect())
 }
 
 fn nothing_left(encoded: &Encoded) -> DataError {
@@ -245,117 +322,4 @@ fn nothing_left(encoded: &Encoded) -> DataError {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::str::FromStr;
-
-    use super::*;
-    use crate::bpe::tests::small;
-
-    fn record(input: &str, output: &str) -> Record {
-        Record { instruction: String::new(), input: input.into(), output: output.into() }
-    }
-
-    /// One byte a token: letters the training texts never pair.
-    fn encode(
-        records: &[Record],
-        max: usize,
-        supervise: Supervise,
-        overlong: Overlong,
-    ) -> Result<Encoded, DataError> {
-        let template = PromptTemplate::from_str("{input}>{output}").unwrap();
-        encode_examples(records, &template, &small(), max, supervise, overlong)
-    }
-
-    #[test]
-    fn targets_are_the_text_or_the_answer_with_its_end() {
-        let records = [record("ZY", "XW")];
-        let text = &encode(&records, 9, Supervise::Text, Overlong::Cut).unwrap().examples[0];
-        assert_eq!(text.ids, [small().encode("ZY>XW").unwrap(), vec![299]].concat());
-        assert_eq!((text.response_from, text.targets(), text.response_targets()), (3, 1..6, 3..6));
-        let response = &encode(&records, 9, Supervise::Response, Overlong::Cut).unwrap().examples[0];
-        assert_eq!((response.response_from, response.targets()), (3, 3..6));
-        assert_eq!(response.ids, text.ids);
-    }
-
-    #[test]
-    fn a_cut_takes_the_end_and_is_counted() {
-        // With end-of-text: 6 tokens, fits; 7, loses only its end-of-text; 9, whose prompt alone takes all 6.
-        let records = [record("ZY", "XW"), record("ZY", "XWV"), record("ZYXWV", "XW")];
-        let encoded = encode(&records, 6, Supervise::Response, Overlong::Cut).unwrap();
-        assert_eq!(encoded.lengths, [6, 7, 9]);
-        let targets: Vec<_> = encoded.examples.iter().map(Example::targets).collect();
-        assert_eq!(targets, [3..6, 3..6, 6..6]);
-        assert_eq!(encoded.examples[0].ids[5], 299);
-        assert_eq!(encoded.examples[1].ids, small().encode("ZY>XWV").unwrap());
-        let expected = Truncation {
-            max_length: 6,
-            records: 3,
-            over_long: 2,
-            dropped: 0,
-            answers_cut_partly: 1,
-            answers_lost: 1,
-            tokens: 22,
-            tokens_kept: 18,
-            supervised_tokens: 6,
-        };
-        assert_eq!(encoded.truncation, expected);
-    }
-
-    #[test]
-    fn a_dropped_record_keeps_the_others_indices() {
-        let records = [record("ZYXWVU", "X"), record("Z", "Y")];
-        let encoded = encode(&records, 6, Supervise::Text, Overlong::Drop).unwrap();
-        assert_eq!(encoded.examples.len(), 1);
-        assert_eq!(encoded.examples[0].record, 1);
-        assert_eq!((encoded.truncation.over_long, encoded.truncation.dropped), (1, 1));
-        assert_eq!((encoded.truncation.tokens, encoded.truncation.tokens_kept), (9 + 4, 4));
-    }
-
-    #[test]
-    fn a_token_across_the_border_belongs_to_the_answer() {
-        let tokenizer = small();
-        let template = PromptTemplate::from_str("{input}:{output}").unwrap();
-        let joined = PromptTemplate::from_str("{input} vi{output}").unwrap();
-        let encode = |template, record| {
-            encode_examples(&[record], template, &tokenizer, 50, Supervise::Response, Overlong::Cut).unwrap()
-        };
-        let apart = encode(&template, record("Z", "Y"));
-        assert_eq!(apart.examples[0].response_from, 2);
-        // " virus" is one token, so "Z" is all that the text and its prompt "Z vi" have in common.
-        let across = encode(&joined, record("Z", "rus"));
-        assert_eq!(across.examples[0].ids.len(), 3);
-        assert_eq!(across.examples[0].targets(), 1..3);
-    }
-
-    #[test]
-    fn nothing_to_learn_from_is_an_error_with_its_reason() {
-        let records = [record("ZYXWVU", "X")];
-        let fault =
-            |max, supervise, overlong| encode(&records, max, supervise, overlong).unwrap_err().to_string();
-        assert!(fault(1, Supervise::Text, Overlong::Cut).contains("at least 2"));
-        assert!(fault(4, Supervise::Text, Overlong::Drop).contains("the shortest has 9"));
-        assert!(fault(7, Supervise::Response, Overlong::Cut).contains("no answer has a token"));
-        assert!(encode(&[], 4, Supervise::Text, Overlong::Cut).is_err());
-    }
-
-    #[test]
-    fn settings_are_lower_case_words() {
-        assert_eq!(serde_json::to_string(&Supervise::Response).unwrap(), "\"response\"");
-        assert_eq!(serde_json::from_str::<Overlong>("\"drop\"").unwrap(), Overlong::Drop);
-    }
-
-    #[test]
-    fn names_are_those_of_the_settings_and_an_unknown_one_is_refused_with_the_list() {
-        for one in Supervise::ALL {
-            assert_eq!(serde_json::to_value(one).unwrap(), one.to_string());
-            assert_eq!(one.name().parse::<Supervise>().unwrap(), one);
-        }
-        for one in Overlong::ALL {
-            assert_eq!(serde_json::to_value(one).unwrap(), one.to_string());
-            assert_eq!(one.name().parse::<Overlong>().unwrap(), one);
-        }
-        let message = "keep".parse::<Overlong>().unwrap_err().to_string();
-        assert_eq!(message, "overlong is \"keep\"; expected cut or drop");
-    }
-}
+mod tests;

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
 use crate::example::{Overlong, Supervise};
+use crate::form::{DataFormat, Form, OnBadRecord};
 use crate::prompt::PromptTemplate;
 use crate::record::Columns;
+use crate::size::DataSize;
 
 /// The longest text where no length is given, in tokens.
 pub const DEFAULT_LENGTH: usize = 256;
@@ -14,6 +16,9 @@ pub const DEFAULT_LENGTH: usize = 256;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataOptions {
+    /// The form of the records; by default it is recognised by the names of the fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<DataFormat>,
     /// The column of the instructions; `instruction` by default.
     pub instruction_column: String,
     /// The column of the questions; `input` by default.
@@ -32,6 +37,16 @@ pub struct DataOptions {
     pub supervise: Supervise,
     /// What happens to a text that is too long; by default it is cut.
     pub overlong: Overlong,
+    /// What happens to records that cannot be used; by default they are refused, all of them named.
+    #[serde(skip_serializing_if = "is_default")]
+    pub bad_records: OnBadRecord,
+    /// The most that is read of all files together, as unpacked; [`DataSize::DEFAULT`] by default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub max_data_size: DataSize,
+    /// Whether questions that stand both in the training data and in what is measured on are refused; by default they
+    /// are counted.
+    #[serde(skip_serializing_if = "is_default")]
+    pub deny_leaks: bool,
     /// The seed of the split; 42 by default. It is no key of a settings file, whose one seed is that of the training.
     #[serde(skip)]
     pub seed: u64,
@@ -41,6 +56,7 @@ impl Default for DataOptions {
     fn default() -> Self {
         let Columns { instruction, input, output } = Columns::default();
         Self {
+            format: None,
             instruction_column: instruction,
             question_column: input,
             answer_column: output,
@@ -50,6 +66,9 @@ impl Default for DataOptions {
             validation_limit: None,
             supervise: Supervise::default(),
             overlong: Overlong::default(),
+            bad_records: OnBadRecord::default(),
+            max_data_size: DataSize::DEFAULT,
+            deny_leaks: false,
             seed: 42,
         }
     }
@@ -62,6 +81,16 @@ impl DataOptions {
             instruction: self.instruction_column.clone(),
             input: self.question_column.clone(),
             output: self.answer_column.clone(),
+        }
+    }
+
+    /// How the fields of records are read; none where that is to be found out.
+    pub(crate) fn form(&self) -> Option<Form> {
+        let instruction = self.prompt_template.uses_instruction();
+        match (self.format, self.columns()) {
+            (Some(format), _) => Some(Form::Known { format, instruction }),
+            (None, columns) if columns != Columns::default() => Some(Form::Columns { columns, instruction }),
+            (None, _) => None,
         }
     }
 
@@ -82,11 +111,21 @@ impl DataOptions {
         if self.validation_limit == Some(0) {
             return Err(DataError::setting("validation_limit", 0, "at least 1"));
         }
+        if let Some(format) = self.format
+            && self.columns() != Columns::default()
+        {
+            return Err(DataError::setting("format", format, "none, because the columns are named"));
+        }
         if let Some(length @ 0..2) = self.max_seq_length {
             return Err(DataError::setting("max_seq_length", length, "at least 2 tokens"));
         }
         Ok(())
     }
+}
+
+/// Whether a setting needs no mention: files that never heard of it stay as they are.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[cfg(test)]
@@ -102,6 +141,10 @@ mod tests {
             ("validation_fraction", DataOptions { validation_fraction: 1.0, ..usual() }),
             ("validation_limit", DataOptions { validation_limit: Some(0), ..usual() }),
             ("max_seq_length", DataOptions { max_seq_length: Some(1), ..usual() }),
+            (
+                "format",
+                DataOptions { format: Some(DataFormat::Text), question_column: "q".into(), ..usual() },
+            ),
         ] {
             let fault = options.validate().map_err(|error| error.to_string());
             assert!(fault.is_err_and(|message| message.starts_with(name)), "{name}");

@@ -2,7 +2,11 @@
 
 use crate::error::DataError;
 use crate::example::Example;
+use crate::pieces::encode_all;
 use crate::tokenizer::Tokenizer;
+
+/// Documents that are encoded at a time.
+const AT_ONCE: usize = 1024;
 
 /// Joins all documents, each closed by end-of-text, and cuts them into blocks of at most `block_length` ids.
 ///
@@ -20,9 +24,11 @@ pub fn pack_documents(
         return Err(DataError::setting("the block length", block_length, "at least 2 tokens"));
     }
     let mut stream = Vec::new();
-    for ids in tokenizer.encode_batch(docs)? {
-        stream.extend(ids);
-        stream.push(tokenizer.end_of_text());
+    for docs in docs.chunks(AT_ONCE) {
+        for ids in encode_all(docs, tokenizer)? {
+            stream.extend(ids);
+            stream.push(tokenizer.end_of_text());
+        }
     }
     if stream.len() < 2 {
         let reason = format!("{} documents make {} tokens; expected at least 2", docs.len(), stream.len());
@@ -32,7 +38,7 @@ pub fn pack_documents(
     // The last id begins no block: there is nothing after it to predict.
     let blocks = (0..stream.len() - 1).step_by(step).enumerate().map(|(record, from)| {
         let ids = stream[from..stream.len().min(from + block_length)].to_vec();
-        Example { ids, response_from: 1, supervised_from: 1, record }
+        Example { ids, response_from: 1, supervised_from: 1, later_prompts: Vec::new(), record }
     });
     Ok(blocks.collect())
 }

@@ -9,10 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::chat_template::{CHAT_TEMPLATE_FILE, PROMPT_TEMPLATE_FILE};
 use crate::error::DataError;
-use crate::record::Record;
-
-/// The instruction of the medical question-and-answer records.
-pub const DEFAULT_INSTRUCTION: &str = "Answer this question truthfully";
+use crate::record::{DEFAULT_INSTRUCTION, Record, Turn};
 
 const DEFAULT_TEMPLATE: &str = "Instruction: {instruction}\nQuestion: {input}\nResponse: {output}";
 
@@ -41,11 +38,24 @@ impl PromptTemplate {
         self.fill(record, true)
     }
 
+    /// The texts of a conversation, one for each answer, which ends it; together they are the whole text but for what
+    /// closes each. Of a single question, [`PromptTemplate::text`].
+    ///
+    /// A later question is written as the first, without the instruction and what stands before it.
+    pub fn turns(&self, record: &Record) -> Vec<String> {
+        let later = record.further.iter().map(|turn| self.fill_later(turn, true));
+        std::iter::once(self.text(record)).chain(later).collect()
+    }
+
+    /// What comes before each answer of a conversation, as [`PromptTemplate::prompt`] has it.
+    pub fn prompts(&self, record: &Record) -> Vec<String> {
+        let later = record.further.iter().map(|turn| trimmed(self.fill_later(turn, false)));
+        std::iter::once(self.prompt(record)).chain(later).collect()
+    }
+
     /// What comes before the answer, without the white space at its end: what the model is asked with.
     pub fn prompt(&self, record: &Record) -> String {
-        let mut prompt = self.fill(record, false);
-        prompt.truncate(prompt.trim_end().len());
-        prompt
+        trimmed(self.fill(record, false))
     }
 
     /// The prompt of a question that has no record.
@@ -54,6 +64,7 @@ impl PromptTemplate {
             instruction: instruction.to_string(),
             input: question.to_string(),
             output: String::new(),
+            further: Vec::new(),
         })
     }
 
@@ -68,18 +79,38 @@ impl PromptTemplate {
     }
 
     fn fill(&self, record: &Record, with_output: bool) -> String {
-        let mut text = String::new();
-        for piece in &self.pieces {
-            text.push_str(match piece {
-                Piece::Literal(literal) => literal,
-                Piece::Instruction => &record.instruction,
-                Piece::Input => &record.input,
-                Piece::Output if with_output => &record.output,
-                Piece::Output => "",
-            });
-        }
-        text
+        let output = if with_output { record.output.as_str() } else { "" };
+        filled(&self.pieces, &record.instruction, &record.input, output)
     }
+
+    /// A turn on a line of its own, from what follows the instruction.
+    fn fill_later(&self, turn: &Turn, with_output: bool) -> String {
+        let input = self.pieces.iter().position(|piece| *piece == Piece::Input).unwrap_or_default();
+        let instruction = self.pieces[..input].iter().rposition(|piece| *piece == Piece::Instruction);
+        let pieces = &self.pieces[instruction.map_or(0, |place| place + 1)..];
+        let output = if with_output { turn.output.as_str() } else { "" };
+        let text = filled(pieces, "", &turn.input, output);
+        format!("\n{}", text.trim_start_matches('\n'))
+    }
+}
+
+fn filled(pieces: &[Piece], instruction: &str, input: &str, output: &str) -> String {
+    let mut text = String::new();
+    for piece in pieces {
+        text.push_str(match piece {
+            Piece::Literal(literal) => literal,
+            Piece::Instruction => instruction,
+            Piece::Input => input,
+            Piece::Output => output,
+        });
+    }
+    text
+}
+
+/// A prompt without the white space at its end.
+fn trimmed(mut prompt: String) -> String {
+    prompt.truncate(prompt.trim_end().len());
+    prompt
 }
 
 impl Default for PromptTemplate {
@@ -194,6 +225,7 @@ mod tests {
             instruction: "Be true".into(),
             input: "What is {output}?".into(),
             output: " It {input}. ".into(),
+            further: Vec::new(),
         }
     }
 
@@ -218,6 +250,23 @@ mod tests {
             template.prompt(&record()),
             "Instruction: Be true\nQuestion: What is {output}?\nResponse:"
         );
+    }
+
+    #[test]
+    fn a_conversation_goes_on_as_it_began_without_the_instruction() {
+        let turn = |input: &str, output: &str| Turn { input: input.into(), output: output.into() };
+        let record = Record { further: vec![turn("And flu?", "Rest.")], ..Record::new("A cold?", "Tea.") };
+        let default = PromptTemplate::default();
+        let first = "Instruction: Answer this question truthfully\nQuestion: A cold?\nResponse:";
+        assert_eq!(
+            default.turns(&record),
+            [format!("{first} Tea."), "\nQuestion: And flu?\nResponse: Rest.".into()]
+        );
+        assert_eq!(default.prompts(&record), [first, "\nQuestion: And flu?\nResponse:"]);
+        let bare = PromptTemplate::from_str("Q: {input}\nA: {output}").unwrap();
+        assert_eq!(bare.turns(&record)[1], "\nQ: And flu?\nA: Rest.");
+        let late = PromptTemplate::from_str("{input}\n{instruction}\n{output}").unwrap();
+        assert_eq!(late.turns(&record)[1], "\nAnd flu?\n\nRest.");
     }
 
     #[test]

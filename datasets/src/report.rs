@@ -9,6 +9,8 @@ use crate::dataset::Dataset;
 use crate::duplicates::Duplicates;
 use crate::error::DataError;
 use crate::example::{Encoded, Example, Truncation};
+use crate::leaks::Leaks;
+use crate::read::Reading;
 use crate::split::Split;
 use crate::tokenizer::Tokenizer;
 
@@ -20,12 +22,17 @@ const BINS: usize = 16;
 /// What `prepare` shows about a data set. Its `Display` is a text of at most 110 columns for a terminal.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DataReport {
+    /// How the files were read; none of records that no file holds.
+    #[serde(flatten)]
+    pub reading: Option<Reading>,
     /// Records in the file.
     pub records: usize,
     /// Examples to train on: the split's side less what was dropped.
     pub train: usize,
-    /// Examples to measure on.
+    /// Examples to validate with.
     pub validation: usize,
+    /// Examples to test with.
+    pub test: usize,
     /// Tokens of all examples, each end-of-text included.
     pub tokens: usize,
     /// Tokens that are supervised targets.
@@ -38,6 +45,9 @@ pub struct DataReport {
     pub truncation: Truncation,
     /// Records and questions that stand more than once; none for plain text.
     pub duplicates: Option<Duplicates>,
+    /// What stands on several sides; none where they are a split of one file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaks: Option<Leaks>,
     /// The examples of a batch.
     pub batch_size: usize,
     /// The share of a training epoch's positions that are padding, from 0 to 1.
@@ -88,24 +98,27 @@ impl DataReport {
             let chosen = examples.iter().filter(|example| indices.binary_search(&example.record).is_ok());
             chosen.map(|example| example.ids.len()).collect()
         };
-        let sides = [side(&split.train), side(&split.validation)];
+        let sides = [side(&split.train), side(&split.validation), side(&split.test)];
         Self::of(lengths, truncation, duplicates, sides, batch_size, seed)
     }
 
-    /// `sides` are the lengths of the examples of the training side and of those put aside.
+    /// `sides` are the lengths of the examples to learn from, to validate and to test with.
     fn of(
         lengths: &[usize],
         truncation: &Truncation,
         duplicates: Option<Duplicates>,
-        sides: [Vec<usize>; 2],
+        sides: [Vec<usize>; 3],
         batch_size: usize,
         seed: u64,
     ) -> Self {
-        let [train, validation] = sides;
+        let [train, validation, test] = sides;
         Self {
+            reading: None,
+            leaks: None,
             records: truncation.records,
             train: train.len(),
             validation: validation.len(),
+            test: test.len(),
             tokens: truncation.tokens_kept,
             supervised_tokens: truncation.supervised_tokens,
             lengths: Lengths::of(lengths),
@@ -127,9 +140,10 @@ impl Dataset {
     /// The data set in numbers, trained on in batches of `batch_size` that `seed` shuffles; see [`DataReport::new`].
     pub fn report(&self, batch_size: usize, seed: u64) -> DataReport {
         let lengths = |side: &[Example]| side.iter().map(|example| example.ids.len()).collect();
-        let sides = [lengths(&self.training()), lengths(self.held_out())];
+        let sides = [lengths(&self.training()), lengths(self.held_out()), lengths(&self.test())];
         let duplicates = self.duplicates.clone();
-        DataReport::of(&self.lengths, &self.truncation, duplicates, sides, batch_size, seed)
+        let report = DataReport::of(&self.lengths, &self.truncation, duplicates, sides, batch_size, seed);
+        DataReport { reading: self.reading.clone(), leaks: self.leaks.clone(), ..report }
     }
 }
 
@@ -201,18 +215,44 @@ pub fn mark_supervised_with(
     open: &str,
     close: &str,
 ) -> Result<String, DataError> {
-    let text = tokenizer.decode_all(&example.ids)?;
-    let targets = example.targets();
-    if targets.is_empty() {
-        return Ok(text);
+    let mut marked = String::new();
+    let mut from = 0;
+    let supervised = example.supervised();
+    // The text up to an id; without a character that goes on behind it, if it ends a part.
+    let until = |end: usize| tokenizer.decode_all(&example.ids[..end]);
+    let text = until(example.ids.len())?;
+    for (number, range) in supervised.iter().enumerate() {
+        let before = until(range.start)?;
+        let before = before.trim_end_matches('\u{fffd}');
+        let last = number + 1 == supervised.len() && range.end == example.ids.len();
+        let whole = if last { text.clone() } else { until(range.end)? };
+        match (text.get(from..before.len()), whole.strip_prefix(before)) {
+            (Some(plain), Some(learned)) if text.starts_with(before) => {
+                marked = marked + plain + open + learned + close;
+                from = whole.len();
+            }
+            // A decoder whose text of a part is no part of the whole: mark the parts as they decode.
+            _ => return mark_parts(example, tokenizer, open, close),
+        }
     }
-    let before = tokenizer.decode_all(&example.ids[..targets.start])?;
-    let before = before.trim_end_matches('\u{fffd}');
-    match text.strip_prefix(before) {
-        Some(supervised) => Ok(format!("{before}{open}{supervised}{close}")),
-        // A decoder whose text of a part is no part of the whole: mark the parts as they decode.
-        None => Ok(format!("{before}{open}{}{close}", tokenizer.decode_all(&example.ids[targets])?)),
+    Ok(marked + text.get(from..).unwrap_or_default())
+}
+
+/// The example's text, each part decoded by itself.
+fn mark_parts(
+    example: &Example,
+    tokenizer: &Tokenizer,
+    open: &str,
+    close: &str,
+) -> Result<String, DataError> {
+    let mut marked = String::new();
+    let mut from = 0;
+    for range in example.supervised() {
+        marked += &tokenizer.decode_all(&example.ids[from..range.start])?;
+        from = range.end;
+        marked = marked + open + &tokenizer.decode_all(&example.ids[range])? + close;
     }
+    Ok(marked + &tokenizer.decode_all(&example.ids[from..])?)
 }
 
 #[cfg(test)]

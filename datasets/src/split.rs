@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use crate::error::DataError;
+use crate::options::DataOptions;
 use crate::question::normalise_question;
 
 /// Which records are learned from and which are only measured. Indices into the records, in file order.
@@ -15,8 +16,34 @@ use crate::question::normalise_question;
 pub struct Split {
     /// The records to train on; never empty.
     pub train: Vec<usize>,
-    /// The records to measure on.
+    /// The records to validate with.
     pub validation: Vec<usize>,
+    /// The records to test with: given apart, never a part of the split.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub test: Vec<usize>,
+}
+
+impl Split {
+    /// The sides of training data with these questions and of what follows them: `validation` records to validate with,
+    /// where such are given, else a part of the training data, and then those to test with.
+    pub(crate) fn of_parts<T>(
+        questions: &[&str],
+        validation: Option<usize>,
+        test: Option<&Vec<T>>,
+        options: &DataOptions,
+    ) -> Result<Self, DataError> {
+        let (train, test) = (questions.len(), test.map_or(0, Vec::len));
+        let split = match validation {
+            Some(count) => Self {
+                train: (0..train).collect(),
+                validation: (train..train + count).collect(),
+                test: Vec::new(),
+            },
+            None => split_by_question(questions, options.validation_fraction, options.seed)?,
+        };
+        let from = train + validation.unwrap_or(0);
+        Ok(Self { test: (from..from + test).collect(), ..split })
+    }
 }
 
 /// Puts about `validation_fraction` of the records aside, all records of one question on one side.
@@ -47,7 +74,7 @@ pub fn split_by_question(
     groups.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
 
     let most = (validation_fraction * questions.len() as f64).round() as usize;
-    let mut split = Split { train: Vec::new(), validation: Vec::new() };
+    let mut split = Split { train: Vec::new(), validation: Vec::new(), test: Vec::new() };
     for group in groups {
         let side = match split.validation.len() + group.len() <= most {
             true => &mut split.validation,

@@ -2,18 +2,24 @@
 //!
 //! A [`Tokenizer`] keeps the files it came from, so that a model saved later carries the same tokenizer.
 
+mod added;
 mod bytes;
 pub(crate) mod files;
+pub(crate) mod guard;
 mod stream;
+mod tables;
 
 use std::path::{Path, PathBuf};
 
-use gptneo_files::write_files;
+use gptneo_files::{excerpt, write_files};
+use rayon::prelude::*;
 use tokenizers::Tokenizer as Inner;
 
-pub use files::DEFAULT_END_OF_TEXT;
+pub use added::DEFAULT_END_OF_TEXT;
 pub use stream::StreamDecoder;
+pub use tables::{ByteLevelBpe, TokenKind};
 
+use self::guard::guarded;
 use crate::error::DataError;
 
 /// A tokenizer of a Hugging Face model folder.
@@ -23,6 +29,10 @@ pub struct Tokenizer {
     end_of_text: u32,
     end_of_text_token: String,
     vocab_size: usize,
+    /// The tokens that the model has embeddings for, where that is known.
+    rows: Option<usize>,
+    /// Where it came from, for errors' sake.
+    folder: PathBuf,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -35,8 +45,33 @@ impl Tokenizer {
     /// # Errors
     /// No tokenizer is in the folder, a file is damaged, or end-of-text is not in the vocabulary.
     pub fn from_folder(folder: &Path) -> Result<Self, DataError> {
-        let loaded = files::load(folder)?;
-        Self::new(loaded, folder)
+        let any_model = None;
+        Self::new(files::load(folder, any_model)?, folder)
+    }
+
+    /// As [`Tokenizer::from_folder`], for a model that has embeddings for `rows` tokens. Tokens that were added behind the
+    /// vocabulary may be more; a text that holds one of those is refused, because the model cannot read it.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_folder`]; or the vocabulary itself, or end-of-text, is beyond the model's.
+    pub fn for_model(folder: &Path, rows: usize) -> Result<Self, DataError> {
+        let tokenizer = Self { rows: Some(rows), ..Self::new(files::load(folder, Some(rows))?, folder)? };
+        let own = tokenizer.inner.get_vocab(false).into_values().max().map_or(0, |id| id as usize + 1);
+        let refuse = |reason: String| DataError::TokenizerFiles { folder: folder.to_path_buf(), reason };
+        if own > rows {
+            return Err(refuse(format!(
+                "it has {own} tokens, but the model's vocabulary has {rows}: they do not belong together"
+            )));
+        }
+        if tokenizer.end_of_text as usize >= rows {
+            return Err(refuse(format!(
+                "the end-of-text token {:?} has the number {}, but the model's vocabulary has {rows} tokens: set eos_token \
+                 to one of those, or enlarge the model's embedding",
+                excerpt(&tokenizer.end_of_text_token),
+                tokenizer.end_of_text
+            )));
+        }
+        Ok(tokenizer)
     }
 
     /// Wraps what was loaded; `folder` is for the error's sake.
@@ -44,14 +79,18 @@ impl Tokenizer {
         let files::Loaded { mut inner, end_of_text, files } = loaded;
         let refuse = |reason: String| DataError::TokenizerFiles { folder: folder.to_path_buf(), reason };
         // A tokenizer.json may ask for cut or padded texts; lengths are the examples' business.
-        inner.with_truncation(None).map_err(|error| refuse(error.to_string()))?;
+        guarded(|| inner.with_truncation(None).map(drop)).map_err(&refuse)?;
         inner.with_padding(None);
-        let largest = inner.get_vocab(true).into_values().max();
-        let vocab_size = largest.ok_or_else(|| refuse("the vocabulary is empty".to_string()))? as usize + 1;
+        let vocab_size = files::size(&inner);
+        if vocab_size == 0 {
+            return Err(refuse("the vocabulary is empty".to_string()));
+        }
         let id = inner.token_to_id(&end_of_text).ok_or_else(|| {
-            refuse(format!("the end-of-text token {end_of_text:?} is not in the vocabulary; set `eos_token`"))
+            let token = excerpt(&end_of_text);
+            refuse(format!("the end-of-text token {token:?} is not in the vocabulary; set `eos_token`"))
         })?;
-        Ok(Self { inner, end_of_text: id, end_of_text_token: end_of_text, vocab_size, files })
+        let (end_of_text_token, folder, rows) = (end_of_text, folder.to_path_buf(), None);
+        Ok(Self { inner, end_of_text: id, end_of_text_token, vocab_size, rows, folder, files })
     }
 
     /// The ids of `text`, nothing added.
@@ -59,8 +98,27 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer refuses the text, for example a character it has no token for.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let encoding = self.inner.encode_fast(text, false).map_err(tokenize("encode"))?;
-        Ok(encoding.get_ids().to_vec())
+        let encoding = guarded(|| self.inner.encode_fast(text, false))
+            .map_err(|reason| self.cannot("encode", reason))?;
+        let ids = encoding.get_ids().to_vec();
+        match ids.iter().find(|id| self.rows.is_some_and(|rows| **id as usize >= rows)) {
+            None => Ok(ids),
+            Some(id) => {
+                let token = excerpt(&self.inner.id_to_token(*id).unwrap_or_default());
+                let reason = format!(
+                    "the text holds the token {token:?}, number {id}, but the model's vocabulary has {} tokens",
+                    self.rows.unwrap_or_default()
+                );
+                Err(self.cannot("encode", reason))
+            }
+        }
+    }
+
+    fn cannot(&self, action: &'static str, reason: String) -> DataError {
+        DataError::Tokenize {
+            action,
+            reason: format!("{reason} (the tokenizer is that of {})", self.folder.display()),
+        }
     }
 
     /// The ids of each text, nothing added; on all cores.
@@ -68,15 +126,8 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn encode_batch(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<u32>>, DataError> {
-        // An encoding keeps far more than ids, so only so many exist at a time.
-        const AT_ONCE: usize = 1024;
-        let mut ids = Vec::with_capacity(texts.len());
-        for chunk in texts.chunks(AT_ONCE) {
-            let chunk: Vec<&str> = chunk.iter().map(AsRef::as_ref).collect();
-            let encodings = self.inner.encode_batch_fast(chunk, false).map_err(tokenize("encode"))?;
-            ids.extend(encodings.iter().map(|encoding| encoding.get_ids().to_vec()));
-        }
-        Ok(ids)
+        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        texts.par_iter().map(|text| self.encode(text)).collect()
     }
 
     /// The text of `ids` without end-of-text. Bytes that are no UTF-8 become U+FFFD.
@@ -93,7 +144,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::decode`].
     pub fn decode_all(&self, ids: &[u32]) -> Result<String, DataError> {
-        self.inner.decode(ids, false).map_err(tokenize("decode"))
+        guarded(|| self.inner.decode(ids, false)).map_err(|reason| self.cannot("decode", reason))
     }
 
     /// A decoder for ids that come one at a time.
@@ -149,8 +200,8 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 /// A [`DataError::Tokenize`] for `map_err`.
-pub(crate) fn tokenize(action: &'static str) -> impl FnOnce(tokenizers::Error) -> DataError {
-    move |error| DataError::Tokenize { action, reason: error.to_string() }
+pub(crate) fn tokenize(action: &'static str) -> impl FnOnce(String) -> DataError {
+    move |reason| DataError::Tokenize { action, reason }
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! What can go wrong with a model folder, an adapter or a generation: each error says what was expected,
 //! what was found and what to do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use gptneo_files::FileError;
+use gptneo_files::{FileError, excerpt, is_git_lfs_pointer};
+use serde_json::{Map, Value};
+
+/// Problems of a file that an error shows before it only counts the rest.
+pub(crate) const PROBLEMS_SHOWN: usize = 30;
 
 /// An error of the model crate.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +16,7 @@ pub enum ModelError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A word that names none of the values that there are.
-    #[error("{what} is {found:?}; expected {expected}")]
+    #[error("{what} is \"{found}\"; expected {expected}")]
     Name {
         /// What was to be named.
         what: &'static str,
@@ -32,6 +36,49 @@ pub enum ModelError {
     /// A model configuration that this program does not implement.
     #[error("this GPT-Neo configuration is not supported: {0}")]
     Config(String),
+    /// As [`ModelError::Config`], with the file that holds it.
+    #[error("the GPT-Neo configuration in {path} is not supported: {reason}", path = path.display())]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// Everything that is not supported.
+        reason: String,
+    },
+    /// A weight that the number type of a file cannot hold.
+    #[error("{tensor} holds {value:e}, which is too large for {dtype}: write the weights as f32 or bf16")]
+    Overflow {
+        /// The tensor.
+        tensor: String,
+        /// The weight.
+        value: f32,
+        /// The type's name.
+        dtype: &'static str,
+    },
+    /// A model whose output is not a number.
+    #[error(
+        "the model's output for prompt {prompt} is not a number after {tokens} new tokens: its weights or its adapter are \
+         damaged, or the precision is too low; try full precision"
+    )]
+    NotANumber {
+        /// The prompt's index.
+        prompt: usize,
+        /// The tokens that it was continued by.
+        tokens: usize,
+    },
+    /// A LoRA adapter takes more than all memory of a device.
+    #[error(
+        "an adapter of this rank takes {size:.2} GB to train, but {device} has {memory:.2} GB",
+        size = *size as f64 / 1e9,
+        memory = *memory as f64 / 1e9
+    )]
+    AdapterTooLarge {
+        /// Its bytes.
+        size: u64,
+        /// The device's name.
+        device: String,
+        /// Its bytes.
+        memory: u64,
+    },
     /// A folder without weights.
     #[error(
         "no weights in {path}: expected model.safetensors, model.safetensors.index.json or pytorch_model.bin",
@@ -80,6 +127,16 @@ pub enum ModelError {
          the batch size or the longest length, or take another device"
     )]
     Device(String),
+    /// An export with more positions than the model has, or too few to be of use.
+    #[error("the export would have {found} positions; expected {fewest} to {most}, the model's own")]
+    Positions {
+        /// The positions asked for.
+        found: usize,
+        /// The fewest that make sense.
+        fewest: usize,
+        /// The model's.
+        most: usize,
+    },
     /// A tensor is larger than anything that a device can hold in one piece.
     #[error(
         "{tensor} {shape:?} takes {size:.1} MB, but the device {device} holds at most {limit:.1} MB in one piece: \
@@ -103,8 +160,8 @@ pub enum ModelError {
     },
     /// The weights take more than all memory of a device.
     #[error(
-        "the weights take {size:.2} GB, but the device {device} has {memory:.2} GB: take a smaller model, a device \
-         with more memory, or the backend flex",
+        "the weights take {size:.2} GB, but {device} has {memory:.2} GB: take a smaller model, or a device with more \
+         memory",
         size = *size as f64 / 1e9,
         memory = *memory as f64 / 1e9
     )]
@@ -130,6 +187,30 @@ pub enum ModelError {
     },
 }
 
+/// The object that a JSON file holds.
+///
+/// # Errors
+///
+/// It is a pointer of Git LFS, no JSON, or something else.
+pub(crate) fn json_object(path: &Path, bytes: &[u8]) -> Result<Map<String, Value>, ModelError> {
+    let refuse = |reason: String| ModelError::Format { path: path.into(), reason };
+    if is_git_lfs_pointer(bytes) {
+        let what = "it is a pointer of Git LFS, which stands for a file that was not fetched: git lfs pull fetches it";
+        return Err(refuse(what.into()));
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(other) => Err(refuse(format!("expected a JSON object, found {}", shown(&other)))),
+        Err(error) => Err(refuse(format!("expected a JSON object: {}", excerpt(&error.to_string())))),
+    }
+}
+
+/// A value of a file, short enough for a message.
+pub(crate) fn shown(value: &Value) -> String {
+    excerpt(&value.to_string())
+}
+
 /// Joins at most `limit` lines and counts the rest, so that a list of problems stays readable.
 pub(crate) fn list_problems(problems: &[String], limit: usize) -> String {
     let mut text: String =
@@ -143,6 +224,6 @@ pub(crate) fn list_problems(problems: &[String], limit: usize) -> String {
 impl ModelError {
     /// A [`ModelError::Name`] for a word that is none of `names`.
     pub(crate) fn name(what: &'static str, found: &str, names: &[&str]) -> Self {
-        Self::Name { what, found: found.to_string(), expected: names.join(" or ") }
+        Self::Name { what, found: excerpt(found), expected: names.join(" or ") }
     }
 }

@@ -60,6 +60,18 @@ impl<B: Backend> GptNeo<B> {
         }
     }
 
+    /// The model with a head that is not the token embedding, whose weights are yet to come.
+    #[must_use]
+    pub(crate) fn with_own_head(mut self) -> Self {
+        if self.lm_head.is_none() {
+            let (config, device) = (&self.config, self.transformer.wte.weight.lazy_device());
+            let shape = [config.vocab_size, config.hidden_size];
+            self.lm_head = Some(LoraLinear::init(shape, config.initializer_range, &device));
+            self.config = self.config.with_own_head();
+        }
+        self
+    }
+
     /// The configuration.
     pub fn config(&self) -> &GptNeoConfig {
         &self.config

@@ -29,7 +29,7 @@
 //! assert_eq!(model.logits(hidden.reshape([6, 16])).dims(), [6, 50]);
 //!
 //! // The likeliest token, four times.
-//! let config = GenerationConfig { max_new_tokens: 4, sampling: Default::default(), end_of_text: None };
+//! let config = GenerationConfig { max_new_tokens: 4, sampling: Default::default(), end_tokens: Vec::new() };
 //! let continued = generate(&model, &[vec![1, 2, 3]], &config, |_, _| {})?;
 //! assert_eq!(continued[0].ids.len(), 4);
 //! # Ok(())
@@ -46,13 +46,14 @@
 //! | [`ops`] | the few operations that gain from a backward pass of their own: defaults in plain Burn, their autodiff, the backends |
 //! | [`adapter`] | attaching, merging, PEFT's folder |
 //! | [`checkpoint`] | Hugging Face folders, read in any of their formats and written |
+//! | [`export`] | a GPT-Neo written as a GPT-2, as a Hugging Face folder or as GGUF |
 //! | [`engine`] | many prompts at once: sequences that join and leave, adapters mixed, one cache |
 //! | [`mod@generate`] | prompts to texts, and the choice of a token |
 //! | [`device_failure`] | failures of a GPU that no call returns |
 //! | [`small_medical`] | a small base of our own, as the bytes of its files |
 //!
 //! The crate reads and writes local files only. Its errors are [`ModelError`]. The CPU's kernels, on slices, are a crate of
-//! their own, `gptneo-kernels`, and what writes whole files and folders is `gptneo-files`.
+//! their own, `gptneo-kernels`, what writes whole files and folders is `gptneo-files`, and the GGUF format `gptneo-gguf`.
 
 pub mod adapter;
 mod attention;
@@ -63,6 +64,7 @@ mod config;
 mod device;
 pub mod engine;
 mod error;
+pub mod export;
 pub mod generate;
 mod gpt_neo;
 mod lora;
@@ -74,20 +76,21 @@ mod products;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod reference_tests;
+mod sampling;
 pub mod small_medical;
 mod target;
 mod weight_format;
 
 pub use attention::SelfAttention;
 pub use block::Block;
-pub use config::{AttentionKind, GptNeoConfig};
+pub use config::{Activation, AttentionKind, GptNeoConfig};
 pub use device::failure as device_failure;
 pub use error::ModelError;
-pub use generate::{Sampler, SamplingConfig};
 pub use gpt_neo::{GptNeo, Transformer};
 pub use lora::{Lora, LoraConfig, LoraLinear};
 pub use mlp::Mlp;
 pub use norm::LayerNorm;
 pub use ops::{NeoBackend, Precision};
+pub use sampling::{Sampler, SamplingConfig};
 pub use target::{ModuleName, Target};
 pub use weight_format::WeightFormat;

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ModelError, ModuleName, NeoBackend, Precision, Target, ops};
 
+/// A higher rank than any layer has sides; the sizes that follow from it stay numbers.
+const HIGHEST_RANK: usize = 1 << 24;
+
 /// LoRA's settings, by PEFT's names. The defaults are this project's recipe, not PEFT's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -73,12 +76,18 @@ impl LoraConfig {
     ///
     /// # Errors
     ///
-    /// A rank of zero, a dropout outside [0, 1), an alpha that is not finite, no target.
+    /// A rank of zero or beyond all sizes, a dropout outside [0, 1), an alpha that is not finite, no target.
     pub fn validate(&self) -> Result<(), ModelError> {
         let mut problems = Vec::new();
         if self.r == 0 {
             problems.push("the rank r is 0, expected at least 1".to_string());
         }
+        let ranks = self.rank_pattern.values().chain([&self.r]);
+        problems.extend(
+            ranks
+                .filter(|rank| **rank > HIGHEST_RANK)
+                .map(|rank| format!("the rank {rank} is beyond all sizes, expected at most {HIGHEST_RANK}")),
+        );
         if !self.alpha.is_finite() {
             problems.push(format!("alpha is {}, expected a number", self.alpha));
         }

@@ -1,19 +1,22 @@
 //! The feed-forward half of a block.
 
 use burn::module::Module;
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, activation};
 
+use crate::config::Activation;
 use crate::pass::Pass;
 use crate::{GptNeoConfig, LoraLinear, NeoBackend, Target, ops};
 
-/// `c_proj(gelu_new(c_fc(x)))`.
+/// `c_proj(gelu(c_fc(x)))`, with GELU in the form that the configuration names.
 #[derive(Module, Debug)]
 pub struct Mlp<B: Backend> {
     /// Hidden to intermediate.
     pub c_fc: LoraLinear<B>,
     /// Intermediate to hidden.
     pub c_proj: LoraLinear<B>,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl<B: Backend> Mlp<B> {
@@ -23,6 +26,7 @@ impl<B: Backend> Mlp<B> {
         Self {
             c_fc: LoraLinear::init([inner, hidden], std, device).with_bias(device),
             c_proj: LoraLinear::init([hidden, inner], std, device).with_bias(device),
+            activation: config.activation,
         }
     }
 }
@@ -30,11 +34,19 @@ impl<B: Backend> Mlp<B> {
 impl<B: NeoBackend> Mlp<B> {
     /// `[rows, hidden]` to `[rows, hidden]`.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        self.c_proj.forward(ops::gelu_new(self.c_fc.forward(x)))
+        self.c_proj.forward(self.activated(self.c_fc.forward(x)))
     }
+
     /// The rows of a pass, `[rows, hidden]` to the same shape.
     pub(crate) fn forward_rows(&self, x: Tensor<B, 2>, layer: usize, pass: &Pass<'_, B>) -> Tensor<B, 2> {
         let inner = self.c_fc.forward_adapted(x, pass.updates(layer, Target::CFc));
-        self.c_proj.forward_adapted(ops::gelu_new(inner), pass.updates(layer, Target::CProj))
+        self.c_proj.forward_adapted(self.activated(inner), pass.updates(layer, Target::CProj))
+    }
+
+    fn activated(&self, inner: Tensor<B, 2>) -> Tensor<B, 2> {
+        match self.activation {
+            Activation::GeluTanh => ops::gelu_new(inner),
+            Activation::Gelu => activation::gelu(inner),
+        }
     }
 }

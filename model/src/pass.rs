@@ -6,8 +6,8 @@ use std::ops::Range;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 
+use crate::adapter::Adapter;
 use crate::cache::KvCache;
-use crate::engine::Adapter;
 use crate::ops::{CachedText, CachedTexts};
 use crate::{GptNeo, Lora, NeoBackend, Target};
 

@@ -6,6 +6,7 @@
 //! Flex). A wrong mask, scale or activation moves them by more than 1e-2.
 
 mod family;
+mod layouts;
 mod peft;
 
 use std::path::PathBuf;
@@ -117,7 +118,7 @@ fn padding_changes_no_real_position() {
 #[test]
 fn greedy_continuations_equal_transformers() {
     let config =
-        |new| GenerationConfig { max_new_tokens: new, sampling: Default::default(), end_of_text: None };
+        |new| GenerationConfig { max_new_tokens: new, sampling: Default::default(), end_tokens: Vec::new() };
     for name in ["window", "uneven", "half", "bfloat"] {
         let expected = expected(name);
         let continuation = ids(&expected["greedy_ids"]);
@@ -352,7 +353,7 @@ fn adapters_of_unknown_kinds_are_refused_by_name() {
     for (field, value) in [
         ("use_dora", Value::Bool(true)),
         ("bias", "all".into()),
-        ("rank_pattern", serde_json::json!({"(q|v)_proj": 8})),
+        ("rank_pattern", serde_json::json!({"(q|v_proj": 8})),
         ("modules_to_save", serde_json::json!(["wte"])),
         ("peft_type", "IA3".into()),
         ("target_modules", serde_json::json!(["q_proj", "wte"])),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use gptneo_files::excerpt;
 use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
@@ -85,7 +86,8 @@ impl FromStr for ModuleName {
         }
         let known = Target::ALL.map(Target::name).join(", ");
         Err(ModelError::Lora(format!(
-            "unknown target module \"{name}\": expected some of {known}, or the path of one layer such as {}",
+            "unknown target module \"{}\": expected some of {known}, or the path of one layer such as {}",
+            excerpt(name),
             Target::QProj.path(0)
         )))
     }

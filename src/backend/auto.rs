@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use super::{BackendKind, Place, check_device};
-use crate::error::{Problem, Remedy};
+use crate::{Problem, Remedy};
 
 /// The backends that reach GPUs, the fastest first.
 const GPUS: [BackendKind; 2] = [BackendKind::Cuda, BackendKind::Wgpu];

@@ -15,7 +15,7 @@ use cudarc::{driver, nccl, nvrtc};
 use self::toolkit::TOOLKIT;
 use super::device::Device;
 use super::unusable;
-use crate::error::Result;
+use crate::Result;
 
 /// What must be done before the program starts a thread.
 pub(super) fn prepare() {

@@ -5,7 +5,7 @@ use gptneo_model::{NeoBackend, Precision};
 
 use super::device::Device;
 use super::{BackendKind, machine, not_compiled_in};
-use crate::error::Result;
+use crate::Result;
 
 impl BackendKind {
     /// The devices of the backend, in the order of their numbers; at least one.

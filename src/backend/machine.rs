@@ -21,6 +21,32 @@ pub fn total_memory() -> Option<u64> {
     machine.into_iter().chain(group).min()
 }
 
+/// The most memory that this program can ever have, in bytes: [`total_memory`] with what the system swaps out, or less
+/// where the process is limited (`ulimit -v`, `ulimit -d`).
+pub fn memory_limit() -> Option<u64> {
+    let swap = kibibytes("/proc/meminfo", "SwapTotal:").unwrap_or_default();
+    let all = total_memory().map(|total| total.saturating_add(swap));
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let limits = ["Max address space", "Max data size"].map(|name| soft_limit(&limits, name));
+    all.into_iter().chain(limits.into_iter().flatten()).min()
+}
+
+/// A limit that holds now, from the text of proc_pid_limits(5); none where there is none.
+fn soft_limit(limits: &str, name: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Bytes in the unit that suits them.
+pub(crate) fn size(bytes: f64) -> String {
+    match bytes {
+        small if small < 1e6 => format!("{:.1} kB", small / 1e3),
+        middling if middling < 1e9 => format!("{:.1} MB", middling / 1e6),
+        large if large < 1e15 => format!("{:.1} GB", large / 1e9),
+        _ => "more than 1,000,000 GB".into(),
+    }
+}
+
 /// The processor's name, as Linux tells it.
 pub fn processor() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
@@ -60,6 +86,11 @@ mod tests {
     fn the_system_tells() {
         let (peak, total) = (peak_memory().unwrap(), total_memory().unwrap());
         assert!(peak > 1 << 20 && peak < total, "{peak} of {total}");
+        assert!(memory_limit().unwrap() > peak);
+        let limits = "Limit  Soft Limit  Hard Limit  Units\nMax data size  4096  unlimited  bytes\n\
+                      Max address space  unlimited  unlimited  bytes\n";
+        assert_eq!(soft_limit(limits, "Max data size"), Some(4096));
+        assert_eq!(soft_limit(limits, "Max address space"), None);
         let folder = tempfile::tempdir().unwrap();
         let free = free_room(folder.path()).unwrap();
         assert_eq!(free_room(&folder.path().join("not/yet")).unwrap() >> 30, free >> 30);

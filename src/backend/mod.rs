@@ -12,8 +12,11 @@ mod devices;
 pub mod machine;
 mod memory;
 mod place;
+mod room;
 #[cfg(any(feature = "wgpu", feature = "cuda", test))]
 mod self_check;
+#[cfg(feature = "flex")]
+mod threads;
 #[cfg(feature = "wgpu")]
 mod wgpu;
 
@@ -29,7 +32,9 @@ pub use self::auto::on_choice;
 pub use self::device::Device;
 pub use self::memory::use_whole_machine;
 pub use self::place::Place;
-use crate::error::{Error, Remedy, Result};
+pub(crate) use self::room::smaller_batches;
+pub use self::room::{Load, Work};
+use crate::{Error, Remedy, Result};
 
 /// Whether Burn fuses the operations of GPUs in this build.
 pub const FUSION: bool = cfg!(feature = "fusion");
@@ -117,10 +122,12 @@ impl fmt::Display for BackendKind {
     }
 }
 
-/// What must be done before the program starts a thread.
+/// What must be done before the program starts a thread, or works on several.
 pub fn prepare() {
     #[cfg(feature = "cuda")]
     cuda::prepare();
+    #[cfg(feature = "flex")]
+    threads::prepare();
 }
 
 impl FromStr for BackendKind {
@@ -172,9 +179,14 @@ pub fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
 /// first.
 pub fn on_compute_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     #[cfg(feature = "flex")]
-    return rayon::scope(|_| work());
+    {
+        threads::prepare();
+        rayon::scope(|_| work())
+    }
     #[cfg(not(feature = "flex"))]
-    work()
+    {
+        work()
+    }
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]

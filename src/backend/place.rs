@@ -1,11 +1,11 @@
 //! Where something is computed: a backend and the number of one of its devices.
 
-use gptneo_model::{GptNeoConfig, WeightFormat};
+use gptneo_model::{GptNeoConfig, LoraConfig, ModelError, WeightFormat};
 use gptneo_training::Precision;
 
 use super::BackendKind;
 use super::device::Device;
-use crate::error::{Error, Problem, Remedy, Result};
+use crate::{Error, Problem, Remedy, Result};
 
 /// A backend and a device of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +58,22 @@ impl Place {
         if let Some(limit) = found.largest_tensor_bytes {
             model.check_fits(format, [batch, tokens], &found.name, limit)?;
         }
-        // A CPU has smaller formats, and its system finds room where there is none.
+        // For a CPU see [`Place::check_memory`], which knows the work as well.
         if let Some(memory) = found.memory_bytes.filter(|_| !self.kind.is_cpu()) {
             model.check_memory(format, &found.name, memory)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses an adapter that a GPU cannot hold while it is trained. For a CPU see [`Place::check_memory`].
+    ///
+    /// # Errors
+    /// As [`Place::check`]; or the adapter takes more than the device's memory.
+    pub fn check_adapter(self, model: &GptNeoConfig, lora: &LoraConfig) -> Result<()> {
+        let found = self.found()?;
+        if let Some(memory) = found.memory_bytes.filter(|_| !self.kind.is_cpu()) {
+            let refuse = |error: ModelError| Error::settings(error.to_string(), Remedy::Lower("lora.r"));
+            model.check_adapter(lora, &found.name, memory).map_err(refuse)?;
         }
         Ok(())
     }

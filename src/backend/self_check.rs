@@ -20,7 +20,7 @@ use serde_json::json;
 use super::Training;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use super::device::Device;
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// What flex computes, in f32.
 const LOSS: f64 = 4.900170;
@@ -113,7 +113,8 @@ impl Figures {
         let prompts: Vec<Vec<u32>> =
             [[5, 17, 40, 2, 61, 33, 9].as_slice(), &[80, 3, 54]].map(<[u32]>::to_vec).into();
         let sampling = SamplingConfig::default();
-        let config = GenerationConfig { max_new_tokens: CONTINUED[0].len(), sampling, end_of_text: None };
+        let config =
+            GenerationConfig { max_new_tokens: CONTINUED[0].len(), sampling, end_tokens: Vec::new() };
         let continued = generate(&model.valid(), &prompts, &config, |_, _| {})?;
         let continued = continued.into_iter().map(|text| text.ids).collect();
         Ok(Self { loss: value, gradient_norm, continued })

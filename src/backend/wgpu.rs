@@ -11,7 +11,7 @@ use wgpu::{DeviceType, Features};
 
 use super::device::Device;
 use super::unusable;
-use crate::error::Result;
+use crate::Result;
 
 /// What to do where there is nothing to compute on.
 const REMEDY: &str = "install the GPU's driver (on Debian and Ubuntu also the package mesa-vulkan-drivers, which has a \

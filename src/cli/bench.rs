@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use gptneo_training::Precision;
 
-use super::flags::{BackendFlag, LoraFlags, WeightsFlag, at_least_one};
+use super::flags::{BackendFlag, LoraFlags, WeightsFlag};
+use super::numbers::{any_seed, at_least_one};
 use super::values;
 
 /// What `bench` measures.
@@ -41,7 +42,7 @@ pub(crate) struct BenchTrainArgs {
     #[arg(long, value_name = "N", default_value = "256", value_parser = at_least_one)]
     pub(crate) length: usize,
     /// Steps; the first does not count in the median
-    #[arg(long, value_name = "N", default_value = "5", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = few_steps)]
     pub(crate) steps: usize,
     #[command(flatten)]
     pub(crate) lora: LoraFlags,
@@ -69,11 +70,20 @@ pub(crate) struct BenchGenerateArgs {
     pub(crate) common: BenchFlags,
 }
 
+/// Parses the number of steps: more than these tell no more, and take days.
+fn few_steps(text: &str) -> Result<usize, String> {
+    const MOST: usize = 100_000;
+    match at_least_one(text)? {
+        steps if steps <= MOST => Ok(steps),
+        _ => Err(format!("expected at most {MOST}")),
+    }
+}
+
 /// What every benchmark takes.
 #[derive(Debug, Args)]
 pub(crate) struct BenchFlags {
     /// Seed of the weights and the tokens
-    #[arg(long, value_name = "N", default_value_t = 42)]
+    #[arg(long, value_name = "N", default_value_t = 42, value_parser = any_seed)]
     pub(crate) seed: u64,
     /// The numbers of the matrix products in training; bench generate has --weights instead
     #[arg(long, value_parser = values::precision(), default_value_t = Precision::F32)]

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use gptneo_datasets::{Overlong, PromptTemplate, Supervise};
+use gptneo_datasets::{DataFormat, DataSize, OnBadRecord, Overlong, PromptTemplate, Supervise};
 use gptneo_lora::backend::{BackendKind, Place};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
+use gptneo_model::export::{ExportFormat, GgufType};
 use gptneo_model::generate::GenerationConfig;
 use gptneo_model::{ModuleName, SamplingConfig, WeightFormat};
 use gptneo_training::{Precision, Schedule, TuningKind};
 use serde::{Serialize, Serializer};
 
+use super::numbers::{any_seed, at_least_one, number, seed, whole};
 use super::values;
 
 /// The settings file.
@@ -45,12 +47,23 @@ pub(crate) struct TuningFlags {
 /// Which records, and how they become texts.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct ReadFlags {
-    /// The data: records (.json, .jsonl, .ndjson, .csv, .parquet) or plain text (.txt, .txt.gz), packed into
-    /// blocks; a file, a folder with one, or a name on the Hub, OWNER/NAME, OWNER/NAME@REVISION or OWNER/NAME:FILE;
-    /// run and train also take embedded:medical-flashcards, 1,200 cards that the program carries
+    /// The data: records (.json, .jsonl, .ndjson, .csv, .tsv, .parquet) or plain text (.txt), packed into blocks; all
+    /// but Parquet also as .gz or .zst. A file, a folder of files, or a name on the Hub: OWNER/NAME,
+    /// OWNER/NAME@REVISION, OWNER/NAME:FILE or OWNER/NAME:FOLDER, whose splits are used as they are meant; run and
+    /// train also take embedded:medical-flashcards, 1,200 cards that the program carries
     #[arg(long, value_name = "DATA")]
     #[serde(rename = "path")]
     pub(crate) data: Option<PathBuf>,
+    /// The form of the records; without it, the names of their fields tell
+    #[arg(long, value_parser = values::data_format())]
+    pub(crate) format: Option<DataFormat>,
+    /// What happens to records that cannot be used, as those with blank answers: refuse names them all, skip leaves
+    /// them out and counts them [default: refuse]
+    #[arg(long, value_parser = values::one_of(OnBadRecord::ALL, OnBadRecord::name))]
+    pub(crate) bad_records: Option<OnBadRecord>,
+    /// The most data to read, as unpacked [default: 256MB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_data_size: Option<DataSize>,
     /// The column of the instructions
     #[arg(long, value_name = "NAME")]
     pub(crate) instruction_column: Option<String>,
@@ -69,7 +82,7 @@ pub(crate) struct ReadFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct LengthFlag {
     /// The longest text in tokens, end-of-text included
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) max_seq_length: Option<usize>,
 }
 
@@ -82,12 +95,26 @@ pub(crate) struct DataFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) length: LengthFlag,
+    /// Data to validate with, which guide early stopping and the choice of the checkpoint, in place of a share of the
+    /// data; a file, folder or name as for --data
+    #[arg(long, value_name = "DATA", conflicts_with = "validation_fraction")]
+    pub(crate) validation_data: Option<PathBuf>,
+    /// Data to test with, measured on once, at the end: what the tables, the report and the card tell of
+    #[arg(long, value_name = "DATA")]
+    pub(crate) test_data: Option<PathBuf>,
+    /// Refuse data whose questions are also in what is validated or tested with; without it, they are counted
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) deny_leaks: bool,
     /// The share of the records to measure on instead of to learn from
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     pub(crate) validation_fraction: Option<f64>,
-    /// Measure on at most N of them
+    /// Validate, and test, with at most N records
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) validation_limit: Option<usize>,
+    /// The seed of the split, where it is not that of --seed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub(crate) split_seed: Option<u64>,
     /// What is learned: the whole text or the answer alone
     #[arg(long, value_parser = values::one_of(Supervise::ALL, Supervise::name))]
     pub(crate) supervise: Option<Supervise>,
@@ -100,15 +127,15 @@ pub(crate) struct DataFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct LoraFlags {
     /// Rank of the adapter
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     #[serde(rename = "r")]
     pub(crate) lora_r: Option<usize>,
     /// Scale of the adapter before the division by the rank
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     #[serde(rename = "alpha")]
     pub(crate) lora_alpha: Option<f64>,
     /// Share of the adapter's inputs that are zeroed in training
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     #[serde(rename = "dropout")]
     pub(crate) lora_dropout: Option<f64>,
     /// The layers that get an adapter, among q_proj, k_proj, v_proj, out_proj, c_fc, c_proj
@@ -124,7 +151,7 @@ pub(crate) struct LoraFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct BatchSizeFlag {
     /// Records in a batch
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) batch_size: Option<usize>,
 }
 
@@ -135,7 +162,7 @@ pub(crate) struct BatchFlags {
     #[serde(flatten)]
     pub(crate) size: BatchSizeFlag,
     /// Seed of everything random
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub(crate) seed: Option<u64>,
 }
 
@@ -143,41 +170,41 @@ pub(crate) struct BatchFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct TrainingFlags {
     /// Passes over the data
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) epochs: Option<usize>,
     /// Optimiser steps, in place of --epochs
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) max_steps: Option<usize>,
     /// The highest learning rate
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     pub(crate) learning_rate: Option<f64>,
     /// How the learning rate falls
     #[arg(long, value_parser = values::one_of(Schedule::ALL, Schedule::name))]
     pub(crate) schedule: Option<Schedule>,
     /// Steps in which the learning rate rises from zero
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) warmup_steps: Option<usize>,
     /// Weight decay of AdamW
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     pub(crate) weight_decay: Option<f64>,
     /// The largest norm of all gradients together; 0 for no limit
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number)]
     pub(crate) max_grad_norm: Option<f64>,
     /// Batches in an optimiser step
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) grad_accumulation_steps: Option<usize>,
     /// Take the records in the file's order
     #[arg(long)]
     #[serde(rename = "shuffle", skip_serializing_if = "is_false", serialize_with = "negated")]
     pub(crate) no_shuffle: bool,
     /// Measure the validation loss every N steps, not only after each epoch
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) eval_steps: Option<usize>,
     /// Save a checkpoint every N steps, not only after each epoch
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) checkpoint_steps: Option<usize>,
     /// Stop after N measurements without a better validation loss
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) early_stopping_patience: Option<usize>,
 }
 
@@ -191,7 +218,7 @@ pub(crate) struct RunFlags {
     #[serde(flatten)]
     pub(crate) backend: BackendFlag,
     /// Several CUDA devices that train together, each on a share of every step, such as 0,1; the first does the rest
-    #[arg(long, value_name = "N,N", value_delimiter = ',', conflicts_with = "device")]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', conflicts_with = "device", value_parser = whole)]
     pub(crate) devices: Option<Vec<usize>>,
     /// The numbers of the matrix products in training; all else stays f32, the measurements after it and what is
     /// written too
@@ -209,11 +236,34 @@ pub(crate) struct RunFlags {
     pub(crate) tensorboard: bool,
 }
 
+/// How a model is written for other engines.
+#[derive(Debug, Default, Args, Serialize)]
+pub(crate) struct ExportFlags {
+    /// The numbers of a GGUF file's matrices
+    #[arg(long, value_parser = values::gguf_type())]
+    pub(crate) gguf_type: Option<GgufType>,
+    /// The longest text of prompt and answer in tokens; more than the model's smallest local window are not exact
+    /// [default: the smallest local window]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_positions: Option<usize>,
+}
+
+/// What a whole run writes for other engines.
+#[derive(Debug, Default, Args, Serialize)]
+pub(crate) struct RunExportFlags {
+    /// Also write the plain model for other engines, into RUN/export
+    #[arg(long, value_parser = values::export_format())]
+    pub(crate) export: Option<ExportFormat>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) how: ExportFlags,
+}
+
 /// What a model is asked while it learns.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct SampleFlags {
     /// Answer N held-out questions after every measurement, to see how the model learns; 0 for none
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) samples: Option<usize>,
 }
 
@@ -221,10 +271,16 @@ pub(crate) struct SampleFlags {
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct AnswerFlags {
     /// Ask both models N of the held-out questions
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) questions: Option<usize>,
-    /// The longest answer in tokens
+    /// Have both models answer N of the held-out questions, those of --questions among them, to measure the answers
     #[arg(long, value_name = "N")]
+    pub(crate) scored_questions: Option<usize>,
+    /// Have both models find each held-out question's answer among K answers to other questions; 0 for not
+    #[arg(long, value_name = "K")]
+    pub(crate) discriminate: Option<usize>,
+    /// The longest answer in tokens
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) max_new_tokens: Option<usize>,
 }
 
@@ -232,22 +288,22 @@ pub(crate) struct AnswerFlags {
 #[derive(Debug, Args)]
 pub(crate) struct GenerationFlags {
     /// The most tokens to add
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = whole)]
     pub(crate) max_new_tokens: usize,
     /// Randomness of the choice; 0 always takes the likeliest token
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number)]
     pub(crate) temperature: f64,
     /// Choose among the K likeliest tokens
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = whole)]
     pub(crate) top_k: Option<usize>,
     /// Choose among the likeliest tokens that together have probability P
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = number)]
     pub(crate) top_p: Option<f64>,
     /// Make tokens that occurred less likely; 1 does nothing
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = number)]
     pub(crate) repetition_penalty: f64,
     /// Seed of the random choices
-    #[arg(long, value_name = "N", default_value_t = 42)]
+    #[arg(long, value_name = "N", default_value_t = 42, value_parser = any_seed)]
     pub(crate) seed: u64,
 }
 
@@ -256,7 +312,7 @@ impl From<&GenerationFlags> for GenerationConfig {
     fn from(flags: &GenerationFlags) -> Self {
         let &GenerationFlags { max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed } = flags;
         let sampling = SamplingConfig { temperature, top_k, top_p, repetition_penalty, seed };
-        Self { max_new_tokens, sampling, end_of_text: None }
+        Self { max_new_tokens, sampling, end_tokens: Vec::new() }
     }
 }
 
@@ -267,7 +323,7 @@ pub(crate) struct BackendFlag {
     #[arg(long, value_parser = values::backend())]
     pub(crate) backend: Option<BackendKind>,
     /// Which of the backend's devices, as `gptneo-lora devices` counts them
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) device: Option<usize>,
 }
 
@@ -284,15 +340,6 @@ pub(crate) struct WeightsFlag {
     /// The format that the weights are kept in: less to read is faster, at the price of some precision
     #[arg(long, value_parser = values::weights(), default_value_t = WeightFormat::F32)]
     pub(crate) weights: WeightFormat,
-}
-
-/// Parses a count that cannot be 0.
-pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("expected at least 1".to_string()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(format!("{error}")),
-    }
 }
 
 fn is_false(flag: &bool) -> bool {

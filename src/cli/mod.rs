@@ -4,9 +4,13 @@
 //! those given can be laid over the file.
 
 mod bench;
+mod compare;
+mod evaluate;
 mod flags;
 mod names;
+mod numbers;
 mod serve;
+mod sweep;
 mod values;
 
 use std::path::PathBuf;
@@ -14,14 +18,19 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use gptneo_datasets::PromptTemplate;
 use gptneo_lora::run::Opening;
+use gptneo_lora::run::seeds::{Extent, Seeds};
 use gptneo_lora::settings::{Layer, Origin, Preset, Settings};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
+use gptneo_model::export::ExportFormat;
 
 pub(crate) use self::bench::{BenchCommand, BenchGenerateArgs, BenchSource, BenchTrainArgs};
-use self::flags::at_least_one;
+pub(crate) use self::compare::CompareArgs;
+pub(crate) use self::evaluate::EvaluateArgs;
 pub(crate) use self::flags::*;
 pub(crate) use self::names::{flag, parse, section_and_key};
+use self::numbers::at_least_one;
 pub(crate) use self::serve::{ChatArgs, NamedFolder, ServeArgs, ServedFlags};
+pub(crate) use self::sweep::SweepArgs;
 
 /// Fine-tune GPT-Neo with LoRA on question-and-answer records, measure it, merge it and ask it
 #[derive(Debug, Parser)]
@@ -44,14 +53,18 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Fine-tune a model, with LoRA or in full
     Train(Box<TrainArgs>),
-    /// Measure loss and perplexity on a data file by three protocols
+    /// Examine a model: loss and perplexity by three protocols, multiple choice, answers told from others
     Evaluate(Box<EvaluateArgs>),
     /// Continue prompts or answer questions
     Generate(GenerateArgs),
     /// Merge an adapter into its base and prove that nothing else changed
     Merge(MergeArgs),
-    /// Ask a model and its tuned form the same questions; or tell two runs apart
+    /// Write a model for other engines, as the GPT-2 that it is, and prove that it computes the same
+    Export(Box<ExportArgs>),
+    /// Ask a model and its tuned form the same questions; or tell runs apart
     Compare(Box<CompareArgs>),
+    /// Try a grid of settings, stop the hopeless early, and measure the best once
+    Sweep(SweepArgs),
     /// Answer over HTTP as OpenAI's interface does, and on a page; a base and any number of adapters
     Serve(Box<ServeArgs>),
     /// Ask a model questions at the terminal
@@ -83,7 +96,7 @@ pub(crate) struct PrepareArgs {
     #[command(flatten)]
     pub(crate) training: BatchFlags,
     /// Show the texts of the first N batches, their supervised tokens marked
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = numbers::whole)]
     pub(crate) batches: usize,
     /// Measure what a training run would take, with one real step; needs the model
     #[arg(long)]
@@ -114,10 +127,10 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "tokenizer", requires = "vocab_size")]
     pub(crate) train_tokenizer: Option<PathBuf>,
     /// The most tokens that --train-tokenizer may make
-    #[arg(long, value_name = "N", requires = "train_tokenizer")]
+    #[arg(long, value_name = "N", requires = "train_tokenizer", value_parser = at_least_one)]
     pub(crate) vocab_size: Option<usize>,
     /// Seed of the weights
-    #[arg(long, value_name = "N", default_value_t = 42)]
+    #[arg(long, value_name = "N", default_value_t = 42, value_parser = numbers::any_seed)]
     pub(crate) seed: u64,
     /// The folder to write; it must be new or empty
     #[arg(long, value_name = "DIR")]
@@ -147,6 +160,10 @@ pub(crate) struct TrainArgs {
     pub(crate) samples: SampleFlags,
     #[command(flatten)]
     pub(crate) run: RunFlags,
+    /// Do the same under N seeds, from --seed on, with one split: a folder each in --output, and mean and spread of all
+    /// measures
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) seeds: Option<usize>,
     /// Go on where the run in --output stopped; settings come from its settings.toml
     #[arg(long, conflicts_with = "config", requires = "output")]
     pub(crate) resume: bool,
@@ -164,7 +181,31 @@ impl TrainArgs {
         layer: Layer,
         default_output: Option<PathBuf>,
     ) -> gptneo_lora::Result<Opening> {
-        let layer = layer
+        let layer = self.layer(layer)?;
+        match (self.resume, &self.run.output) {
+            (true, Some(output)) => Opening::resume(output, layer),
+            _ => Opening::new(settings(origin, layer, default_output)?),
+        }
+    }
+
+    /// The runs under `count` seeds that the flags ask for, as [`TrainArgs::opening`].
+    pub(crate) fn seeds(
+        &self,
+        origin: Origin<'_>,
+        layer: Layer,
+        default_output: Option<PathBuf>,
+        (count, extent): (usize, Extent),
+    ) -> gptneo_lora::Result<Seeds> {
+        let layer = self.layer(layer)?;
+        match (self.resume, &self.run.output) {
+            (true, Some(output)) => Seeds::resume(output, &layer, count, extent),
+            _ => Seeds::new(settings(origin, layer, default_output)?, count, extent),
+        }
+    }
+
+    /// The flags over `layer`.
+    fn layer(&self, layer: Layer) -> gptneo_lora::Result<Layer> {
+        layer
             .with("model", &self.model)?
             .with("model", &self.tuning)?
             .with("data", &self.data)?
@@ -172,16 +213,19 @@ impl TrainArgs {
             .with("training", &self.batch)?
             .with("training", &self.training)?
             .with("answers", &self.samples)?
-            .with("run", &self.run)?;
-        match (self.resume, &self.run.output) {
-            (true, Some(output)) => Opening::resume(output, layer),
-            _ => {
-                let mut settings = Settings::resolve(origin, layer)?;
-                settings.run.output = settings.run.output.or(default_output);
-                Opening::new(settings)
-            }
-        }
+            .with("run", &self.run)
     }
+}
+
+/// Settings with the folder `default_output` where nothing names one.
+fn settings(
+    origin: Origin<'_>,
+    layer: Layer,
+    default_output: Option<PathBuf>,
+) -> gptneo_lora::Result<Settings> {
+    let mut settings = Settings::resolve(origin, layer)?;
+    settings.run.output = settings.run.output.or(default_output);
+    Ok(settings)
 }
 
 /// What `run` takes.
@@ -197,31 +241,8 @@ pub(crate) struct RunArgs {
     pub(crate) train: TrainArgs,
     #[command(flatten)]
     pub(crate) answers: AnswerFlags,
-}
-
-/// What `evaluate` takes.
-#[derive(Debug, Args)]
-pub(crate) struct EvaluateArgs {
     #[command(flatten)]
-    pub(crate) file: FileFlags,
-    #[command(flatten)]
-    pub(crate) model: ModelFlags,
-    #[command(flatten)]
-    pub(crate) data: ReadFlags,
-    #[command(flatten)]
-    pub(crate) lengths: LengthFlag,
-    /// Use only the first N records
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(crate) limit: Option<usize>,
-    #[command(flatten)]
-    pub(crate) batch: BatchSizeFlag,
-    #[command(flatten)]
-    pub(crate) weights: WeightsFlag,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlag,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) export: RunExportFlags,
 }
 
 /// What `generate` takes.
@@ -256,41 +277,6 @@ pub(crate) struct GenerateArgs {
     pub(crate) json: bool,
 }
 
-/// What `compare` takes.
-#[derive(Debug, Args)]
-pub(crate) struct CompareArgs {
-    /// Two runs' folders: tell whether their losses on the same held-out answers differ
-    #[arg(value_name = "RUN", num_args = 2, conflicts_with_all = ["model", "adapter", "tuned", "question", "data", "output"])]
-    pub(crate) runs: Vec<PathBuf>,
-    /// The base model's folder, or its name on the Hub: OWNER/NAME or OWNER/NAME@REVISION
-    #[arg(long, value_name = "MODEL", required_unless_present = "runs")]
-    pub(crate) model: Option<PathBuf>,
-    /// The LoRA adapter's folder
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["tuned", "runs"], conflicts_with = "tuned")]
-    pub(crate) adapter: Option<PathBuf>,
-    /// A tuned model's folder or name on the Hub, for a merged adapter or full tuning
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) tuned: Option<PathBuf>,
-    /// A question; may be given several times
-    #[arg(long, value_name = "TEXT", required_unless_present_any = ["data", "runs"], conflicts_with = "data")]
-    pub(crate) question: Vec<String>,
-    #[command(flatten)]
-    pub(crate) data: ReadFlags,
-    /// Ask the first N questions of the data
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
-    pub(crate) limit: usize,
-    #[command(flatten)]
-    pub(crate) generation: GenerationFlags,
-    /// A CSV file to write, with the columns Question, Base Model, LoRA Model
-    #[arg(long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlag,
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// What `merge` takes.
 #[derive(Debug, Args)]
 pub(crate) struct MergeArgs {
@@ -316,6 +302,45 @@ pub(crate) struct MergeArgs {
     pub(crate) json: bool,
 }
 
+/// What `export` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The model's folder, or its name on the Hub: OWNER/NAME or OWNER/NAME@REVISION
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: PathBuf,
+    /// A LoRA adapter's folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
+    /// What is written
+    #[arg(long, value_parser = values::export_format())]
+    pub(crate) format: ExportFormat,
+    #[command(flatten)]
+    pub(crate) how: ExportFlags,
+    /// The folder (gpt2), which must be new or empty, or the file (gguf), which must be new
+    #[arg(long, value_name = "PATH")]
+    pub(crate) output: PathBuf,
+    /// Write a Modelfile for Ollama beside the GGUF file
+    #[arg(long)]
+    pub(crate) modelfile: bool,
+    /// Records or text to measure the perplexity on, before and after; without them, the embedded flashcards
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// The template of questions, with {instruction}, {input} and {output}; \n is a new line
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt_template: Option<PromptTemplate>,
+    /// The model's name in the files; without it, that of the run, the adapter or the model
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// The licence that the model is under, as the Hub names it: mit, apache-2.0, cc-by-4.0, ...
+    #[arg(long, value_name = "ID", value_parser = licence_id)]
+    pub(crate) license: Option<String>,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlag,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// What `push` takes.
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
@@ -329,11 +354,14 @@ pub(crate) struct PushArgs {
     #[arg(long)]
     pub(crate) private: bool,
     /// Publish the merged model, which is what a run tuned in full has
-    #[arg(long, conflicts_with = "adapter")]
+    #[arg(long, conflicts_with_all = ["adapter", "exported"])]
     pub(crate) merged: bool,
     /// Publish the adapter, which is what is published where the run has one
-    #[arg(long)]
+    #[arg(long, conflicts_with = "exported")]
     pub(crate) adapter: bool,
+    /// Publish what the run exported for other engines
+    #[arg(long)]
+    pub(crate) exported: bool,
     /// The licence that you publish under, as the Hub names it, for the model card: mit, apache-2.0, cc-by-4.0, ...
     #[arg(long, value_name = "ID", value_parser = licence_id)]
     pub(crate) license: Option<String>,

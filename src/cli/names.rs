@@ -40,6 +40,10 @@ fn command() -> Command {
 fn with_defaults(command: Command, defaults: &BTreeMap<String, String>) -> Command {
     let command = command.mut_subcommands(|command| with_defaults(command, defaults));
     command.mut_args(|arg| {
+        // A negative number is a wrong value, to be named with its flag, not a flag that is unknown.
+        let names = arg.get_value_names().unwrap_or_default();
+        let takes_numbers = names.iter().any(|name| ["N", "X", "K", "P", "N,N"].contains(&name.as_str()));
+        let arg = arg.allow_negative_numbers(takes_numbers);
         // A flag that is no setting has a default of its own.
         let own = !arg.get_default_values().is_empty();
         let default = arg.get_long().and_then(|name| defaults.get(&format!("--{name}"))).filter(|_| !own);

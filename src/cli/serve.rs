@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::flags::{BackendFlag, GenerationFlags, WeightsFlag, at_least_one};
+use super::flags::{BackendFlag, GenerationFlags, WeightsFlag};
+use super::numbers::at_least_one;
 
 /// Who answers.
 #[derive(Debug, Args)]

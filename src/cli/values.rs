@@ -4,9 +4,11 @@ use std::error::Error;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use gptneo_datasets::DataFormat;
 use gptneo_lora::backend::BackendKind;
 use gptneo_lora::settings::Preset;
 use gptneo_model::WeightFormat;
+use gptneo_model::export::{ExportFormat, GgufType};
 use gptneo_training::Precision;
 
 /// Parses the name of one of `all`.
@@ -45,6 +47,10 @@ pub(super) fn backend() -> impl TypedValueParser<Value = BackendKind> {
     })
 }
 
+pub(super) fn data_format() -> impl TypedValueParser<Value = DataFormat> {
+    explained(DataFormat::ALL, DataFormat::name, DataFormat::description)
+}
+
 pub(super) fn preset() -> impl TypedValueParser<Value = Preset> {
     explained(Preset::ALL, Preset::name, |preset| match preset {
         Preset::Quick => "The embedded base and flashcards: minutes on a laptop, no network",
@@ -66,5 +72,20 @@ pub(super) fn weights() -> impl TypedValueParser<Value = WeightFormat> {
         WeightFormat::F16 => "On GPUs: 16-bit floats, which are multiplied as such",
         WeightFormat::Bf16 => "On flex: 16-bit floats with the range of f32",
         WeightFormat::Int8 => "On flex: 8-bit integers with a scale for each 64 of them",
+    })
+}
+
+pub(super) fn export_format() -> impl TypedValueParser<Value = ExportFormat> {
+    explained(ExportFormat::ALL, ExportFormat::name, |format| match format {
+        ExportFormat::Gpt2 => "A Hugging Face folder of a GPT-2, for transformers, vLLM and mlx-lm",
+        ExportFormat::Gguf => "One file, for llama.cpp, Ollama and LM Studio",
+    })
+}
+
+pub(super) fn gguf_type() -> impl TypedValueParser<Value = GgufType> {
+    explained(GgufType::ALL, GgufType::name, |kind| match kind {
+        GgufType::F32 => "32-bit floats: the weights as they are",
+        GgufType::F16 => "16-bit floats",
+        GgufType::Q8_0 => "8-bit integers with a scale for each 32 of them",
     })
 }

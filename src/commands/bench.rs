@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::cli::{BenchCommand, BenchGenerateArgs, BenchSource, BenchTrainArgs};
 use crate::hub;
 use crate::terminal::failure::Misuse;
-use crate::terminal::{output, wording};
+use crate::terminal::{notes, output, wording};
 
 /// Runs the command.
 pub(crate) fn run(what: &BenchCommand) -> Result<()> {
@@ -37,11 +37,13 @@ struct TrainReport {
 fn train(args: &BenchTrainArgs) -> Result<()> {
     let place = args.common.backend.place();
     let (precision, warning) = place.precision(args.common.precision)?;
-    warning.iter().for_each(|problem| eprintln!("{}", wording::of_problem(problem)));
+    warning.iter().for_each(|problem| notes::warn(wording::of_problem(problem)));
+    let model = model(&args.source)?;
+    check_positions(&model, &[("--length", args.length)])?;
     let steps = time_training(
         place,
         BenchTraining {
-            model: model(&args.source)?,
+            model,
             lora: Settings::resolve(Origin::Defaults, Layer::default().with("lora", &args.lora)?)?.lora,
             precision,
             batch_size: args.batch_size,
@@ -88,10 +90,15 @@ fn generation(args: &BenchGenerateArgs) -> Result<()> {
         ));
     }
     let place = args.common.backend.place();
+    let model = model(&args.source)?;
+    check_positions(
+        &model,
+        &[("--prompt-length", args.prompt_length), ("--max-new-tokens", args.max_new_tokens)],
+    )?;
     let seconds = time_generation(
         place,
         BenchGeneration {
-            model: model(&args.source)?,
+            model,
             weights: args.weights.weights,
             batch_size: args.batch_size,
             prompt_length: args.prompt_length,
@@ -118,6 +125,20 @@ fn model(source: &BenchSource) -> Result<BenchModel> {
         (None, Some(file)) => Ok(BenchModel::Random(GptNeoConfig::from_file(file)?)),
         (None, None) => Err(Misuse::error("give --model DIR or --config FILE")),
     }
+}
+
+/// Refuses texts that the model has no positions for, by the flags that say how long they are.
+fn check_positions(model: &BenchModel, lengths: &[(&str, usize)]) -> Result<()> {
+    let positions = model.config().max_position_embeddings;
+    let all = lengths.iter().fold(0, |sum: usize, (_, length)| sum.saturating_add(*length));
+    if all <= positions {
+        return Ok(());
+    }
+    let given: Vec<String> = lengths.iter().map(|(flag, length)| format!("{flag} {length}")).collect();
+    Err(Misuse::error(format!(
+        "{} is more than the model's {positions} positions: give fewer tokens",
+        given.join(" and ")
+    )))
 }
 
 fn median(values: &[f64]) -> f64 {

@@ -1,17 +1,17 @@
-//! `compare`: the same questions to a base model and to its tuned form; or two runs on the same held-out answers.
+//! `compare`: the same questions to a base model and to its tuned form; or runs on the same held-out answers.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use gptneo_datasets::{Tokenizer, read_records};
-use gptneo_lora::run::ModelFolder;
+use gptneo_datasets::{Tokenizer, read_data};
 use gptneo_lora::run::answers::Question;
-use gptneo_lora::run::compare::{Comparison, compare_runs};
+use gptneo_lora::run::compare::{Comparison, RunDifference, RunLoss, compare_runs};
 use gptneo_lora::run::side_by_side::{Ask, Tuned, ask};
 use gptneo_lora::settings::{DataSettings, Layer, Origin, Settings};
 use gptneo_model::generate::GenerationConfig;
 use gptneo_report::write_generation;
-use gptneo_training::measure::{PairedDifference, Verdict};
+use gptneo_training::measure::{Bootstrap, McNemar, PairedDifference, Verdict};
 
 use crate::cli::CompareArgs;
 use crate::hub;
@@ -21,8 +21,8 @@ use crate::terminal::{Progress, output, tables};
 /// Runs the command.
 pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     match (&args.runs[..], args.model.as_deref()) {
-        ([first, second], _) => {
-            let found = compare_runs(first, second)?;
+        ([_, ..], _) => {
+            let found = compare_runs(&args.runs)?;
             if args.json { output::json(&found) } else { output::line(render(&found)) }
         }
         (_, Some(base)) => ask_both(args, base),
@@ -35,9 +35,9 @@ fn ask_both(args: &CompareArgs, base: &Path) -> Result<()> {
     let place = args.backend.place();
     place.check()?;
     let settings = Settings::resolve(Origin::Defaults, Layer::default().with("data", &args.data)?)?.data;
-    let base = ModelFolder::open(hub::model(base)?)?;
+    let base = super::open_model(hub::model(base)?)?;
     let own =
-        args.tuned.as_deref().map(|name| anyhow::Ok(ModelFolder::open(hub::model(name)?)?)).transpose()?;
+        args.tuned.as_deref().map(|name| anyhow::Ok(super::open_model(hub::model(name)?)?)).transpose()?;
     let tuned = match (&own, &args.adapter) {
         (Some(own), _) => Tuned::Model(own),
         (None, Some(adapter)) => Tuned::Adapter(adapter),
@@ -46,7 +46,7 @@ fn ask_both(args: &CompareArgs, base: &Path) -> Result<()> {
     tuned.check(&base)?;
     let questions = questions(args, &settings, base.tokenizer())?;
     let mut config = GenerationConfig::from(&args.generation);
-    config.end_of_text = Some(base.tokenizer().end_of_text());
+    config.end_tokens = base.end_tokens_of_tuned();
     let asked = Ask { base: &base, tuned, questions: &questions, config: &config };
     let mut progress = None;
     let found = ask(place, asked, &mut |done, total| {
@@ -92,29 +92,66 @@ fn questions(args: &CompareArgs, settings: &DataSettings, tokenizer: &Tokenizer)
         return args.question.iter().map(|text| Ok(Question::new(text, template, tokenizer)?)).collect();
     }
     let mut seen = std::collections::HashSet::new();
-    let file = hub::data(settings.file()?)?;
-    let records = read_records(&file, &settings.options.columns(), template)?;
+    let files = hub::data(settings.file()?)?;
+    let records = read_data(files.to_measure(), &settings.options)?.records;
     let different = records.iter().filter(|record| seen.insert(record.input.as_str()));
     different.take(args.limit).map(|record| Ok(Question::of(record, template, tokenizer)?)).collect()
 }
 
-/// Two runs' losses, their difference, and what it says.
-fn render(Comparison { runs, paired, verdict }: &Comparison) -> String {
-    let [first, second] = runs;
-    let width = first.run.chars().count().max(second.run.chars().count()).max(10);
-    let mut text = format!("{:<width$}  {:>12}\n", "response", "loss");
-    text += &format!(
-        "{:<width$}  {:>12.5}\n{:<width$}  {:>12.5}\n",
-        first.run, first.loss, second.run, second.loss
-    );
-    let PairedDifference { difference, standard_error, records, tokens } = paired;
-    let error = standard_error.map(|error| format!(" ± {error:.5}")).unwrap_or_default();
-    text += &format!(
-        "{:<width$}  {difference:>+12.5}{error} nats per token, on the same {records} answers ({tokens} tokens)\n",
-        "difference"
-    );
-    let better = if *difference < 0.0 { &second.run } else { &first.run };
-    text += &match verdict {
+/// The measures that the table of runs shows, where the runs have them.
+const SHOWN: [&str; 6] =
+    ["perplexity, response", "bits per byte, response", "discrimination", "token F1", "ROUGE-L", "chrF"];
+
+/// The runs' losses and measures, and each difference from the first with what it says. Writing to a string cannot fail.
+fn render(Comparison { runs, differences, .. }: &Comparison) -> String {
+    let width = runs.iter().map(|run| run.run.chars().count()).max().unwrap_or(0).max(10);
+    let shown: Vec<&str> =
+        SHOWN.into_iter().filter(|name| runs.iter().any(|run| run.measures.contains_key(*name))).collect();
+    let mut text = format!("{:<width$}  {:>12}", "response", "loss");
+    shown.iter().for_each(|name| text += &format!("  {name:>12}"));
+    for RunLoss { run, loss, measures, .. } in runs {
+        let _ = write!(text, "\n{run:<width$}  {loss:>12.5}");
+        for name in &shown {
+            let cell = measures.get(*name).map_or("-".to_string(), |value| format!("{value:.4}"));
+            let _ = write!(text, "  {cell:>wide$}", wide = name.len().max(12));
+        }
+    }
+    text.push('\n');
+    let first = &runs[0].run;
+    for RunDifference { run, paired, verdict, discrimination, answers } in differences {
+        if differences.len() > 1 {
+            let _ = write!(text, "\n{run} against {first}\n");
+        }
+        let PairedDifference { difference, standard_error, records, tokens } = paired;
+        let error = standard_error.map(|error| format!(" ± {error:.5}")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "{:<width$}  {difference:>+12.5}{error} nats per token, on the same {records} answers ({tokens} tokens)",
+            "difference"
+        );
+        let better = if *difference < 0.0 { run } else { first };
+        text += &says(*verdict, better);
+        text.push('\n');
+        if let Some(McNemar { gained, lost, p_value }) = discrimination {
+            let _ = writeln!(
+                text,
+                "{:<width$}  {gained} questions gained, {lost} lost (McNemar's test, p = {p_value:.4})",
+                "true answers"
+            );
+        }
+        for (name, Bootstrap { difference, interval: [low, high], p_value }) in answers {
+            let _ = writeln!(
+                text,
+                "{name:<width$}  {difference:>+12.4} ({low:+.4} to {high:+.4}; paired bootstrap, p = {p_value:.4})"
+            );
+        }
+    }
+    text.trim_end().to_string()
+}
+
+/// What a difference of losses says.
+fn says(verdict: Verdict, better: &str) -> String {
+    match verdict {
         Verdict::Unknown => "one answer alone says nothing about others".to_string(),
         Verdict::WithinError => {
             "the difference is not larger than its standard error: these rows do not tell the runs apart"
@@ -128,6 +165,5 @@ fn render(Comparison { runs, paired, verdict }: &Comparison) -> String {
         Verdict::LargerThanTwice => {
             format!("the difference is larger than two standard errors: {better} is better on these rows")
         }
-    };
-    text
+    }
 }

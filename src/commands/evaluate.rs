@@ -1,34 +1,25 @@
-//! `evaluate`: loss and perplexity of a model on a data file, by three protocols.
+//! `evaluate`: a model examined on a data file and in exams; two models on the same rows.
 
-use std::path::PathBuf;
+pub(crate) mod report;
+
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
-use gptneo_datasets::{Truncation, encode_file};
+use gptneo_datasets::read_choices;
 use gptneo_lora::run::ModelFolder;
-use gptneo_lora::run::evaluate::{Evaluate, evaluate};
+use gptneo_lora::run::evaluate::{Candidate, Exam, Examined, Paired, Syllabus};
 use gptneo_lora::settings::{Layer, Origin, Settings};
-use gptneo_training::measure::{Evaluation, Score};
-use serde::Serialize;
+use gptneo_model::adapter::adapter_files;
 
+use self::report::{Against, Report};
 use crate::cli::EvaluateArgs;
 use crate::hub;
+use crate::terminal::failure::Misuse;
 use crate::terminal::{Progress, output};
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Report {
-    protocols: Evaluation,
-    model: PathBuf,
-    adapter: Option<PathBuf>,
-    data: PathBuf,
-    /// Records, or blocks of plain text, that were scored.
-    examples: usize,
-    max_seq_length: usize,
-    truncation: Truncation,
-    backend: &'static str,
-    seconds: f64,
-}
+/// The base of a comparison, and the model that is compared with it.
+const NAMES: [&str; 2] = ["Model", "Other Model"];
 
 /// Runs the command.
 pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
@@ -43,43 +34,103 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     // Before anything is downloaded.
     place.check()?;
     place.check_weights(weights)?;
-    let name = settings.data.file()?.to_path_buf();
-    let model = ModelFolder::open(hub::model(settings.model.folder()?)?)?;
+    if args.per_item && args.choices.is_none() {
+        return Err(Misuse::error("--per-item lists the questions of an exam: give one with --choices"));
+    }
+    let name = match (&settings.data.path, &args.choices) {
+        (None, Some(_)) if args.discriminate == 0 && args.questions == 0 => None,
+        _ => Some(settings.data.file()?.to_path_buf()),
+    };
+    let exam = args.choices.as_deref().map(hub::data).transpose()?.unwrap_or_default();
+    let mut choices = Vec::new();
+    for file in exam.to_measure() {
+        choices.extend(read_choices(file)?);
+    }
+    choices.truncate(args.limit.unwrap_or(usize::MAX));
+    let model = super::open_model(hub::model(settings.model.folder()?)?)?;
+    let other = args.against.as_deref().map(|against| Other::find(against, &model)).transpose()?;
     let max_length = settings.data.resolve_length(Some(model.config().max_position_embeddings))?;
-    let texts = encode_file(&hub::data(&name)?, &settings.data_options(), model.tokenizer(), args.limit)?;
+    // A data set with splits is measured on what it has for that.
+    let files = name.as_deref().map(hub::data).transpose()?.unwrap_or_default();
+    let exam = Exam::of(
+        Syllabus {
+            texts: files.to_measure(),
+            choices: &choices,
+            discriminate: args.discriminate,
+            questions: args.questions,
+            max_new_tokens: args.max_new_tokens,
+            limit: args.limit,
+        },
+        &settings.data_options(),
+        &model,
+    )?;
 
     let started = Instant::now();
-    let adapter = settings.model.adapter.as_deref();
     let batch_size = settings.training.batch_size;
-    let what = Evaluate { model: &model, adapter, weights, texts: &texts, max_length, batch_size };
-    let mut progress = Progress::new("evaluating");
-    let protocols = evaluate(place, what, &mut |done, total| progress.update(done, total))?;
-    drop(progress);
+    let sit = |name, model: &ModelFolder, adapter: Option<&Path>| -> Result<Examined> {
+        let mut progress = None;
+        let candidate = Candidate { name, model, adapter, weights, batch_size };
+        Ok(exam.set(place, candidate, &mut |done, total| {
+            progress.get_or_insert_with(|| Progress::new("evaluating")).update(done, total);
+            if done == total {
+                progress = None;
+            }
+        })?)
+    };
+    let found = sit(NAMES[0], &model, settings.model.adapter.as_deref())?;
+    let against = match &other {
+        None => None,
+        Some(other) => {
+            let theirs = sit(NAMES[1], other.model.as_ref().unwrap_or(&model), other.adapter.as_deref())?;
+            let paired = Paired::of(&theirs, &found);
+            Some(Against { name: args.against.clone().unwrap_or_default(), found: theirs.into(), paired })
+        }
+    };
+    let items =
+        args.per_item.then(|| found.choices.iter().flat_map(|choices| choices.items.clone()).collect());
     let report = Report {
-        protocols,
+        found: found.into(),
+        items,
+        against,
         model: settings.model.folder()?.to_path_buf(),
         adapter: settings.model.adapter.clone(),
         data: name,
-        examples: texts.examples.len(),
+        examples: exam.texts().map(|texts| texts.examples.len()),
         max_seq_length: max_length,
-        truncation: texts.truncation,
+        truncation: exam.texts().map(|texts| texts.truncation),
         backend: settings.run.backend.resolved().name(),
         seconds: started.elapsed().as_secs_f64(),
     };
-    if args.json { output::json(&report) } else { print_table(&report) }
+    if args.json { output::json(&report) } else { output::line(report.render().trim_end()) }
 }
 
-fn print_table(report: &Report) -> Result<()> {
-    let Evaluation { notebook, text, response, .. } = &report.protocols;
-    output::line(format_args!("{:<10} {:>10} {:>12} {:>10}", "protocol", "loss", "perplexity", "tokens"))?;
-    for (name, score) in [("notebook", notebook), ("text", text), ("response", response)] {
-        let Score { loss, perplexity, tokens, standard_error, .. } = score;
-        let error = standard_error.map(|error| format!("  (loss ± {error:.4})")).unwrap_or_default();
-        output::line(format_args!("{name:<10} {loss:>10.4} {perplexity:>12.4} {tokens:>10}{error}"))?;
+/// The model that `--against` names: an adapter's folder stands for that adapter over the same base.
+struct Other {
+    model: Option<ModelFolder>,
+    adapter: Option<PathBuf>,
+}
+
+impl Other {
+    fn find(name: &Path, base: &ModelFolder) -> Result<Self> {
+        if adapter_files(name).iter().all(|file| file.is_file()) {
+            return Ok(Self { model: None, adapter: Some(name.to_path_buf()) });
+        }
+        let model = ModelFolder::open(hub::model(name)?)?;
+        let same = |text: &str| -> Result<bool> {
+            Ok(model.tokenizer().encode(text)? == base.tokenizer().encode(text)?)
+        };
+        // Rows are paired by their tokens.
+        let alike = model.tokenizer().vocab_size() == base.tokenizer().vocab_size();
+        if !alike
+            || !same("Instruction: Answer this question truthfully\nQuestion: What is angina?\nResponse: 9")?
+        {
+            return Err(Misuse::error(format!(
+                "{} has another tokenizer than {}, so that rows cannot be paired: evaluate each alone and compare bits \
+                 per byte",
+                name.display(),
+                base.path().display()
+            )));
+        }
+        Ok(Self { model: Some(model), adapter: None })
     }
-    output::line(format_args!(
-        "{} examples of at most {} tokens in {:.1} s; {} were longer. notebook also scores the padding: compare text \
-         and response",
-        report.examples, report.max_seq_length, report.seconds, report.truncation.over_long
-    ))
 }

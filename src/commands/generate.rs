@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use gptneo_datasets::{DEFAULT_INSTRUCTION, StreamDecoder, Tokenizer};
-use gptneo_lora::run::ModelFolder;
 use gptneo_lora::run::generate::{Generate, generate};
 use gptneo_model::generate::{FinishReason, Generation, GenerationConfig};
 use serde::Serialize;
@@ -37,12 +36,16 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
     place.check()?;
     place.check_weights(weights)?;
     let texts = prompts(args);
-    let model = ModelFolder::open(hub::model(&args.model)?)?;
+    let model = super::open_model(hub::model(&args.model)?)?;
     let tokenizer = model.tokenizer();
     let prompts = texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
     let mut config = GenerationConfig::from(&args.generation);
-    config.end_of_text = (!args.ignore_eos).then(|| tokenizer.end_of_text());
     let adapter = args.adapter.as_deref();
+    config.end_tokens = match (args.ignore_eos, adapter) {
+        (true, _) => Vec::new(),
+        (false, None) => model.end_tokens(),
+        (false, Some(_)) => model.end_tokens_of_tuned(),
+    };
     let what = Generate { model: &model, adapter, weights, prompts: &prompts, config: &config };
     let streams = !args.json && prompts.len() == 1;
     let mut shown = streams.then(|| Shown { decoder: tokenizer.stream(), failed: None });

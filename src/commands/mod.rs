@@ -5,6 +5,7 @@ pub(crate) mod chat;
 pub(crate) mod compare;
 pub(crate) mod devices;
 pub(crate) mod evaluate;
+pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod init;
 pub(crate) mod merge;
@@ -13,4 +14,23 @@ pub(crate) mod push;
 pub(crate) mod run;
 pub(crate) mod serve;
 mod served;
+pub(crate) mod sweep;
 pub(crate) mod train;
+
+use std::path::PathBuf;
+
+use gptneo_lora::run::ModelFolder;
+
+use crate::terminal::notes;
+
+/// The model of a folder, with a note where something in it is not used.
+///
+/// # Errors
+/// As [`ModelFolder::open`].
+fn open_model(folder: PathBuf) -> gptneo_lora::Result<ModelFolder> {
+    let model = ModelFolder::open(folder)?;
+    if let Some(note) = model.note() {
+        notes::say(note);
+    }
+    Ok(model)
+}

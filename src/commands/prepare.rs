@@ -2,7 +2,8 @@
 
 use anyhow::{Result, anyhow};
 use gptneo_datasets::{DataReport, Dataset, Example, Tokenizer, mark_supervised};
-use gptneo_lora::run::ModelFolder;
+use gptneo_lora::run::Sources;
+use gptneo_lora::run::data::{FoundData, OpenedData};
 use gptneo_lora::run::preflight::{Preflight, cut_answers};
 use gptneo_lora::settings::{Layer, Origin, Settings};
 use gptneo_training::BatchOrder;
@@ -38,8 +39,10 @@ struct Shown {
     /// The record, from 0.
     record: usize,
     ids: Vec<u32>,
-    /// The first and the end of the supervised positions.
+    /// The first and the end of the supervised positions; of a conversation, the later questions lie within.
     supervised: [usize; 2],
+    /// How many positions are supervised.
+    learned: usize,
     /// The text, its supervised tokens between marks.
     marked: String,
 }
@@ -54,12 +57,12 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
         .with("training", &args.steps)?
         .with("run", &args.backend)?;
     let mut settings = Settings::resolve(Origin::file(args.file.config.as_deref()), layer)?;
-    let name = settings.data.file()?.to_path_buf();
+    settings.data.file()?;
     let named = args.model.as_deref().or(settings.model.path.as_deref());
     let (tokenizer, model) = match (args.tokenizer.as_deref(), named) {
         (Some(folder), _) => (Tokenizer::from_folder(folder)?, None),
         (None, Some(name)) => {
-            let model = ModelFolder::open(hub::model(name)?)?;
+            let model = super::open_model(hub::model(name)?)?;
             (model.tokenizer().clone(), Some(model))
         }
         (None, None) => {
@@ -68,7 +71,8 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
     };
     let positions = model.as_ref().map(|model| model.config().max_position_embeddings);
     settings.data.resolve_length(positions)?;
-    let data = Dataset::from_file(&hub::data(&name)?, &settings.data_options(), &tokenizer)?;
+    let found = FoundData::of(&settings.data, &Sources::default(), &mut hub::find)?;
+    let OpenedData { data, warnings: known } = found.read(&settings, &tokenizer)?;
     let shown = show_one(&data, &tokenizer)?;
     let report = data.report(settings.training.batch_size, settings.training.seed);
     // Data that cannot be trained on are shown nevertheless; that is what this command is for.
@@ -104,7 +108,7 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
         }
         None => cut_answers(&report.truncation).into_iter().collect(),
     };
-    let mut warnings: Vec<String> = problems.iter().map(wording::of_problem).collect();
+    let mut warnings: Vec<String> = known.iter().chain(&problems).map(wording::of_problem).collect();
     warnings.extend(order.err().map(|error| format!("training would not start: {error}")));
     warnings.iter().for_each(|warning| notes::say(format_args!("warning: {warning}")));
     Ok(())
@@ -120,7 +124,7 @@ impl Batch {
     fn render(&self, number: usize) -> String {
         let (rows, positions) = (self.texts.len(), self.texts.len() * self.width);
         let real: usize = self.texts.iter().map(|text| text.ids.len()).sum();
-        let learned: usize = self.texts.iter().map(|text| text.supervised[1] - text.supervised[0]).sum();
+        let learned: usize = self.texts.iter().map(|text| text.learned).sum();
         let mut text = format!(
             "Batch {number}: {rows} texts padded to {} tokens; of {positions} positions {learned} are supervised, {} are \
              padding\n",
@@ -137,7 +141,7 @@ impl Batch {
 /// The first training example that has something to learn, else the first of all.
 fn show_one(data: &Dataset, tokenizer: &Tokenizer) -> Result<Shown> {
     let training = data.training();
-    let learns = |example: &&Example| !example.targets().is_empty();
+    let learns = |example: &&Example| example.supervised_tokens() > 0;
     let Some(example) = training.iter().find(learns).or(data.examples().next()) else {
         anyhow::bail!("no example is left of the data");
     };
@@ -149,6 +153,7 @@ fn show(example: &Example, tokenizer: &Tokenizer) -> Result<Shown> {
         record: example.record,
         ids: example.ids.clone(),
         supervised: [example.targets().start, example.targets().end],
+        learned: example.supervised_tokens(),
         marked: mark_supervised(example, tokenizer)?,
     })
 }

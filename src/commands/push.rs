@@ -4,14 +4,14 @@ use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use gptneo_lora::run::{MERGE_PROOF, RunFolder};
+use gptneo_lora::run::{EXPORT_PROOF, MERGE_PROOF, RunFolder};
 use indicatif::DecimalBytes;
 use serde_json::Value;
 
 use crate::cli::PushArgs;
 use crate::hub::{self, Content, State, Upload};
 use crate::terminal::failure::Misuse;
-use crate::terminal::output;
+use crate::terminal::{notes, output};
 
 /// The files of a tokenizer, in a merged model's folder.
 const TOKENIZER: [&str; 5] =
@@ -24,6 +24,8 @@ const SHOWN: [&str; 4] = [".html", ".csv", ".png", ".svg"];
 enum Weights {
     Adapter,
     Merged,
+    /// What the run wrote for other engines.
+    Exported,
 }
 
 impl Weights {
@@ -34,13 +36,17 @@ impl Weights {
             bail!("there is no folder {}: give the folder of a run", path.display());
         }
         let has = |weights: Self| weights.folder(run).join(weights.needed()).is_file();
-        let asked = match (args.adapter, args.merged) {
-            (true, _) => Some(Self::Adapter),
-            (_, true) => Some(Self::Merged),
+        let asked = match (args.adapter, args.merged, args.exported) {
+            (true, ..) => Some(Self::Adapter),
+            (_, true, _) => Some(Self::Merged),
+            (.., true) => Some(Self::Exported),
             _ => [Self::Adapter, Self::Merged].into_iter().find(|weights| has(*weights)),
         };
         match asked {
             Some(weights) if has(weights) => Ok(weights),
+            Some(Self::Exported) => {
+                bail!("{} holds no export: only a run that was told to `--export` has one", path.display())
+            }
             Some(weights) => bail!(
                 "{} is missing: only a run that went to its end can be published",
                 weights.folder(run).join(weights.needed()).display()
@@ -53,6 +59,7 @@ impl Weights {
         match self {
             Self::Adapter => run.adapter(),
             Self::Merged => run.merged(),
+            Self::Exported => run.export(),
         }
     }
 
@@ -60,6 +67,7 @@ impl Weights {
         match self {
             Self::Adapter => "adapter",
             Self::Merged => "merged",
+            Self::Exported => "exported",
         }
     }
 
@@ -67,6 +75,7 @@ impl Weights {
         match self {
             Self::Adapter => "adapter_config.json",
             Self::Merged => "config.json",
+            Self::Exported => EXPORT_PROOF,
         }
     }
 }
@@ -115,15 +124,15 @@ fn say(args: &PushArgs, repository: &str, state: State, files: &[(String, Conten
         (State::Public, _) => "a public repository that is there already",
         (State::Private, _) => "a private repository that is there already",
     };
-    eprintln!("{repository} at {}, {place}, gets:", hub::endpoint());
+    notes::warn(format_args!("{repository} at {}, {place}, gets:", hub::endpoint()));
     for (path, content) in files {
-        eprintln!("  {path} ({})", DecimalBytes(content.size()?));
+        notes::warn(format_args!("  {path} ({})", DecimalBytes(content.size()?)));
     }
     Ok(())
 }
 
 fn agreed() -> Result<bool> {
-    eprint!("Publish? [y/N] ");
+    notes::piece("Publish? [y/N] ");
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
@@ -135,8 +144,8 @@ fn files(run: &RunFolder, weights: Weights, license: Option<&str>) -> Result<Vec
     let card_name = card.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut files: Vec<(String, PathBuf)> = names(&folder)?
         .into_iter()
-        // The proof of the merge names folders of this machine, which are nobody else's business.
-        .filter(|name| name != MERGE_PROOF && *name != card_name)
+        // The proof of a merge names folders of this machine, which are nobody else's business.
+        .filter(|name| ![MERGE_PROOF, EXPORT_PROOF].contains(&name.as_str()) && *name != card_name)
         .map(|name| (name.clone(), folder.join(name)))
         .collect();
     if weights == Weights::Adapter {
@@ -150,8 +159,20 @@ fn files(run: &RunFolder, weights: Weights, license: Option<&str>) -> Result<Vec
     let mut files: Vec<(String, Content)> =
         files.into_iter().map(|(name, path)| (name, Content::File(path))).collect();
     match std::fs::read_to_string(&card) {
-        Ok(text) => files.push((card_name, Content::Text(card_for(weights, license, &text)))),
-        Err(_) => eprintln!("{} is missing: the run is published without a model card", card.display()),
+        Ok(text) => {
+            let mut text = card_for(weights, license, &text);
+            if weights == Weights::Exported {
+                if !folder.join(Weights::Merged.needed()).is_file() {
+                    text = text.replacen("\nlibrary_name: transformers\n", "\nlibrary_name: gguf\n", 1);
+                }
+                text.push_str(&exports_page(&folder.join(&card_name))?);
+            }
+            files.push((card_name, Content::Text(text)));
+        }
+        Err(_) => notes::warn(format_args!(
+            "{} is missing: the run is published without a model card",
+            card.display()
+        )),
     }
     files.sort_by(|one, other| one.0.cmp(&other.0));
     Ok(files)
@@ -176,12 +197,21 @@ fn names(folder: &Path) -> Result<Vec<String>> {
 fn card_for(weights: Weights, license: Option<&str>, card: &str) -> String {
     let card = match weights {
         Weights::Adapter => card.to_string(),
-        Weights::Merged => card.replacen("\nlibrary_name: peft\n", "\nlibrary_name: transformers\n", 1),
+        Weights::Merged | Weights::Exported => {
+            card.replacen("\nlibrary_name: peft\n", "\nlibrary_name: transformers\n", 1)
+        }
     };
     match license {
         None => card,
         Some(license) => card.replacen("---\n", &format!("---\nlicense: {license}\n"), 1),
     }
+}
+
+/// The page of an export without its front matter: what was proven, and what differs, under the run's own card.
+fn exports_page(path: &Path) -> Result<String> {
+    let page = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let body = page.splitn(3, "---\n").nth(2).unwrap_or(&page);
+    Ok(format!("\n{}", body.replace("\n## ", "\n### ").replacen("\n# ", "\n## The export: ", 1)))
 }
 
 /// Others can load an adapter only where its base has a name on the Hub.
@@ -192,10 +222,10 @@ fn warn_of_local_base(folder: &Path) -> Result<()> {
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
     let base = config["base_model_name_or_path"].as_str().unwrap_or_default();
     if Path::new(base).exists() || hub::target(base).is_err() {
-        eprintln!(
+        notes::warn(format_args!(
             "the adapter's base is {base:?}, a path of this machine: others must name the base themselves; --merged \
              publishes the whole model"
-        );
+        ));
     }
     Ok(())
 }

@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use gptneo_lora::run::Outcome;
+use gptneo_files::recover;
+use gptneo_lora::run::seeds::{Extent, Seeds};
+use gptneo_lora::run::{Outcome, Run};
 use gptneo_lora::settings::{Layer, Origin, Preset};
-use gptneo_report::PROTOCOLS_NOTE;
+use gptneo_report::{PROTOCOLS_NOTE, knowledge_reading};
 
 use crate::cli::{RunArgs, TrainArgs};
 use crate::hub;
 use crate::terminal::failure::Misuse;
-use crate::terminal::{Watch, failure, output, tables};
+use crate::terminal::{Watch, failure, notes, output, tables};
 
 /// Runs the command.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
@@ -24,7 +26,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let preset = chosen_preset(args);
     let origin = preset.map_or(Origin::file(args.train.file.config.as_deref()), Origin::Preset);
     let folder = free_folder(preset.map_or("run", Preset::name));
-    let layer = Layer::default().with("answers", &args.answers)?;
+    let layer = Layer::default().with("answers", &args.answers)?.with("run", &args.export)?;
+    if let Some(count) = args.train.seeds {
+        let seeds = args.train.seeds(origin, layer, Some(folder), (count, Extent::Whole))?;
+        several_seeds(&args.train, "run", seeds, |run, watch| run.complete(watch).map(|_| ()))?;
+        return output::line(PROTOCOLS_NOTE);
+    }
     let run = args.train.opening(origin, layer, Some(folder))?.read(hub::find)?;
     let folder = run.folder().clone();
     let outcome = run.complete(watch).map_err(failure::of_run("run"))?;
@@ -38,6 +45,29 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     ))
 }
 
+/// The same under several seeds: each goes as far as `go` takes it, and mean and spread of all are told.
+pub(super) fn several_seeds(
+    args: &TrainArgs,
+    command: &str,
+    mut seeds: Seeds,
+    go: impl Fn(Run, Watch) -> gptneo_lora::Result<()>,
+) -> Result<()> {
+    let whole = seeds.folder().to_path_buf();
+    let command = format!("{command} --seeds {}", seeds.count());
+    for (number, (seed, opening)) in seeds.openings().enumerate() {
+        notes::say(format_args!("{}seed {seed}", if number == 0 { "" } else { "\n" }));
+        let run = opening.read(hub::find)?;
+        go(run, Watch::new(args)?).map_err(failure::of_part(command.clone(), &whole))?;
+    }
+    let rows = seeds.summarise()?;
+    output::line(format_args!("\n{}", tables::spread(&rows)))?;
+    output::line(format_args!(
+        "everything is in {}, a folder a seed; the table: {}",
+        whole.display(),
+        seeds.table().display()
+    ))
+}
+
 /// The preset that settings start from: the one named, or the quick run where no settings, model or data are named.
 fn chosen_preset(args: &RunArgs) -> Option<Preset> {
     let TrainArgs { file, model, data, resume, .. } = &args.train;
@@ -45,12 +75,12 @@ fn chosen_preset(args: &RunArgs) -> Option<Preset> {
     args.preset.or((!named).then_some(Preset::Quick))
 }
 
-/// `runs/NAME`, or the first of `runs/NAME-2`, `runs/NAME-3` ... that does not exist.
+/// `runs/NAME`, or the first of `runs/NAME-2`, `runs/NAME-3` ... that does not exist and that nobody makes.
 fn free_folder(name: &str) -> PathBuf {
     let folder = Path::new("runs");
     let mut free = folder.join(name);
     let mut number = 2;
-    while free.exists() {
+    while free.exists() || recover(&free).is_err() {
         free = folder.join(format!("{name}-{number}"));
         number += 1;
     }
@@ -60,6 +90,11 @@ fn free_folder(name: &str) -> PathBuf {
 fn say(Outcome { findings, .. }: &Outcome) -> Result<()> {
     if !findings.answers.is_empty() {
         output::line(format_args!("\n{}", tables::answers(&findings.answers).trim_end()))?;
+    }
+    if let Some(found) = &findings.discrimination {
+        output::line(format_args!("\n{}", knowledge_reading(found)))?;
+    }
+    if !findings.scores.is_empty() {
         output::line(format_args!("\n{}", tables::scores(&findings.scores).trim_end()))?;
     }
     output::line(format_args!("\n{}{PROTOCOLS_NOTE}", tables::perplexities(&findings.perplexities)))

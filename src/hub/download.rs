@@ -6,11 +6,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use gptneo_datasets::{DataFiles, paths_under};
 use hf_hub::HFError;
 use sha2::{Digest, Sha256};
 
 use super::bars::Transfer;
 use super::client::Repository;
+use super::name::HubName;
 use super::{errors, files};
 use crate::terminal::notes;
 use gptneo_lora::run::Kind;
@@ -22,8 +24,8 @@ const ATTEMPTS: usize = 3;
 pub(super) struct Snapshot {
     pub(super) commit: String,
     pub(super) folder: PathBuf,
-    /// The data file, from the folder; none for a model.
-    pub(super) file: Option<String>,
+    /// The data files, from the folder; none for a model.
+    pub(super) files: Option<DataFiles>,
 }
 
 /// The snapshot of the revision that the repository's name asks for.
@@ -72,20 +74,45 @@ pub(super) fn snapshot_of(repository: &Repository, commit: &str) -> Result<Snaps
 /// The snapshot, if all that is needed of it is on disk.
 fn cached(repository: &Repository, commit: &str) -> Option<Snapshot> {
     let folder = repository.cache.snapshot(commit);
-    let file = match (repository.kind, &repository.name.file) {
-        (Kind::Model, _) => files::is_whole_model(&folder).then_some(None)?,
-        (Kind::Data, Some(file)) => folder.join(file).is_file().then(|| Some(file.clone()))?,
-        (Kind::Data, None) => {
-            Some(files::only_data_file(&files::paths_under(&folder).ok()?, "OWNER/NAME:FILE").ok()?)
+    let files = match repository.kind {
+        Kind::Model => files::is_whole_model(&folder).then_some(None)?,
+        Kind::Data => {
+            Some(chosen(repository, &paths_under(&folder).ok()?).ok()??).filter(DataFiles::is_whole)
         }
     };
-    Some(Snapshot { commit: commit.to_string(), folder, file })
+    (repository.kind == Kind::Model || files.is_some()).then(|| Snapshot {
+        commit: commit.to_string(),
+        folder,
+        files,
+    })
+}
+
+/// The data files that the repository's name means among `all`; none where it names one that is not there.
+fn chosen(repository: &Repository, all: &BTreeSet<String>) -> Result<Option<DataFiles>> {
+    let HubName { file, files, .. } = &repository.name;
+    let how = format!("{}:FILE", repository.name.repository());
+    if !files.is_empty() {
+        let whole = files.iter().all(|file| all.contains(file));
+        return whole.then(|| files::data_files(&files.iter().cloned().collect(), None, &how)).transpose();
+    }
+    match file {
+        Some(file) if all.contains(file) => Ok(Some(DataFiles::one(file))),
+        Some(folder) => {
+            let inside = format!("{}/", folder.trim_end_matches('/'));
+            let any = all.iter().any(|path| path.starts_with(&inside));
+            any.then(|| files::data_files(all, Some(folder), &how)).transpose()
+        }
+        None => files::data_files(all, None, &how).map(Some),
+    }
 }
 
 /// Fetches what is missing of a commit, a model's weights last, so that a folder with weights is whole.
 fn complete(repository: &Repository, commit: &str) -> Result<Snapshot> {
     // Which of many data files is meant shows only in the list of all.
-    let named = repository.kind == Kind::Model || repository.name.file.is_some();
+    let HubName { file, files, .. } = &repository.name;
+    let named = repository.kind == Kind::Model
+        || !files.is_empty()
+        || file.as_ref().is_some_and(|file| files::has_data_format(file));
     if let Some(whole) = cached(repository, commit).filter(|_| named) {
         return told(repository, whole);
     }
@@ -94,7 +121,7 @@ fn complete(repository: &Repository, commit: &str) -> Result<Snapshot> {
     let folder = repository.cache.snapshot(commit);
     let fetch = |file: &str| fetch(repository, commit, file, sizes.get(file).copied().unwrap_or_default());
     let unusable = || format!("{} cannot be used as a {}", repository.page(), repository.kind.noun());
-    let file = match repository.kind {
+    let files = match repository.kind {
         Kind::Model => {
             let (small, weights) = files::of_model(&all).with_context(unusable)?;
             small.iter().try_for_each(|file| fetch(file))?;
@@ -106,31 +133,31 @@ fn complete(repository: &Repository, commit: &str) -> Result<Snapshot> {
             None
         }
         Kind::Data => {
-            let file = match &repository.name.file {
-                Some(file) if all.contains(file) => file.clone(),
-                Some(file) => {
-                    let error = HFError::EntryNotFound {
-                        path: file.clone(),
-                        repo_id: repository.name.repository(),
-                        context: None,
-                    };
-                    return Err(errors::explain(error, repository));
-                }
-                None => {
-                    let how = format!("{}:FILE", repository.name.repository());
-                    files::only_data_file(&all, &how).with_context(unusable)?
-                }
+            let Some(files) = chosen(repository, &all).with_context(unusable)? else {
+                let error = HFError::EntryNotFound {
+                    path: repository.name.file.clone().unwrap_or_default(),
+                    repo_id: repository.name.repository(),
+                    context: None,
+                };
+                return Err(errors::explain(error, repository));
             };
-            fetch(&file)?;
-            Some(file)
+            // Those to learn from last, so that a folder with them is whole.
+            for file in files.test.iter().chain(&files.validation).chain(&files.training) {
+                fetch(&file.to_string_lossy())?;
+            }
+            Some(files)
         }
     };
-    told(repository, Snapshot { commit: commit.to_string(), folder, file })
+    told(repository, Snapshot { commit: commit.to_string(), folder, files })
 }
 
 /// Says which commit and file are used.
 fn told(repository: &Repository, snapshot: Snapshot) -> Result<Snapshot> {
-    let file = snapshot.file.as_ref().map(|file| format!(", file {file}")).unwrap_or_default();
+    let file = match snapshot.files.iter().flat_map(DataFiles::all).collect::<Vec<_>>()[..] {
+        [] => String::new(),
+        [file] => format!(", file {}", file.display()),
+        ref files => format!(", {} files", files.len()),
+    };
     notes::say(format_args!(
         "{}: {} at commit {}{file}",
         repository.kind.noun(),

@@ -1,20 +1,14 @@
-//! Which files of a repository or a folder are needed: a model's, and the one file of a data set.
+//! Which files of a repository or a folder are needed: a model's, and those of a data set.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use gptneo_datasets::{DataFiles, Together, listed};
 use serde::Deserialize;
 
 use crate::terminal::notes;
 
-/// The formats that records come in.
-const RECORDS: [&str; 5] = [".json", ".jsonl", ".ndjson", ".csv", ".parquet"];
-/// Plain text, which can be named but is not searched for: a README is one too.
-const TEXT: [&str; 2] = [".txt", ".txt.gz"];
-/// JSON that describes a data set instead of holding it.
-const DESCRIPTIONS: [&str; 4] =
-    ["dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json"];
 /// The files with weights, the best format first, as the model's reader prefers them.
 const WEIGHTS: [&str; 4] = [
     "model.safetensors",
@@ -23,10 +17,20 @@ const WEIGHTS: [&str; 4] = [
     "pytorch_model.bin",
 ];
 
+/// What a model is used with beside its weights and its vocabulary, and what a model made from it keeps.
+const OPTIONAL: [&str; 7] = [
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "LICENSE",
+];
+
 /// Whether a file's name says that it holds data.
 pub(super) fn has_data_format(name: &str) -> bool {
-    let name = name.to_lowercase();
-    RECORDS.iter().chain(&TEXT).any(|format| name.ends_with(format))
+    gptneo_datasets::is_data(Path::new(name))
 }
 
 /// The files of a model that must be there before its weights, and the file of its weights or their index.
@@ -45,8 +49,7 @@ pub(super) fn of_model(all: &BTreeSet<String>) -> Result<(Vec<String>, String)> 
             bail!("its tokenizer is missing: expected tokenizer.json, or vocab.json and merges.txt")
         }
     };
-    let optional = ["generation_config.json", "tokenizer_config.json", "special_tokens_map.json"];
-    let small = ["config.json"].into_iter().chain(tokenizer).chain(optional.into_iter().filter(has));
+    let small = ["config.json"].into_iter().chain(tokenizer).chain(OPTIONAL.into_iter().filter(has));
     let weights = WEIGHTS.into_iter().find(has).with_context(|| {
         format!("its weights are missing: expected one of {}; it has {}", WEIGHTS.join(", "), listed(all))
     })?;
@@ -79,80 +82,37 @@ pub(super) fn is_whole_model(folder: &Path) -> bool {
     has("config.json") && tokenizer && weights.is_ok_and(|files| files.iter().all(|file| file.is_file()))
 }
 
-/// The one data file among `all`: the only one, or the only one of a training split.
+/// The data files among `all`, or among those under the folder that is `named`, by what they are for; see
+/// [`DataFiles::choose`].
 ///
 /// # Errors
 /// There is none, or it is not clear which one is meant. `how` tells how to name one.
-pub(super) fn only_data_file(all: &BTreeSet<String>, how: &str) -> Result<String> {
-    let found: Vec<&String> = all.iter().filter(|path| is_records(path)).collect();
-    let training: Vec<&String> = found.iter().copied().filter(|path| is_training_split(path)).collect();
-    match (found.as_slice(), training.as_slice()) {
-        ([], _) => bail!("it has no data file ({}); it has {}", RECORDS.join(", "), listed(all)),
-        ([only], _) | (_, [only]) => Ok((*only).clone()),
-        _ => bail!(
-            "it has {} data files, and it is not clear which one is meant: {}; say {how}",
-            found.len(),
-            found.iter().map(|path| path.as_str()).collect::<Vec<_>>().join(", ")
-        ),
-    }
+pub(super) fn data_files(all: &BTreeSet<String>, named: Option<&str>, how: &str) -> Result<DataFiles> {
+    let under = |path: &&String| match named {
+        Some(folder) => {
+            path.strip_prefix(folder.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
+        }
+        None => true,
+    };
+    let chosen = all.iter().filter(under).cloned().collect();
+    DataFiles::choose(&chosen, Together::Shards).map_err(|reason| match reason.contains("not clear") {
+        true => anyhow!("{reason}; say {how}"),
+        false => anyhow!(reason),
+    })
 }
 
-/// The one data file of a local folder, by the same rule.
+/// The data files of a local folder.
 ///
 /// # Errors
-/// As [`only_data_file`]; or the folder cannot be read.
-pub(super) fn only_data_file_of_folder(folder: &Path) -> Result<PathBuf> {
-    let all = paths_under(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let file = only_data_file(&all, "which file with its path")
-        .with_context(|| format!("cannot take data from the folder {}", folder.display()))?;
-    notes::say(format_args!("data: {file} of the folder {}", folder.display()));
-    Ok(folder.join(file))
-}
-
-/// The files under a folder, hidden ones left out, as paths from it with `/` between the parts.
-pub(super) fn paths_under(folder: &Path) -> std::io::Result<BTreeSet<String>> {
-    let mut all = BTreeSet::new();
-    let mut waiting = vec![String::new()];
-    while let Some(inside) = waiting.pop() {
-        for entry in std::fs::read_dir(folder.join(&inside))? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            let path = if inside.is_empty() { name.clone() } else { format!("{inside}/{name}") };
-            match folder.join(&path).metadata() {
-                _ if name.starts_with('.') => {}
-                Ok(metadata) if metadata.is_dir() => waiting.push(path),
-                Ok(_) => _ = all.insert(path),
-                // A link to nothing.
-                Err(_) => {}
-            }
-        }
-    }
-    Ok(all)
-}
-
-fn is_records(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path).to_lowercase();
-    let hidden = path.split('/').any(|part| part.starts_with('.'));
-    !hidden && !DESCRIPTIONS.contains(&name.as_str()) && RECORDS.iter().any(|end| name.ends_with(end))
-}
-
-/// `train.json`, `train-00000-of-00001.parquet`, `train/cards.json`.
-fn is_training_split(path: &str) -> bool {
-    let path = path.to_lowercase();
-    let mut parts = path.rsplit('/');
-    let name = parts.next().unwrap_or_default();
-    let named = name.strip_prefix("train").is_some_and(|rest| rest.starts_with(['.', '-', '_']));
-    named || parts.next() == Some("train")
-}
-
-/// At most a dozen names: a message is for reading.
-fn listed(all: &BTreeSet<String>) -> String {
-    const SHOWN: usize = 12;
-    let names: Vec<&str> = all.iter().take(SHOWN).map(String::as_str).collect();
-    match all.len() {
-        0 => "no files".to_string(),
-        more if more > SHOWN => format!("{} and {} more files", names.join(", "), more - SHOWN),
-        _ => names.join(", "),
-    }
+/// It cannot be read, it has none, or a file stands there twice.
+pub(super) fn data_files_of_folder(folder: &Path) -> Result<DataFiles> {
+    let files = DataFiles::of(folder)?;
+    let shown = match &files.all().collect::<Vec<_>>()[..] {
+        [file] => file.strip_prefix(folder).unwrap_or(file).display().to_string(),
+        files => format!("{} files", files.len()),
+    };
+    notes::say(format_args!("data: {shown} of the folder {}", folder.display()));
+    Ok(files)
 }
 
 #[cfg(test)]
@@ -194,11 +154,16 @@ mod tests {
 
     #[test]
     fn one_data_file_is_taken_and_of_many_the_training_split() {
-        let choose = |names: &[&str]| only_data_file(&set(names), "OWNER/NAME:FILE");
-        assert_eq!(choose(&["README.md", "dataset_infos.json", "a/cards.jsonl"]).unwrap(), "a/cards.jsonl");
+        let choose = |names: &[&str]| data_files(&set(names), None, "OWNER/NAME:FILE");
+        let training = |names: &[&str]| choose(names).unwrap().training;
+        let path = |name: &str| vec![std::path::PathBuf::from(name)];
+        assert_eq!(training(&["README.md", "dataset_infos.json", "a/cards.jsonl"]), path("a/cards.jsonl"));
         let splits = ["data/test-00000-of-00001.parquet", "data/train-00000-of-00001.parquet"];
-        assert_eq!(choose(&splits).unwrap(), splits[1]);
-        assert_eq!(choose(&["test/x.csv", "train/x.csv"]).unwrap(), "train/x.csv");
+        assert_eq!(training(&splits), path(splits[1]));
+        assert_eq!(choose(&splits).unwrap().test, path(splits[0]));
+        assert_eq!(training(&["test/x.csv", "train/x.csv"]), path("train/x.csv"));
+        let configurations = set(&["a/train.csv", "ab/train.csv"]);
+        assert_eq!(data_files(&configurations, Some("a"), "").unwrap().training, path("a/train.csv"));
         let message = choose(&["train-1.json", "train-2.json", "trains.json"]).unwrap_err().to_string();
         assert!(
             message.contains("train-1.json, train-2.json, trains.json; say OWNER/NAME:FILE"),

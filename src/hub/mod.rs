@@ -15,6 +15,7 @@ mod upload;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use gptneo_datasets::DataFiles;
 use gptneo_lora::run::{Found, Kind, Source, refuse_embedded};
 
 use self::client::Repository;
@@ -25,8 +26,8 @@ use crate::terminal::failure::Misuse;
 
 /// The local files that `name` means.
 ///
-/// What exists on disk wins; a folder of data is searched for its one file. Anything else of the form
-/// `owner/name[@revision]`, for data with `:file` after it, is looked up on the Hub. Other names stay as they are,
+/// What exists on disk wins; a folder of data is all of its files. Anything else of the form `owner/name[@revision]`,
+/// for data with `:file` or `:folder` after it, is looked up on the Hub. Other names stay as they are,
 /// for the reader to refuse. `before` is where an earlier start of the same run found its files: the same name then
 /// means the same commit.
 ///
@@ -36,7 +37,8 @@ use crate::terminal::failure::Misuse;
 /// clear which data file is meant.
 pub(crate) fn find(kind: Kind, name: &Path, before: Option<&Source>) -> Result<Found> {
     if kind == Kind::Data && name.is_dir() {
-        return files::only_data_file_of_folder(name).map(|path| Found::local(&path));
+        let files = files::data_files_of_folder(name)?;
+        return Ok(Found { files: Some(files), ..Found::local(name) });
     }
     if name.exists() {
         return Ok(Found::local(name));
@@ -56,12 +58,12 @@ pub(crate) fn model(name: &Path) -> Result<PathBuf> {
     Ok(find(Kind::Model, name, None)?.path)
 }
 
-/// The data file that `name` means, see [`find`].
+/// The data files that `name` means, see [`find`].
 ///
 /// # Errors
-/// As [`find`].
-pub(crate) fn data(name: &Path) -> Result<PathBuf> {
-    Ok(find(Kind::Data, name, None)?.path)
+/// As [`find`]; or it is not clear which are meant.
+pub(crate) fn data(name: &Path) -> Result<DataFiles> {
+    Ok(find(Kind::Data, name, None)?.data_files()?)
 }
 
 fn on_the_hub(kind: Kind, mut name: HubName, before: Option<&Source>) -> Result<Found> {
@@ -70,19 +72,24 @@ fn on_the_hub(kind: Kind, mut name: HubName, before: Option<&Source>) -> Result<
     if name.file.is_none() {
         name.file = before.and_then(|source| source.file.clone());
     }
+    name.files = before.map(|source| source.files.clone()).unwrap_or_default();
     let repository = Repository::open(kind, name)?;
     let snapshot = match before {
         Some(source) => download::snapshot_of(&repository, &source.commit)?,
         None => download::snapshot(&repository)?,
     };
+    let names = |files: &DataFiles| files.all().map(|file| file.to_string_lossy().into_owned()).collect();
+    let mut all: Vec<String> = snapshot.files.as_ref().map(names).unwrap_or_default();
+    let file = if all.len() == 1 { all.pop() } else { None };
     let source = Source {
         repository: repository.name.repository(),
         revision: repository.name.revision().to_string(),
         commit: snapshot.commit,
-        file: snapshot.file.clone(),
+        file,
+        files: all,
     };
-    let path = snapshot.file.map_or(snapshot.folder.clone(), |file| snapshot.folder.join(file));
-    Ok(Found { path, source: Some(source) })
+    let files = snapshot.files.map(|files| files.under(&snapshot.folder));
+    Ok(Found { path: snapshot.folder, files, source: Some(source) })
 }
 
 /// The model repository that `text` names, for publishing: no revision and no file.
@@ -108,8 +115,8 @@ mod tests {
         let file = folder.path().join("cards.json");
         std::fs::write(&file, "[]").unwrap();
         assert_eq!(model(folder.path()).unwrap(), folder.path());
-        assert_eq!(data(&file).unwrap(), file);
-        assert_eq!(data(folder.path()).unwrap(), file);
+        assert_eq!(data(&file).unwrap(), DataFiles::one(&file));
+        assert_eq!(data(folder.path()).unwrap(), DataFiles::one(&file));
         for text in ["no-such-folder", "runs/none/merged", "data/none.json"] {
             let found = find(Kind::Data, Path::new(text), None).unwrap();
             assert_eq!((found.path.as_path(), found.source), (Path::new(text), None));

@@ -14,8 +14,10 @@ pub(crate) struct HubName {
     pub(crate) name: String,
     /// The revision, where one is named.
     pub(super) asked_revision: Option<String>,
-    /// The file, where one is named.
+    /// The file, or the folder of files, where one is named.
     pub(super) file: Option<String>,
+    /// The files that an earlier start of the same run took, where they were several.
+    pub(super) files: Vec<String>,
 }
 
 impl HubName {
@@ -41,7 +43,13 @@ impl HubName {
         if kind == Kind::Data && !named_file && super::files::has_data_format(name) {
             return None;
         }
-        Some(Self { owner: owner.to_string(), name: name.to_string(), asked_revision, file })
+        Some(Self {
+            owner: owner.to_string(),
+            name: name.to_string(),
+            asked_revision,
+            file,
+            files: Vec::new(),
+        })
     }
 
     /// `owner/name`.

@@ -6,10 +6,10 @@ use gptneo_model::checkpoint::load_model_of;
 use gptneo_model::generate::{GenerationConfig, generate};
 use gptneo_model::{GptNeo, GptNeoConfig, LoraConfig, NeoBackend, SamplingConfig, WeightFormat};
 use gptneo_training::timing::{TimedStep, time_steps};
-use gptneo_training::{Precision, Tuning};
+use gptneo_training::{Precision, Tuning, TuningKind};
 
-use crate::backend::{Job, Place, Training, dispatch};
-use crate::error::{Error, Remedy, Result};
+use crate::backend::{Job, Load, Place, Training, Work, dispatch};
+use crate::{Error, Remedy, Result};
 
 /// How often a generation is timed.
 const ROUNDS: usize = 3;
@@ -84,8 +84,16 @@ pub struct BenchGeneration {
 /// The device lacks room or the precision, or a file does not fit.
 pub fn time_training(place: Place, what: BenchTraining) -> Result<Vec<TimedStep>> {
     let config = what.model.config();
-    let texts = random_texts(config, what.batch_size, what.length, 0, what.seed)?;
+    check_positions(config, what.length, 0)?;
     place.check_room(config, what.batch_size, what.length)?;
+    place.check_memory(&Load {
+        model: config,
+        weights: WeightFormat::F32,
+        work: Work::Training(TuningKind::Lora, &what.lora),
+        positions: what.batch_size as f64 * what.length as f64,
+        smaller: fewer(),
+    })?;
+    let texts = random_texts(config, what.batch_size, what.length, what.seed);
     dispatch(place, TimeSteps { what, texts })
 }
 
@@ -95,7 +103,7 @@ pub fn time_training(place: Place, what: BenchTraining) -> Result<Vec<TimedStep>
 /// As [`time_training`].
 pub fn time_generation(place: Place, what: BenchGeneration) -> Result<Vec<f64>> {
     let BenchGeneration { model, weights, batch_size, prompt_length, max_new_tokens, seed } = &what;
-    let prompts = random_texts(model.config(), *batch_size, *prompt_length, *max_new_tokens, *seed)?;
+    check_positions(model.config(), *prompt_length, *max_new_tokens)?;
     place.check_weights(*weights)?;
     // Random weights are drawn in f32.
     let loaded = match model {
@@ -103,6 +111,14 @@ pub fn time_generation(place: Place, what: BenchGeneration) -> Result<Vec<f64>> 
         BenchModel::Random(_) => WeightFormat::F32,
     };
     place.check_room_for(loaded, model.config(), *batch_size, *prompt_length)?;
+    place.check_memory(&Load {
+        model: model.config(),
+        weights: loaded,
+        work: Work::Writing,
+        positions: *batch_size as f64 * (*prompt_length as f64 + *max_new_tokens as f64),
+        smaller: fewer(),
+    })?;
+    let prompts = random_texts(model.config(), *batch_size, *prompt_length, *seed);
     dispatch(place, TimeRounds { what, prompts })
 }
 
@@ -144,7 +160,7 @@ impl Job for TimeRounds {
         }
         .with_weights(weights);
         let config =
-            GenerationConfig { max_new_tokens, sampling: SamplingConfig::default(), end_of_text: None };
+            GenerationConfig { max_new_tokens, sampling: SamplingConfig::default(), end_tokens: Vec::new() };
         let round = || {
             let start = Instant::now();
             let hear: &mut (dyn FnMut(usize, u32) + Send) = &mut |_, _| {};
@@ -155,29 +171,30 @@ impl Job for TimeRounds {
     }
 }
 
-/// Texts that fill the model as real ones would; which tokens they hold does not matter to the time. `more` tokens are
-/// to have room behind each.
-fn random_texts(
-    config: &GptNeoConfig,
-    batch: usize,
-    length: usize,
-    more: usize,
-    seed: u64,
-) -> Result<Vec<Vec<u32>>> {
-    if length + more > config.max_position_embeddings {
-        return Err(Error::settings(
-            format!(
-                "{length} + {more} tokens do not fit into the model's {} positions",
-                config.max_position_embeddings
-            ),
-            Remedy::say("ask for fewer"),
-        ));
+/// What makes the texts of a benchmark fewer or shorter.
+fn fewer() -> Remedy {
+    Remedy::Either(vec![Remedy::Lower("training.batch_size"), Remedy::say("ask for fewer tokens")])
+}
+
+/// Refuses texts of `length` tokens, with `more` to come, that the model has no positions for.
+fn check_positions(config: &GptNeoConfig, length: usize, more: usize) -> Result<()> {
+    let positions = config.max_position_embeddings;
+    if length.saturating_add(more) <= positions {
+        return Ok(());
     }
+    Err(Error::settings(
+        format!("{length} + {more} tokens do not fit into the model's {positions} positions"),
+        Remedy::say("ask for fewer"),
+    ))
+}
+
+/// Texts that fill the model as real ones would; which tokens they hold does not matter to the time.
+fn random_texts(config: &GptNeoConfig, batch: usize, length: usize, seed: u64) -> Vec<Vec<u32>> {
     // Knuth's linear congruential generator; its high bits are used.
     let mut state = seed;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((state >> 33) % config.vocab_size as u64) as u32
     };
-    Ok((0..batch).map(|_| (0..length).map(|_| next()).collect()).collect())
+    (0..batch).map(|_| (0..length).map(|_| next()).collect()).collect()
 }

@@ -1,16 +1,18 @@
-//! Two runs on the same held-out answers: whether their models differ by more than chance.
+//! Runs on the same held-out answers: whether their models differ by more than chance, in loss and in what they know.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use gptneo_datasets::DataOptions;
-use gptneo_report::HeldOutRow;
-use gptneo_training::measure::{PairedDifference, RecordLoss, Verdict};
+use gptneo_report::{HeldOutRow, ScoreRow, read_scores};
+use gptneo_training::measure::{Bootstrap, McNemar, PairedDifference, RecordLoss, Verdict};
 use serde::Serialize;
 
 use super::folder::RunFolder;
 use super::manifest::Manifest;
-use crate::error::{Error, Remedy, Result};
+use super::measures::Measures;
 use crate::settings::{DataSettings, Settings};
+use crate::{Error, Remedy, Result};
 
 /// A run as it is compared.
 struct Measured {
@@ -18,21 +20,25 @@ struct Measured {
     settings: Settings,
     manifest: Manifest,
     rows: Vec<HeldOutRow>,
+    scores: Vec<ScoreRow>,
+    measures: BTreeMap<String, f64>,
 }
 
 /// What a comparison finds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// The two runs, in the order given.
-    pub runs: [RunLoss; 2],
+    /// The runs, in the order given.
+    pub runs: Vec<RunLoss>,
     /// The second's loss less the first's, row by row.
     #[serde(flatten)]
     pub paired: PairedDifference,
     /// What that says.
     pub verdict: Verdict,
+    /// Every further run against the first; the second is the first of these.
+    pub differences: Vec<RunDifference>,
 }
 
-/// A run's loss on the held-out answers, in nats per token of the answers.
+/// A run's loss on the held-out answers, in nats per token of the answers, and its tuned model's other measures.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunLoss {
     /// The run's folder.
@@ -41,28 +47,90 @@ pub struct RunLoss {
     pub base_loss: f64,
     /// The tuned model's loss.
     pub loss: f64,
+    /// The tuned model's measures, by name, as the run's tables have them.
+    pub measures: BTreeMap<String, f64>,
 }
 
-/// Compares the run in the folder `second` with the one in `first`.
+/// One run against the first.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunDifference {
+    /// The run's folder.
+    pub run: String,
+    /// Its loss less the first's, row by row.
+    #[serde(flatten)]
+    pub paired: PairedDifference,
+    /// What that says.
+    pub verdict: Verdict,
+    /// True answers told from others, question by question, where both runs have them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discrimination: Option<McNemar>,
+    /// The scores of the answers, question by question, where both runs have them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, Bootstrap>,
+}
+
+/// Compares the runs in `folders`, at least two, with the first of them.
 ///
 /// # Errors
 /// A folder that is no finished run, or runs that did not measure the same rows.
-pub fn compare_runs(first: &Path, second: &Path) -> Result<Comparison> {
-    let (first, second) = (Measured::read(first)?, Measured::read(second)?);
-    refuse_other_rows(&first, &second)?;
+pub fn compare_runs(folders: &[PathBuf]) -> Result<Comparison> {
+    let all: Vec<Measured> = folders.iter().map(|folder| Measured::read(folder)).collect::<Result<_>>()?;
+    let [first, others @ ..] = &all[..] else {
+        return Err(Error::settings("there is no run to compare", Remedy::say("give two runs or more")));
+    };
+    let differences: Vec<RunDifference> =
+        others.iter().map(|other| difference(first, other)).collect::<Result<_>>()?;
+    let Some(RunDifference { paired, verdict, .. }) = differences.first() else {
+        return Err(Error::settings("there is one run alone", Remedy::say("give two runs or more")));
+    };
+    let (paired, verdict) = (*paired, *verdict);
+    Ok(Comparison { runs: all.iter().map(Measured::loss).collect(), paired, verdict, differences })
+}
+
+fn difference(first: &Measured, second: &Measured) -> Result<RunDifference> {
+    refuse_other_rows(first, second)?;
     let paired = PairedDifference::of(&first.losses(), &second.losses())
-        .ok_or_else(|| other(&first, &second, "they did not score the same records and tokens"))?;
-    Ok(Comparison { runs: [first.loss(), second.loss()], paired, verdict: paired.verdict() })
+        .ok_or_else(|| other(first, second, "they did not score the same records and tokens"))?;
+    let mut measures: Vec<&String> = first.scores.iter().map(|row| &row.measure).collect();
+    measures.dedup();
+    let (mut discrimination, mut answers) = (None, BTreeMap::new());
+    for measure in measures {
+        let (one, two) = common(measure, first, second);
+        if measure == "discrimination" {
+            let right = |values: &[f64]| values.iter().map(|value| *value > 0.5).collect::<Vec<_>>();
+            discrimination = McNemar::of(&right(&one), &right(&two)).filter(|_| !one.is_empty());
+        } else if let Some(found) = Bootstrap::of(&one, &two) {
+            answers.insert(measure.clone(), found);
+        }
+    }
+    Ok(RunDifference { run: second.name.clone(), paired, verdict: paired.verdict(), discrimination, answers })
+}
+
+/// The tuned models' scores of the records that both runs have.
+fn common(measure: &str, first: &Measured, second: &Measured) -> (Vec<f64>, Vec<f64>) {
+    let of = |run: &Measured| -> BTreeMap<usize, f64> {
+        let rows = run.scores.iter().filter(|row| row.measure == measure);
+        rows.map(|row| (row.record, row.tuned)).collect()
+    };
+    let (one, two) = (of(first), of(second));
+    one.into_iter().filter_map(|(record, value)| Some((value, *two.get(&record)?))).unzip()
 }
 
 impl Measured {
     fn read(path: &Path) -> Result<Self> {
         let folder = RunFolder::at(path);
+        let table = folder.held_out_scores_table();
         Ok(Self {
             name: path.display().to_string(),
             rows: folder.held_out()?,
             settings: folder.settings()?,
             manifest: folder.manifest()?,
+            // A run from before they were measured has none.
+            scores: if table.is_file() { read_scores(table)? } else { Vec::new() },
+            measures: match folder.performance_table().is_file() {
+                true => Measures::read(&folder)?.tuned(),
+                false => BTreeMap::new(),
+            },
         })
     }
 
@@ -74,7 +142,12 @@ impl Measured {
     fn loss(&self) -> RunLoss {
         let tokens = self.rows.iter().map(|row| row.tokens).sum::<u64>().max(1) as f64;
         let mean = |of: fn(&HeldOutRow) -> f64| self.rows.iter().map(of).sum::<f64>() / tokens;
-        RunLoss { run: self.name.clone(), base_loss: mean(|row| row.base), loss: mean(|row| row.tuned) }
+        RunLoss {
+            run: self.name.clone(),
+            base_loss: mean(|row| row.base),
+            loss: mean(|row| row.tuned),
+            measures: self.measures.clone(),
+        }
     }
 }
 
@@ -84,11 +157,11 @@ fn refuse_other_rows(first: &Measured, second: &Measured) -> Result<()> {
     if data(first) != data(second) {
         return Err(other(first, second, "their data files differ (the hashes in manifest.json)"));
     }
-    // What is learned of a text does not change which tokens are the answer's.
+    // What is learned of a text does not change which tokens are the answer's; and the records say what was split how.
     let texts = |run: &Measured| Settings {
         data: DataSettings {
-            path: None,
             options: DataOptions { supervise: Default::default(), ..run.settings.data.options.clone() },
+            ..DataSettings::default()
         },
         ..Settings::default()
     };
@@ -99,10 +172,11 @@ fn refuse_other_rows(first: &Measured, second: &Measured) -> Result<()> {
     }
     let records = |run: &Measured| -> Vec<usize> { run.rows.iter().map(|row| row.record).collect() };
     if records(first) != records(second) {
-        let seeds = (first.manifest.seed, second.manifest.seed);
+        let seed = |run: &Measured| run.settings.data_options().seed;
         let reason = format!(
             "they held out other records (the split follows the seed, here {} and {})",
-            seeds.0, seeds.1
+            seed(first),
+            seed(second)
         );
         return Err(other(first, second, &reason));
     }

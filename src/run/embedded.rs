@@ -10,7 +10,8 @@ use gptneo_files::{FileError, write_folder};
 use gptneo_model::small_medical;
 
 use super::folder::RunFolder;
-use crate::error::{Error, Remedy, Result};
+use super::taken::Taken;
+use crate::{Error, Remedy, Result};
 
 /// What an embedded name begins with.
 const PREFIX: &str = "embedded:";
@@ -22,6 +23,23 @@ struct Embedded {
 }
 
 impl Embedded {
+    /// Refuses an embedded name that is not this one.
+    fn check(&self, name: &str) -> Result<()> {
+        if name == self.name {
+            return Ok(());
+        }
+        let what = format!(
+            "{PREFIX}{name} is not embedded in this program: expected {PREFIX}{} here, or a path",
+            self.name
+        );
+        Err(Error::settings(what, Remedy::None))
+    }
+
+    /// Writes the files into `folder`, unless it is there.
+    fn unpack_once(&self, folder: &Path) -> Result<()> {
+        if folder.exists() { Ok(()) } else { self.unpack(folder) }
+    }
+
     /// Writes the files into `folder`, all or none.
     fn unpack(&self, folder: &Path) -> Result<()> {
         let write = |fresh: &Path| -> Result<(), FileError> {
@@ -50,75 +68,65 @@ pub(crate) fn unpack_model(folder: &Path) -> Result<()> {
     MODEL.unpack(folder)
 }
 
-/// What is unpacked for a run that has not begun: dropped before [`Unpacked::keep`] it is removed again, so that a run
-/// that is refused leaves its folder as it was.
+/// The paths of a model and of data, where the embedded ones among them are unpacked into `folder`.
+///
+/// # Errors
+/// An embedded name that is none, or a file that cannot be written.
+pub(crate) fn unpacked_into(folder: &RunFolder, model: &Path, data: &Path) -> Result<(PathBuf, PathBuf)> {
+    let unpack = |path: &Path, embedded: &Embedded, place: PathBuf| -> Result<Option<PathBuf>> {
+        let Some(name) = name(path) else { return Ok(None) };
+        embedded.check(name)?;
+        embedded.unpack_once(&place)?;
+        Ok(Some(place))
+    };
+    let found = unpack(data, &DATA, folder.data())?.map(|place| place.join(DATA.files[0].0));
+    Ok((
+        unpack(model, &MODEL, folder.base().join(MODEL.name))?.unwrap_or_else(|| model.to_path_buf()),
+        found.unwrap_or_else(|| data.to_path_buf()),
+    ))
+}
+
+/// Something embedded that was unpacked for a run.
+#[derive(Debug)]
 pub(crate) struct Unpacked {
-    run: RunFolder,
-    /// Whether the run's folder was there before.
-    existed: bool,
-    folders: Vec<PathBuf>,
+    /// Where it is before the run's folder appears.
+    pub(crate) now: PathBuf,
+    /// Where it is from then on.
+    pub(crate) later: PathBuf,
 }
 
 impl Unpacked {
-    /// For a run in this folder.
-    pub(crate) fn new(run: &RunFolder) -> Self {
-        Self { run: run.clone(), existed: run.path().exists(), folders: Vec::new() }
-    }
-
-    /// The model's folder that `path` means: itself, or the embedded model unpacked under the run's.
+    /// The model's folder that an embedded name means; nothing for a path.
     ///
     /// # Errors
     /// An embedded name that is none, or a file that cannot be written.
-    pub(crate) fn model(&mut self, path: &Path) -> Result<PathBuf> {
+    pub(crate) fn model(path: &Path, taken: &Taken) -> Result<Option<Self>> {
         // Under its name, which adapter and report show.
-        let base = self.run.base();
-        self.find(path, &MODEL, &base, base.join(MODEL.name))
+        Self::find(path, &MODEL, |run| run.base().join(MODEL.name), taken)
     }
 
-    /// The data file that `path` means: itself, or the embedded one unpacked under the run's folder.
+    /// The data file that an embedded name means; nothing for a path.
     ///
     /// # Errors
     /// As [`Unpacked::model`].
-    pub(crate) fn data(&mut self, path: &Path) -> Result<PathBuf> {
-        let data = self.run.data();
-        let found = self.find(path, &DATA, &data, data.clone())?;
-        Ok(if found == path { found } else { found.join(DATA.files[0].0) })
+    pub(crate) fn data(path: &Path, taken: &Taken) -> Result<Option<Self>> {
+        let found = Self::find(path, &DATA, RunFolder::data, taken)?;
+        let file = |folder: PathBuf| folder.join(DATA.files[0].0);
+        Ok(found.map(|found| Self { now: file(found.now), later: file(found.later) }))
     }
 
-    /// The run has begun: what was unpacked is part of it.
-    pub(crate) fn keep(&mut self) {
-        self.folders.clear();
-    }
-
-    /// What `path` means, unpacked into `folder` where it is embedded: a part of the run's folder `part`.
-    fn find(&mut self, path: &Path, embedded: &Embedded, part: &Path, folder: PathBuf) -> Result<PathBuf> {
-        let Some(name) = name(path) else { return Ok(path.to_path_buf()) };
-        if name != embedded.name {
-            let what = format!(
-                "{} is not embedded in this program: expected {PREFIX}{} here, or a path",
-                path.display(),
-                embedded.name
-            );
-            return Err(Error::settings(what, Remedy::None));
-        }
-        self.folders.push(part.to_path_buf());
-        embedded.unpack(&folder)?;
-        Ok(folder)
-    }
-}
-
-impl Drop for Unpacked {
-    fn drop(&mut self) {
-        if self.folders.is_empty() {
-            return;
-        }
-        // What cannot be removed stays; the error that led here is the one to tell.
-        for folder in &self.folders {
-            let _ = std::fs::remove_dir_all(folder);
-        }
-        if !self.existed {
-            let _ = std::fs::remove_dir(self.run.path());
-        }
+    /// What `path` means, unpacked where the run's folder is being made; what a run has already stays.
+    fn find(
+        path: &Path,
+        embedded: &Embedded,
+        place: impl Fn(&RunFolder) -> PathBuf,
+        taken: &Taken,
+    ) -> Result<Option<Self>> {
+        let Some(name) = name(path) else { return Ok(None) };
+        embedded.check(name)?;
+        let found = Self { now: place(&taken.room()), later: place(taken.folder()) };
+        embedded.unpack_once(&found.now)?;
+        Ok(Some(found))
     }
 }
 
@@ -149,14 +157,14 @@ mod tests {
     #[test]
     fn a_path_is_itself_and_an_embedded_name_becomes_files() {
         let folder = tempfile::tempdir().unwrap();
-        let mut unpacked = Unpacked::new(&RunFolder::new(folder.path()).unwrap());
-        assert_eq!(unpacked.model(Path::new("some/folder")).unwrap(), Path::new("some/folder"));
-        let file = unpacked.data(Path::new("embedded:medical-flashcards")).unwrap();
-        assert_eq!(std::fs::read(&file).unwrap(), DATA.files[0].1);
-        let message = unpacked.model(Path::new("embedded:big")).unwrap_err().to_string();
+        let taken = Taken::new(folder.path().join("run")).unwrap();
+        assert!(Unpacked::model(Path::new("some/folder"), &taken).unwrap().is_none());
+        let found = Unpacked::data(Path::new("embedded:medical-flashcards"), &taken).unwrap().unwrap();
+        assert_eq!(std::fs::read(&found.now).unwrap(), DATA.files[0].1);
+        assert!(found.later.starts_with(folder.path().join("run")) && !found.later.exists());
+        let message = Unpacked::model(Path::new("embedded:big"), &taken).unwrap_err().to_string();
         assert!(message.contains("embedded:small-medical"), "{message}");
-        unpacked.keep();
-        drop(unpacked);
-        assert!(file.exists());
+        drop(taken);
+        assert!(!found.now.exists());
     }
 }

@@ -6,8 +6,8 @@ use gptneo_model::engine::{Engine, EngineLimits};
 use gptneo_model::{NeoBackend, WeightFormat};
 
 use super::model_folder::ModelFolder;
+use crate::Result;
 use crate::backend::{Job, Place, dispatch};
-use crate::error::Result;
 
 /// What the engine answers with.
 #[derive(Clone, Copy)]

@@ -4,6 +4,7 @@
 
 mod card;
 mod data;
+mod knowledge;
 
 use std::path::Path;
 
@@ -17,16 +18,16 @@ use crate::settings::Settings;
 
 pub(crate) use card::card;
 pub(crate) use data::data;
+pub(crate) use knowledge::{changes, discrimination, score_rows};
 
 /// How much a run was about that did `steps` steps and saved the weights of `model_step`.
 pub(crate) fn run(manifest: &Manifest, steps: usize, model_step: usize) -> RunFacts {
-    let Counts { train_examples, validation_examples, trainable_parameters, total_parameters, .. } =
-        manifest.counts;
+    let Counts { train_examples, trainable_parameters, total_parameters, .. } = manifest.counts;
     RunFacts {
         steps,
         model_step,
         train_examples,
-        held_out_examples: validation_examples,
+        held_out_examples: manifest.counts.measured_examples(),
         trainable_parameters,
         total_parameters,
     }
@@ -56,6 +57,7 @@ pub(crate) fn perplexities(model: &str, evaluation: &Evaluation) -> Vec<Perplexi
             perplexity: score.perplexity,
             tokens: score.tokens,
             standard_error: score.standard_error,
+            bits_per_byte: score.bits_per_byte,
         })
         .collect()
 }

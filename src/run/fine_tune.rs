@@ -14,8 +14,8 @@ use super::embedded;
 use super::merge::merged_with_proof;
 use super::model::Model;
 use super::model_folder::ModelFolder;
+use crate::Result;
 use crate::backend::{Cpu, on_compute_thread};
-use crate::error::Result;
 
 /// The model that training starts from.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl Base {
     /// # Errors
     /// A file is missing or damaged.
     pub fn load_on<B: NeoBackend>(&self, device: B::Device) -> Result<Model<B>> {
-        self.opened(|folder| Ok(Model::of(folder.load(&device)?, folder, device)))
+        self.opened(|folder| Model::of(folder.load(&device)?, folder, device))
     }
 
     /// Its name for the adapter's settings.
@@ -162,7 +162,7 @@ impl<B: NeoBackend> FineTune<B> {
                     .observer(move |event: Event<'_>| observer.hear(event));
                 Ok(run.train()?)
             })?;
-            let model = Model::of(trained.model, folder, device.clone()).with_template(data.prompt_template);
+            let model = Model::of(trained.model, folder, device.clone())?.with_template(data.prompt_template);
             Ok(Tuned { model, lora, base: base.name() })
         })
     }
@@ -186,7 +186,7 @@ impl<B: NeoBackend> Tuned<B> {
     /// # Errors
     /// [`crate::Error::Merge`]: it does not.
     pub fn merge(&self) -> Result<Model<B>> {
-        let Model { network, tokenizer, template, device, files } = &self.model;
+        let Model { network, tokenizer, template, device, files, end_tokens } = &self.model;
         let files = [files.as_slice(), &template.files()].concat();
         let (merged, _) = on_compute_thread(|| merged_with_proof(network.clone(), tokenizer))?;
         Ok(Model {
@@ -195,6 +195,7 @@ impl<B: NeoBackend> Tuned<B> {
             template: template.clone(),
             device: device.clone(),
             files,
+            end_tokens: end_tokens.clone(),
         })
     }
 

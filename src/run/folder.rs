@@ -1,24 +1,26 @@
-//! A run's folder: taken once, so that no run overwrites another, and read again to go on, to compare or to publish.
-//! The one place that knows the names of a run's files.
+//! A run's folder: read again to go on, to compare or to publish. The one place that knows the names of a run's files.
+//! How a process comes to write into one stands in `taken.rs`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use gptneo_files::{FileError, write_file};
+use gptneo_files::{FileError, in_plain_words, is_free, write_file};
 use gptneo_report::{HeldOutRow, read_held_out};
 use gptneo_training::metrics::{MetricsRow, read_metrics};
 use gptneo_training::samples::{SampleRow, read_samples};
 
 use super::manifest::Manifest;
-use crate::error::{Error, Remedy, Result};
 use crate::settings::{Layer, Origin, Settings};
+use crate::{Error, Remedy, Result};
 
 /// What may change when a run goes on: where things are (the hashes say whether they are the same), what computes,
 /// and how the result is written. Anything else would make it another run.
-const MAY_CHANGE: [&str; 10] = [
+const MAY_CHANGE: [&str; 15] = [
     "model.path",
     "model.adapter",
     "data.path",
+    "data.validation_data",
+    "data.test_data",
     "run.output",
     "run.backend",
     "run.device",
@@ -26,6 +28,9 @@ const MAY_CHANGE: [&str; 10] = [
     "run.dtype",
     "run.max_shard_size",
     "run.tensorboard",
+    "run.export",
+    "run.gguf_type",
+    "run.max_positions",
 ];
 
 /// The folder of one run.
@@ -58,6 +63,8 @@ files! {
     adapter: "adapter",
     /// The plain model: base and adapter as one, or what full tuning made.
     merged: "merged",
+    /// The plain model for other engines.
+    export: "export",
     /// Where an embedded base is unpacked.
     base: "base",
     /// Where embedded data are unpacked.
@@ -76,6 +83,14 @@ files! {
     answers_table: "generation_comparison.csv",
     /// The answers in numbers.
     answer_metrics_table: "answer_metrics.csv",
+    /// What the models know, in numbers.
+    knowledge_table: "what_it_knows.csv",
+    /// What the models know, drawn.
+    knowledge_chart: "knowledge_chart.png",
+    /// What each held-out record scored before and after.
+    held_out_scores_table: "held_out_scores.csv",
+    /// What the process that writes into the folder has locked.
+    lock_file: ".lock",
     /// The page that tells it all.
     report: "report.html",
     /// The model card.
@@ -84,6 +99,8 @@ files! {
 
 /// The file in a merged model's folder that proves the merge.
 pub const MERGE_PROOF: &str = "merge_proof.json";
+/// The file in an exported model's folder that proves the export.
+pub const EXPORT_PROOF: &str = "export_proof.json";
 
 impl RunFolder {
     /// A folder for a new run, which must be new or empty. It is made when the first file is written.
@@ -144,7 +161,13 @@ impl RunFolder {
     /// # Errors
     /// As [`RunFolder::settings`]; or together they cannot be.
     pub fn settings_with(&self, layer: Layer) -> Result<Settings> {
-        Settings::resolve(Origin::File(&self.settings_file()), layer)
+        let file = self.settings_file();
+        // What this program wrote and cannot read was not asked for by anybody.
+        Settings::resolve(Origin::File(&file), Layer::default()).map_err(|error| match error {
+            Error::Settings(problem) => Error::Input(problem),
+            other => other,
+        })?;
+        Settings::resolve(Origin::File(&file), layer)
     }
 
     /// What the run was made from.
@@ -155,8 +178,9 @@ impl RunFolder {
         let path = self.manifest_file();
         let text = std::fs::read_to_string(&path).map_err(FileError::on("read", &path))?;
         serde_json::from_str(&text).map_err(|error| {
-            let what = format!("{} is not a manifest of this program: {error}", path.display());
-            Error::input(what, Remedy::None)
+            let reason = in_plain_words(&error.to_string());
+            let what = format!("{} is not a manifest of this program: {reason}", path.display());
+            Error::input(what, Remedy::say("bring the file back, or start a new run"))
         })
     }
 
@@ -229,15 +253,13 @@ impl RunFolder {
 /// # Errors
 /// The folder is not empty, is no folder, or cannot be read.
 pub fn refuse_used(folder: &Path) -> Result<()> {
-    if !folder.exists() {
-        return Ok(());
+    if folder.exists() && !folder.is_dir() {
+        let what = format!("{} is no folder", folder.display());
+        return Err(Error::settings(what, Remedy::say("give the path of a folder")));
     }
-    let mut entries = std::fs::read_dir(folder).map_err(|error| {
-        Error::settings(format!("cannot write to {}: {error}", folder.display()), Remedy::None)
-    })?;
-    match entries.next() {
-        None => Ok(()),
-        Some(_) => Err(Error::settings(
+    match is_free(folder)? {
+        true => Ok(()),
+        false => Err(Error::settings(
             format!("{} is not empty", folder.display()),
             Remedy::say("give a new folder, so that nothing is overwritten"),
         )),
@@ -249,13 +271,13 @@ fn write_text(path: &Path, text: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::run::manifest::{Counts, Inputs};
     use crate::run::source::Sources;
 
-    fn manifest(hash: &str) -> Manifest {
+    pub(crate) fn manifest(hash: &str) -> Manifest {
         let data = [("data.json".to_string(), hash.to_string())].into();
         Manifest {
             version: "1".into(),

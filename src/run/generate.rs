@@ -7,8 +7,8 @@ use gptneo_model::generate::{Generation, GenerationConfig, generate as continue_
 use gptneo_model::{NeoBackend, WeightFormat};
 
 use super::model_folder::ModelFolder;
+use crate::Result;
 use crate::backend::{Job, Place, dispatch};
-use crate::error::Result;
 
 /// What is continued, and how.
 #[derive(Clone, Copy)]

@@ -3,41 +3,57 @@
 use std::path::Path;
 
 use gptneo_datasets::Tokenizer;
+use gptneo_files::Claim;
 use gptneo_model::adapter::count_parameters;
 use gptneo_model::checkpoint::{Dtype, save_model};
-use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend};
+use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 
-use super::folder::refuse_used;
-use crate::backend::{Job, Place, dispatch};
-use crate::error::{Error, Remedy, Result};
+use crate::backend::{Job, Load, Place, Work, dispatch};
+use crate::{Error, Remedy, Result};
 
-/// Makes a model of shape `config` for the tokenizer, writes it into `folder`, which must be new or empty, and says how
-/// many parameters it has. The same seed gives the same weights.
+/// Refuses a shape that the machine has no memory for, or a tokenizer of more tokens than the shape has.
 ///
 /// # Errors
-/// The shape's vocabulary is smaller than the tokenizer's, the device lacks room, or the folder cannot be written.
+/// One of these.
+pub fn check(place: Place, config: &GptNeoConfig, tokens: usize) -> Result<()> {
+    place.check_room(config, 0, 0)?;
+    place.check_memory(&Load {
+        model: config,
+        weights: WeightFormat::F32,
+        work: Work::Answering,
+        positions: 0.0,
+        smaller: Remedy::None,
+    })?;
+    if config.vocab_size < tokens {
+        return Err(Error::settings(
+            format!(
+                "the configuration's vocab_size is {}, but the tokenizer has {tokens} tokens",
+                config.vocab_size
+            ),
+            Remedy::say("set vocab_size to that or more, or take fewer tokens"),
+        ));
+    }
+    Ok(())
+}
+
+/// Makes a model of shape `config` for the tokenizer, writes it into the folder that was claimed, and says how many
+/// parameters it has. The same seed gives the same weights.
+///
+/// # Errors
+/// As [`check`], or the folder cannot be written.
 pub fn init(
     place: Place,
     config: &GptNeoConfig,
     tokenizer: &Tokenizer,
     seed: u64,
-    folder: &Path,
+    output: Claim,
 ) -> Result<usize> {
-    refuse_used(folder)?;
-    place.check_room(config, 0, 0)?;
-    if config.vocab_size < tokenizer.vocab_size() {
-        return Err(Error::settings(
-            format!(
-                "the configuration's vocab_size is {}, but the tokenizer has {} tokens",
-                config.vocab_size,
-                tokenizer.vocab_size()
-            ),
-            Remedy::say("set vocab_size to that or more"),
-        ));
-    }
+    check(place, config, tokenizer.vocab_size())?;
     // A larger vocabulary is kept: GPT-Neo's own rows may be padded to a round number.
     let config = config.clone().with_vocabulary(config.vocab_size, tokenizer.end_of_text());
-    dispatch(place, Init { config, tokenizer, seed, folder })
+    let parameters = dispatch(place, Init { config, tokenizer, seed, folder: &output.folder() })?;
+    output.settle()?;
+    Ok(parameters)
 }
 
 struct Init<'a> {

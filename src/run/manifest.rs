@@ -1,17 +1,15 @@
 //! What a run was made from, so that it can be told apart and repeated: versions, hashes, seed and counts.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::Path;
 
-use gptneo_files::FileError;
+use gptneo_datasets::DataFiles;
+use gptneo_files::sha256;
 use gptneo_model::checkpoint::weight_files;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::source::Sources;
-use crate::error::Result;
+use crate::Result;
 
 /// The version of Burn that the workspace pins.
 pub const BURN_VERSION: &str = "0.21.0";
@@ -52,7 +50,7 @@ pub struct Inputs {
     /// The adapter that training began with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub adapter: BTreeMap<String, String>,
-    /// The data file.
+    /// The data files; those of a part of its own under its name.
     pub data: BTreeMap<String, String>,
 }
 
@@ -63,12 +61,22 @@ pub struct Counts {
     pub records: usize,
     /// Examples to learn from.
     pub train_examples: usize,
-    /// Examples to measure on.
+    /// Examples to validate with.
     pub validation_examples: usize,
+    /// Examples to test with, where such data were given.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub test_examples: usize,
     /// Parameters that are trained.
     pub trainable_parameters: usize,
     /// All parameters.
     pub total_parameters: usize,
+}
+
+impl Counts {
+    /// Examples that the result is told of.
+    pub fn measured_examples(&self) -> usize {
+        if self.test_examples > 0 { self.test_examples } else { self.validation_examples }
+    }
 }
 
 impl Inputs {
@@ -76,16 +84,40 @@ impl Inputs {
     ///
     /// # Errors
     /// A file is missing or cannot be read.
-    pub fn hash(model: &Path, adapter: Option<&Path>, data: &Path) -> Result<Self> {
+    pub fn hash(model: &Path, adapter: Option<&Path>, data: &DataFiles) -> Result<Self> {
         let mut files = vec![model.join("config.json")];
         files.extend(weight_files(model)?);
         let adapter_files = adapter.map(gptneo_model::adapter::adapter_files);
         Ok(Self {
             model: hashes(files.iter())?,
             adapter: hashes(adapter_files.iter().flatten())?,
-            data: hashes(std::iter::once(data))?,
+            data: data_hashes(data)?,
         })
     }
+}
+
+/// The hashes of the data files: of those to learn from by their names, of the others by part and name. A second file of
+/// a name gets a number.
+fn data_hashes(files: &DataFiles) -> Result<BTreeMap<String, String>> {
+    let DataFiles { training, validation, test } = files;
+    let mut all = BTreeMap::new();
+    for (part, files) in [("", training), ("validation/", validation), ("test/", test)] {
+        for file in files {
+            for (name, hash) in hashes(std::iter::once(file))? {
+                let names = (1..).map(|number| match number {
+                    1 => format!("{part}{name}"),
+                    _ => format!("{part}{name} ({number})"),
+                });
+                let free = names.into_iter().find(|name| !all.contains_key(name));
+                all.extend(free.map(|name| (name, hash)));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 fn hashes(files: impl Iterator<Item = impl AsRef<Path>>) -> Result<BTreeMap<String, String>> {
@@ -93,24 +125,9 @@ fn hashes(files: impl Iterator<Item = impl AsRef<Path>>) -> Result<BTreeMap<Stri
         .map(|file| {
             let file = file.as_ref();
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let hash = sha256(file).map_err(FileError::on("read", file))?;
-            Ok((name, hash))
+            Ok((name, sha256(file)?))
         })
         .collect()
-}
-
-/// The SHA-256 of a file, in hexadecimal.
-fn sha256(path: &Path) -> std::io::Result<String> {
-    let mut file = BufReader::new(File::open(path)?);
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => hasher.update(&buffer[..read]),
-        }
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

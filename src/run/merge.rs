@@ -6,19 +6,20 @@ use std::path::{Path, PathBuf};
 use gptneo_datasets::{
     CHAT_TEMPLATE_FILE, DEFAULT_INSTRUCTION, PROMPT_TEMPLATE_FILE, PromptTemplate, Tokenizer,
 };
+use gptneo_files::Claim;
 use gptneo_model::adapter;
-use gptneo_model::checkpoint::{Dtype, SaveFormat, save_model};
+use gptneo_model::checkpoint::{Dtype, SaveFormat, rounded, save_model};
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 use gptneo_training::measure::{MergeProof, prove_merge};
 use serde::Serialize;
 
-use super::folder::{MERGE_PROOF, refuse_used};
+use super::folder::MERGE_PROOF;
 use super::model_folder::ModelFolder;
 use crate::backend::{BackendKind, Job, Place, dispatch};
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 /// What the two models are compared on, put into the prompt template.
-const QUESTIONS: [&str; 4] = [
+pub(super) const QUESTIONS: [&str; 4] = [
     "What is the relationship between very low Mg2+ levels, PTH levels, and Ca2+ levels?",
     "What are the symptoms of asthma?",
     "How is high blood pressure treated?",
@@ -34,8 +35,10 @@ pub struct MergeReport {
     base: PathBuf,
     adapter: PathBuf,
     backend: &'static str,
-    /// The format that the proven weights, which are float32, were then written in.
+    /// The format that the weights were written in.
     dtype: Dtype,
+    /// The largest difference of two logits with the weights as they were written, rounded to that format.
+    written_difference: f64,
 }
 
 impl fmt::Display for MergeReport {
@@ -45,7 +48,13 @@ impl fmt::Display for MergeReport {
             f,
             "merged equals base with adapter on {prompts} prompts: the logits differ by at most \
              {largest_difference:.3e} (allowed: {tolerance:.3e}; largest logit: {largest_logit:.3})"
-        )
+        )?;
+        match self.dtype {
+            Dtype::F32 => Ok(()),
+            dtype => {
+                write!(f, "; rounded to {dtype}, as written, by at most {:.3e}", self.written_difference)
+            }
+        }
     }
 }
 
@@ -58,31 +67,37 @@ pub struct Merge<'a> {
     pub base_name: &'a Path,
     /// The adapter's folder.
     pub adapter: &'a Path,
-    /// The folder to write.
-    pub output: &'a Path,
     /// How the merged model is written.
     pub format: SaveFormat,
     /// What computes, for the report.
     pub backend: BackendKind,
 }
 
-/// Merges the adapter of a folder into its base and writes the merged folder, which must be new or empty.
+/// Merges the adapter of a folder into its base and writes the merged folder, which was claimed.
 ///
 /// # Errors
 /// The device lacks room, the adapter does not fit, the merged model computes otherwise, and nothing is written; or
 /// the folder cannot be written.
-pub fn merge(place: Place, merge: Merge<'_>) -> Result<MergeReport> {
-    refuse_used(merge.output)?;
+pub fn merge(place: Place, merge: Merge<'_>, output: Claim) -> Result<MergeReport> {
     place.check_room(merge.base.config(), 0, 0)?;
-    dispatch(place, merge)
+    let report = dispatch(place, IntoFolder { merge, folder: &output.folder() })?;
+    output.settle()?;
+    Ok(report)
 }
 
-impl Job for Merge<'_> {
+/// A merge and the folder to write, in place of one that may be there.
+pub(crate) struct IntoFolder<'a> {
+    pub(crate) merge: Merge<'a>,
+    pub(crate) folder: &'a Path,
+}
+
+impl Job for IntoFolder<'_> {
     type Output = MergeReport;
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<MergeReport> {
-        let adapted = self.base.load_adapted::<B>(Some(self.adapter), WeightFormat::F32, &device)?;
-        self.write(adapted)
+        let Merge { base, adapter, .. } = self.merge;
+        let adapted = base.load_adapted::<B>(Some(adapter), WeightFormat::F32, &device)?;
+        self.merge.write(adapted, self.folder)
     }
 }
 
@@ -90,9 +105,21 @@ impl Merge<'_> {
     /// Merges `adapted`, the base with its adapter, and writes the folder with the proof in it.
     ///
     /// # Errors
-    /// The merged model answers otherwise, and nothing is written; or the folder cannot be written.
-    pub(crate) fn write<B: NeoBackend>(self, adapted: GptNeo<B>) -> Result<MergeReport> {
-        let (merged, proof) = merged_with_proof(adapted, self.base.tokenizer())?;
+    /// The merged model answers otherwise, or a weight is too large for the format, and nothing is written; or the folder
+    /// cannot be written.
+    pub(crate) fn write<B: NeoBackend>(self, adapted: GptNeo<B>, folder: &Path) -> Result<MergeReport> {
+        let (merged, proof) = merged_with_proof(adapted.clone(), self.base.tokenizer())?;
+        let written_difference = match self.format.dtype {
+            Dtype::F32 => proof.largest_difference,
+            dtype => {
+                let prompts = prompts(self.base.tokenizer(), adapted.config())?;
+                let written = prove_merge(&adapted, &rounded(merged.clone(), dtype)?, &prompts)?;
+                if !written.largest_difference.is_finite() {
+                    return Err(Error::Merge(written));
+                }
+                written.largest_difference
+            }
+        };
         let report = MergeReport {
             holds: proof.holds(),
             proof,
@@ -100,13 +127,17 @@ impl Merge<'_> {
             adapter: self.adapter.to_path_buf(),
             backend: self.backend.resolved().name(),
             dtype: self.format.dtype,
+            written_difference,
         };
-        let mut files = self.base.tokenizer().files();
-        files.extend(self.base.generation_config());
-        files.extend(template_files(&[self.adapter, self.base.path()]));
+        let mut files = self.base.kept_files()?;
+        // What the adapter was tuned with wins over what the base brought along.
+        for file in template_files(&[self.adapter, self.base.path()]) {
+            files.retain(|(name, _)| *name != file.0);
+            files.push(file);
+        }
         let text = serde_json::to_string_pretty(&report).unwrap_or_default();
         files.push((MERGE_PROOF.to_string(), format!("{text}\n").into_bytes()));
-        save_model(&merged, self.output, self.format, &files)?;
+        save_model(&merged, folder, self.format, &files)?;
         Ok(report)
     }
 }

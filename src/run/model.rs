@@ -7,11 +7,11 @@ use gptneo_model::adapter::load_adapter;
 use gptneo_model::checkpoint::{SaveFormat, save_model};
 use gptneo_model::generate::{GenerationConfig, generate};
 use gptneo_model::{GptNeo, NeoBackend, SamplingConfig};
-use gptneo_training::measure::{Evaluation, evaluate};
+use gptneo_training::measure::{Bytes, Evaluation, evaluate};
 
 use super::model_folder::ModelFolder;
+use crate::Result;
 use crate::backend::{Cpu, on_compute_thread};
-use crate::error::Result;
 
 /// The longest answer where nothing else is asked for, in tokens.
 const ANSWER_TOKENS: usize = 100;
@@ -26,15 +26,19 @@ pub struct Model<B: NeoBackend = Cpu> {
     pub(crate) device: B::Device,
     /// What goes beside the weights.
     pub(crate) files: Vec<(String, Vec<u8>)>,
+    /// The tokens that end an answer.
+    pub(crate) end_tokens: Vec<u32>,
 }
 
 impl<B: NeoBackend> Model<B> {
-    /// A network with the tokenizer of its base's folder.
-    pub(crate) fn of(network: GptNeo<B>, folder: &ModelFolder, device: B::Device) -> Self {
-        let mut files = folder.tokenizer().files();
-        files.extend(folder.generation_config());
+    /// A network with the tokenizer and the settings of its base's folder.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(crate) fn of(network: GptNeo<B>, folder: &ModelFolder, device: B::Device) -> Result<Self> {
+        let (files, end_tokens) = (folder.kept_files()?, folder.end_tokens_of_tuned());
         let (tokenizer, template) = (folder.tokenizer().clone(), PromptTemplate::default());
-        Self { network, tokenizer, template, device, files }
+        Ok(Self { network, tokenizer, template, device, files, end_tokens })
     }
 
     /// The model with the LoRA adapter of a folder, one that this program or PEFT wrote.
@@ -79,7 +83,7 @@ impl<B: NeoBackend> Model<B> {
         let config = GenerationConfig {
             max_new_tokens: ANSWER_TOKENS,
             sampling: SamplingConfig::default(),
-            end_of_text: Some(self.tokenizer.end_of_text()),
+            end_tokens: self.end_tokens.clone(),
         };
         Ok(self.generate(&prompt, &config, on_text)?.trim().to_string())
     }
@@ -112,7 +116,7 @@ impl<B: NeoBackend> Model<B> {
         Ok(self.tokenizer.decode(&ids)?)
     }
 
-    /// Loss and perplexity on records, by three protocols.
+    /// Loss, perplexity and bits per byte on records, by three protocols.
     ///
     /// # Errors
     /// No records, a record that is too long to be scored, or a loss that is not finite.
@@ -124,7 +128,8 @@ impl<B: NeoBackend> Model<B> {
         let end_of_text = self.tokenizer.end_of_text();
         let on_batch: &mut (dyn FnMut(usize, usize) + Send) = &mut |_, _| {};
         let measure = || evaluate::<B>(&self.network, &texts.examples, end_of_text, length, BATCH, on_batch);
-        Ok(on_compute_thread(measure)?)
+        let found = on_compute_thread(measure)?;
+        Ok(found.in_bytes(Bytes::of(&texts.examples, &self.tokenizer, length)?))
     }
 
     /// Writes a Hugging Face folder, in place of one that may be there. It appears whole or not at all.

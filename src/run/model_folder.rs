@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use gptneo_datasets::Tokenizer;
 use gptneo_model::adapter::load_adapter;
-use gptneo_model::checkpoint::{check_loaded, load_model_of};
+use gptneo_model::checkpoint::{check_loaded, end_tokens, kept_files, load_model_of, note_on_weights};
+
 use gptneo_model::engine::Adapter;
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 
-use crate::backend::is_gpu;
-use crate::error::{Error, Remedy, Result};
+use crate::backend::{Load, Work, is_gpu};
+use crate::{Error, Remedy, Result};
 
 /// Adapters apart from their base, by their names.
 pub(crate) type NamedAdapters<B> = Vec<(String, Adapter<B>)>;
@@ -20,14 +21,15 @@ pub struct ModelFolder {
     path: PathBuf,
     config: GptNeoConfig,
     tokenizer: Tokenizer,
+    end_tokens: Vec<u32>,
 }
 
 impl ModelFolder {
     /// Reads the configuration and the tokenizer of the folder at `path`.
     ///
     /// # Errors
-    /// There is no such folder, a file is missing or damaged, or the tokenizer has ids that the model has no embedding
-    /// for.
+    /// There is no such folder, a file is missing or damaged, or the tokenizer's vocabulary has ids that the model has no
+    /// embedding for.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         if !path.is_dir() {
@@ -37,22 +39,19 @@ impl ModelFolder {
             ));
         }
         let config = GptNeoConfig::from_folder(&path)?;
-        let tokenizer = Tokenizer::from_folder(&path)?;
-        if tokenizer.vocab_size() > config.vocab_size {
-            let what = format!(
-                "the tokenizer in {} has {} tokens, but the model's vocabulary has {}",
-                path.display(),
-                tokenizer.vocab_size(),
-                config.vocab_size
-            );
-            return Err(Error::input(what, Remedy::say("they do not belong together")));
-        }
-        Ok(Self { path, config, tokenizer })
+        let tokenizer = Tokenizer::for_model(&path, config.vocab_size)?;
+        let end_tokens = end_tokens(&path, &config)?;
+        Ok(Self { path, config, tokenizer, end_tokens })
     }
 
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The same folder after it was moved to `path`.
+    pub(crate) fn at(self, path: PathBuf) -> Self {
+        Self { path, ..self }
     }
 
     /// The model's shape.
@@ -110,6 +109,10 @@ impl ModelFolder {
     }
 
     fn load_in<B: NeoBackend>(&self, format: WeightFormat, device: &B::Device) -> Result<GptNeo<B>> {
+        if !is_gpu::<B>(device) {
+            let (work, smaller) = (Work::Answering, Remedy::None);
+            Load { model: &self.config, weights: format, work, positions: 0.0, smaller }.check_processor()?;
+        }
         let model = load_model_of::<B>(&self.config, format, &self.path, device)?;
         if is_gpu::<B>(device) {
             check_loaded(&model, &self.path)?;
@@ -117,9 +120,42 @@ impl ModelFolder {
         Ok(model)
     }
 
-    /// The folder's own settings for generation, where it has some: a file that a merged model takes along.
-    pub(crate) fn generation_config(&self) -> Option<(String, Vec<u8>)> {
-        let name = "generation_config.json";
-        std::fs::read(self.path.join(name)).ok().map(|bytes| (name.to_string(), bytes))
+    /// The tokens at which the folder says that its model ends a text: by its settings for generation, else by its
+    /// configuration, else the tokenizer's end-of-text.
+    pub fn end_tokens(&self) -> Vec<u32> {
+        match self.end_tokens.as_slice() {
+            [] => vec![self.tokenizer.end_of_text()],
+            named => named.to_vec(),
+        }
+    }
+
+    /// [`ModelFolder::end_tokens`], and the end-of-text that closes every text of a training, for a model that was tuned.
+    pub fn end_tokens_of_tuned(&self) -> Vec<u32> {
+        let mut ends = self.end_tokens();
+        if !ends.contains(&self.tokenizer.end_of_text()) {
+            ends.push(self.tokenizer.end_of_text());
+        }
+        ends
+    }
+
+    /// What of the weights is not used, or is used against the configuration, where there is something to say. A folder
+    /// whose weights cannot be read says so when they are.
+    pub fn note(&self) -> Option<String> {
+        let note = note_on_weights(&self.config, &self.path).ok().flatten()?;
+        Some(format!("{}: {note}", self.path.display()))
+    }
+
+    /// The files that a model made from this one takes along: the tokenizer's, and every other setting of the folder.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn kept_files(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        let mut files = self.tokenizer.files();
+        for (name, bytes) in kept_files(&self.path)? {
+            if files.iter().all(|file| file.0 != name) {
+                files.push((name, bytes));
+            }
+        }
+        Ok(files)
     }
 }

@@ -3,15 +3,20 @@
 
 use std::path::Path;
 
-use gptneo_datasets::{DataReport, Dataset, Example};
+use gptneo_datasets::{DataReport, Dataset, Example, Reading};
+use gptneo_model::WeightFormat;
+use gptneo_training::TuningKind;
 
+use super::data::{FoundData, OpenedData};
 use super::embedded::Unpacked;
 use super::folder::RunFolder;
-use super::manifest::Inputs;
+use super::manifest::{Inputs, Manifest};
 use super::model_folder::ModelFolder;
 use super::source::{Found, Kind, Source, Sources};
-use crate::error::{Error, Problem, Result};
+use super::taken::Taken;
+use crate::backend::{Load, Work, smaller_batches};
 use crate::settings::{Layer, Settings};
+use crate::{Error, Problem, Remedy, Result};
 
 /// Whether a run is a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +30,7 @@ pub(crate) enum Start {
 /// A run whose settings are settled; its model and data are still names.
 pub struct Opening {
     settings: Settings,
-    folder: RunFolder,
+    taken: Taken,
     start: Start,
     /// What the settings ask for and do not get.
     warning: Option<Problem>,
@@ -35,6 +40,8 @@ pub struct Opening {
 pub struct Run {
     pub(crate) settings: Settings,
     pub(crate) folder: RunFolder,
+    /// The folder in this process's hands: a new run's appears when the run begins.
+    pub(crate) taken: Taken,
     pub(crate) base: ModelFolder,
     pub(crate) data: Dataset,
     /// The longest text in tokens.
@@ -43,18 +50,18 @@ pub struct Run {
     pub(crate) sources: Sources,
     pub(crate) inputs: Inputs,
     pub(crate) start: Start,
-    pub(crate) warning: Option<Problem>,
-    pub(crate) unpacked: Unpacked,
+    /// What a person should know before it begins.
+    pub(crate) warnings: Vec<Problem>,
 }
 
 impl Opening {
     /// A new run in the folder that the settings name, which must be new or empty.
     ///
     /// # Errors
-    /// A used folder, data that are not named, or a device that cannot compute.
+    /// A used folder or one that another process has, data that are not named, or a device that cannot compute.
     pub fn new(settings: Settings) -> Result<Self> {
-        let folder = RunFolder::new(settings.run.folder()?)?;
-        Self::settle(settings, folder, Start::New)
+        let taken = Taken::new(settings.run.folder()?)?;
+        Self::settle(settings, taken, Start::New)
     }
 
     /// The run in `folder` goes on, with its own settings and those of `layer` over them.
@@ -62,17 +69,17 @@ impl Opening {
     /// # Errors
     /// There is no run, or as [`Opening::new`].
     pub fn resume(folder: &Path, layer: Layer) -> Result<Self> {
-        let folder = RunFolder::existing(folder)?;
-        let settings = folder.settings_with(layer)?;
-        Self::settle(settings, folder, Start::Resumed)
+        let taken = Taken::begun(folder)?;
+        let settings = taken.folder().settings_with(layer)?;
+        Self::settle(settings, taken, Start::Resumed)
     }
 
-    fn settle(mut settings: Settings, folder: RunFolder, start: Start) -> Result<Self> {
+    fn settle(mut settings: Settings, taken: Taken, start: Start) -> Result<Self> {
         settings.data.file()?;
         settings.run.check_devices()?;
         let (precision, warning) = settings.run.place().precision(settings.run.precision)?;
         settings.run.precision = precision;
-        Ok(Self { settings, folder, start, warning })
+        Ok(Self { settings, taken, start, warning })
     }
 
     /// Reads model and data. `find` turns their names into local files; it also hears where an earlier start of the
@@ -84,23 +91,36 @@ impl Opening {
         self,
         mut find: impl FnMut(Kind, &Path, Option<&Source>) -> Result<Found, E>,
     ) -> Result<Run, E> {
-        let Self { mut settings, folder, start, warning } = self;
+        let Self { mut settings, taken, start, warning } = self;
+        let folder = taken.folder().clone();
         let before = match start {
             Start::New => Sources::default(),
             Start::Resumed => folder.manifest()?.sources,
         };
-        let mut unpacked = Unpacked::new(&folder);
-        settings.model.path = Some(unpacked.model(settings.model.folder()?)?);
-        let found = find(Kind::Model, settings.model.folder()?, before.model.as_ref())?;
+        let name = settings.model.folder()?.to_path_buf();
+        let found = match Unpacked::model(&name, &taken)? {
+            Some(unpacked) => {
+                settings.model.path = Some(unpacked.later);
+                Found::local(&unpacked.now)
+            }
+            None => find(Kind::Model, &name, before.model.as_ref())?,
+        };
         let base = ModelFolder::open(found.path)?;
-        settings.data.path = Some(unpacked.data(settings.data.file()?)?);
-        let file = find(Kind::Data, settings.data.file()?, before.data.as_ref())?;
+        let note = base.note().map(|what| Problem { what, remedy: Remedy::None });
+        let unpacked = Unpacked::data(settings.data.file()?, &taken)?;
+        if let Some(unpacked) = &unpacked {
+            settings.data.path = Some(unpacked.now.clone());
+        }
+        let files = FoundData::of(&settings.data, &before, &mut find)?;
         let max_length = settings.data.resolve_length(Some(base.config().max_position_embeddings))?;
-        let data = Dataset::from_file(&file.path, &settings.data_options(), base.tokenizer())
-            .map_err(Error::from)?;
-        let inputs = Inputs::hash(base.path(), settings.model.adapter.as_deref(), &file.path)?;
-        let sources = Sources { model: found.source, data: file.source };
-        Ok(Run { settings, folder, base, data, max_length, sources, inputs, start, warning, unpacked })
+        let OpenedData { data, warnings } = files.read(&settings, base.tokenizer())?;
+        let inputs = Inputs::hash(base.path(), settings.model.adapter.as_deref(), &files.files)?;
+        if let Some(unpacked) = unpacked {
+            settings.data.path = Some(unpacked.later);
+        }
+        let sources = Sources { model: found.source, ..files.sources };
+        let warnings = warning.into_iter().chain(note).chain(warnings).collect();
+        Ok(Run { settings, folder, taken, base, data, max_length, sources, inputs, start, warnings })
     }
 }
 
@@ -123,6 +143,11 @@ impl Run {
         &self.settings
     }
 
+    /// How the data were read.
+    pub fn reading(&self) -> Option<&Reading> {
+        self.data.reading.as_ref()
+    }
+
     /// What the data hold.
     pub fn data_report(&self) -> DataReport {
         self.data.report(self.settings.training.batch_size, self.settings.training.seed)
@@ -134,12 +159,39 @@ impl Run {
         lengths.max().unwrap_or_default()
     }
 
-    /// Refuses a model, or batches of texts of `tokens` tokens, that the device cannot hold.
+    /// Refuses a model, an adapter, or batches of texts of `tokens` tokens, that the device cannot hold.
     ///
     /// # Errors
-    /// As [`crate::backend::Place::check_room`].
+    /// As [`crate::backend::Place::check_room`]; or the machine's memory is too small whatever is done.
     pub(crate) fn check_room(&self, tokens: usize) -> Result<()> {
-        let place = self.settings.run.place();
-        place.check_room(self.base.config(), self.settings.training.batch_size, tokens)
+        let Settings { run, training, model, lora, .. } = &self.settings;
+        let (place, examples) = (run.place(), self.data.examples().count().max(1));
+        let rows = training.batch_size.min(examples);
+        place.check_room(self.base.config(), rows, tokens)?;
+        if model.tuning == TuningKind::Lora {
+            place.check_adapter(self.base.config(), lora)?;
+        }
+        // The largest batch has at least the mean's tokens.
+        let all: usize = self.data.examples().map(|example| example.ids.len()).sum();
+        place.check_memory(&Load {
+            model: self.base.config(),
+            weights: WeightFormat::F32,
+            work: Work::Training(model.tuning, lora),
+            positions: all as f64 / examples.div_ceil(rows) as f64,
+            smaller: smaller_batches(),
+        })
+    }
+
+    /// Lets the run begin: a new run's folder appears, and its base with it.
+    ///
+    /// # Errors
+    /// As [`Taken::begin`].
+    pub(crate) fn begin(&mut self, manifest: &Manifest) -> Result<()> {
+        let room = self.taken.room();
+        self.taken.begin(&self.settings, manifest)?;
+        if let Ok(within) = self.base.path().strip_prefix(room.path()) {
+            self.base = self.base.clone().at(self.folder.path().join(within));
+        }
+        Ok(())
     }
 }

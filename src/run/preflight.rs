@@ -5,15 +5,16 @@ use std::path::Path;
 
 use gptneo_datasets::{Dataset, Truncation, grouped};
 use gptneo_model::checkpoint::Dtype;
-use gptneo_model::{GptNeo, NeoBackend};
+use gptneo_model::{GptNeo, NeoBackend, WeightFormat};
 use gptneo_training::timing::time_largest_batch;
-use gptneo_training::{BatchOrder, Tuning, Workload};
+use gptneo_training::{BatchOrder, Tuning, TuningKind, Workload};
 use serde::Serialize;
 
 use super::model_folder::ModelFolder;
-use crate::backend::{Job, Training, dispatch, machine};
-use crate::error::{Problem, Remedy, Result};
+use crate::backend::machine::{self, size};
+use crate::backend::{Job, Load, Training, Work, dispatch, smaller_batches};
 use crate::settings::Settings;
+use crate::{Problem, Remedy, Result};
 
 /// The share of the machine's memory from which on a run is warned.
 const MUCH_MEMORY: f64 = 0.9;
@@ -115,6 +116,16 @@ impl Preflight {
         let place = settings.run.place();
         let Workload { largest_rows, largest_width, .. } = order.workload();
         place.check_room(base.config(), largest_rows, largest_width)?;
+        if settings.model.tuning == TuningKind::Lora {
+            place.check_adapter(base.config(), &settings.lora)?;
+        }
+        place.check_memory(&Load {
+            model: base.config(),
+            weights: WeightFormat::F32,
+            work: Work::Training(settings.model.tuning, &settings.lora),
+            positions: largest_rows as f64 * largest_width as f64,
+            smaller: smaller_batches(),
+        })?;
         dispatch(place, Measure { settings, base, data, order })
     }
 
@@ -128,7 +139,11 @@ impl Preflight {
             && peak as f64 > MUCH_MEMORY * total as f64
         {
             self.warnings.push(Problem {
-                what: format!("a step takes {} of the machine's {} of memory", size(peak), size(total)),
+                what: format!(
+                    "a step takes {} of the machine's {} of memory",
+                    size(peak as f64),
+                    size(total as f64)
+                ),
                 remedy: Remedy::Either(vec![
                     Remedy::Both(vec![
                         Remedy::Lower("training.batch_size"),
@@ -144,8 +159,8 @@ impl Preflight {
             self.warnings.push(Problem {
                 what: format!(
                     "checkpoints and weights take up to {}, but {} are free on the disk",
-                    size(self.disk()),
-                    size(free)
+                    size(self.disk() as f64),
+                    size(free as f64)
                 ),
                 remedy: Remedy::Either(vec![Remedy::say("make room"), Remedy::Change("run.output")]),
             });
@@ -155,8 +170,9 @@ impl Preflight {
     /// The lines that a run prints.
     pub fn render(&self) -> String {
         let [rows, width] = self.largest_batch;
-        let memory = self.peak_memory.map(|peak| format!(", {} of memory", size(peak))).unwrap_or_default();
-        let free = self.free_disk.map(|free| format!(", {} free", size(free))).unwrap_or_default();
+        let memory =
+            self.peak_memory.map(|peak| format!(", {} of memory", size(peak as f64))).unwrap_or_default();
+        let free = self.free_disk.map(|free| format!(", {} free", size(free as f64))).unwrap_or_default();
         format!(
             "parameters  {} of {} are trained ({:.3} %)\n\
              training    {} steps, {} supervised tokens, about {}\n\
@@ -169,22 +185,22 @@ impl Preflight {
             grouped(self.tokens),
             duration(self.training_seconds),
             self.largest_batch_seconds,
-            size(self.disk()),
+            size(self.disk() as f64),
         )
     }
 
     /// What `prepare` adds to [`Preflight::render`].
     pub fn render_more(&self) -> String {
         let tokens = self.positions.max(1);
-        let total = self.total_memory.map(|total| format!("{} in all\n", size(total)));
+        let total = self.total_memory.map(|total| format!("{} in all\n", size(total as f64)));
         format!(
             "positions   {} over all steps, {:.1} % of them supervised; {:.0} a second on the largest batch\n\
              files       {} a checkpoint, of which {CHECKPOINTS} may stand at once; {} of weights at the end\n{}",
             grouped(self.positions),
             100.0 * self.tokens as f64 / tokens as f64,
             self.positions as f64 / self.training_seconds.max(f64::MIN_POSITIVE),
-            size(self.checkpoint_size),
-            size(self.weights_size),
+            size(self.checkpoint_size as f64),
+            size(self.weights_size as f64),
             total.map(|total| format!("memory      {total}")).unwrap_or_default(),
         )
     }
@@ -235,15 +251,6 @@ pub fn cut_answers(truncation: &Truncation) -> Option<Problem> {
             Remedy::Set("data.overlong", "drop".into()),
         ]),
     })
-}
-
-/// Bytes in the unit that suits them.
-fn size(bytes: u64) -> String {
-    match bytes as f64 {
-        small if small < 1e6 => format!("{:.1} kB", small / 1e3),
-        middling if middling < 1e9 => format!("{:.1} MB", middling / 1e6),
-        large => format!("{:.1} GB", large / 1e9),
-    }
 }
 
 /// Seconds in the units that suit them.

@@ -8,9 +8,10 @@ use gptneo_training::checkpoint::Best;
 use gptneo_training::metrics::MetricsRow;
 use gptneo_training::samples::SampleRow;
 
+use super::export::ExportReport;
 use super::merge::MergeReport;
 use super::preflight::Preflight;
-use crate::error::Problem;
+use crate::Problem;
 
 /// A moment of a run.
 #[derive(Clone, Copy)]
@@ -58,6 +59,8 @@ pub enum Event<'a> {
     TrainingEnds(&'a TrainingSummary),
     /// The adapter is merged, and the merge is proven.
     Merged(&'a MergeReport),
+    /// The plain model is written for other engines, and proven.
+    Exported(&'a ExportReport),
     /// A model begins to answer, with nothing done, or goes on.
     Answering {
         /// Questions that are answered.

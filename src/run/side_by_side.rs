@@ -5,12 +5,12 @@ use std::path::Path;
 use gptneo_model::generate::GenerationConfig;
 use gptneo_model::{NeoBackend, WeightFormat};
 use gptneo_report::{AnswerScores, GenerationRow};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::answers::{self, Question};
 use super::model_folder::ModelFolder;
 use crate::backend::{Job, Place, dispatch};
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// What both models answered.
 #[derive(Clone, Debug, Serialize)]
@@ -18,7 +18,13 @@ pub struct SideBySide {
     /// Question by question.
     pub comparisons: Vec<GenerationRow>,
     /// Model by model, in numbers.
+    #[serde(serialize_with = "by_model")]
     pub metrics: Vec<AnswerScores>,
+}
+
+/// The scores under the models' names, in their order.
+fn by_model<S: Serializer>(metrics: &[AnswerScores], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(metrics.iter().map(|scores| (&scores.model, scores)))
 }
 
 /// What makes the tuned form.
@@ -101,7 +107,7 @@ impl Job for AskBoth<'_> {
         };
         Ok(SideBySide {
             comparisons: answers::rows(questions, &before, &after),
-            metrics: answers::scores(questions, [("Base Model", &before), (name, &after)]),
+            metrics: answers::scores(questions, &[("Base Model", &before), (name, &after)]),
         })
     }
 }

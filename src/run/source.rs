@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use gptneo_datasets::{DataError, DataFiles};
+
 use serde::{Deserialize, Serialize};
 
 /// What a name stands for.
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// A model's folder.
     Model,
-    /// A data file.
+    /// A data set.
     Data,
 }
 
@@ -36,6 +38,9 @@ pub struct Source {
     /// The data file in the repository; a model is many files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// The data files in the repository, where they are several: shards and splits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
 }
 
 /// Where a run's model and data came from; nothing for local files.
@@ -47,20 +52,28 @@ pub struct Sources {
     /// The data's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Source>,
+    /// Of the data to validate with, where they were named apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_data: Option<Source>,
+    /// Of the data to test with, where they were named apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_data: Option<Source>,
 }
 
 impl Sources {
     /// Whether everything is local.
     pub fn is_empty(&self) -> bool {
-        self.model.is_none() && self.data.is_none()
+        *self == Self::default()
     }
 }
 
 /// What a name became.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// The model's folder or the data file.
+    /// The model's folder, or the data file or folder.
     pub path: PathBuf,
+    /// The data files by what they are for, where that was settled already; else the path tells.
+    pub files: Option<DataFiles>,
     /// Where it was fetched from, if it was.
     pub source: Option<Source>,
 }
@@ -68,6 +81,14 @@ pub struct Found {
 impl Found {
     /// A path that is meant as it stands.
     pub fn local(path: &Path) -> Self {
-        Self { path: path.to_path_buf(), source: None }
+        Self { path: path.to_path_buf(), files: None, source: None }
+    }
+
+    /// The data files by what they are for.
+    ///
+    /// # Errors
+    /// The path is a folder in which it is not clear which files are meant.
+    pub fn data_files(&self) -> Result<DataFiles, DataError> {
+        self.files.clone().map_or_else(|| DataFiles::of(&self.path), Ok)
     }
 }

@@ -11,7 +11,7 @@ use gptneo_model::{GptNeo, LoraConfig, NeoBackend};
 use gptneo_report::{Chart, Findings, Page};
 use gptneo_training::checkpoint::RunState;
 use gptneo_training::samples::{SampleQuestion, SampleQuestions};
-use gptneo_training::{BatchOrder, Ending, Interrupter, Trained, TrainingRun, Tuning};
+use gptneo_training::{BatchOrder, Ending, Interrupter, Trained, TrainingRun, Tuning, check_threads};
 
 use super::manifest::{BURN_VERSION, Counts, Manifest};
 use super::opening::{Run, Start};
@@ -20,8 +20,8 @@ use super::progress::{Event, Told, TrainingSummary};
 use super::tensorboard::{Curves, Watched};
 use super::{answers, facts};
 use crate::backend::{self, Training};
-use crate::error::{Error, Remedy, Result};
-use crate::settings::{DataSettings, Settings};
+use crate::settings::Settings;
+use crate::{Error, Remedy, Result};
 
 /// A run that is ready to train; its folder stands, with settings and manifest in it.
 pub(crate) struct Started<B: NeoBackend> {
@@ -32,8 +32,10 @@ pub(crate) struct Started<B: NeoBackend> {
     model: GptNeo<Training<B>>,
     tuning: Tuning,
     training: Arc<[Example]>,
-    /// The examples that are measured on.
-    pub(crate) validation: Arc<[Example]>,
+    /// The examples that guide the training.
+    validation: Arc<[Example]>,
+    /// The examples that the result is told of: those to test with, where there are such.
+    pub(crate) measured: Arc<[Example]>,
     pub(crate) manifest: Manifest,
     pub(crate) device: B::Device,
     /// Devices that take a share of each training step.
@@ -54,13 +56,17 @@ pub(crate) struct FineTuned<B: NeoBackend> {
 }
 
 impl Run {
-    /// Loads the model and writes settings and manifest into the run's folder, or compares them with those there.
+    /// Loads the model, tells what a new run will take, and lets the run begin: its folder appears with settings and
+    /// manifest in it, or they are compared with those there. Whatever is refused is refused before.
     ///
     /// # Errors
-    /// A model or an adapter that cannot be used, settings that contradict the adapter or the run, a full disk.
+    /// A model or an adapter that cannot be used, settings that contradict the adapter or the run, a step without a
+    /// supervised token, a device that fails, a full disk.
     pub(crate) fn start<B: NeoBackend>(mut self, device: B::Device, observer: Told) -> Result<Started<B>> {
         self.settings.run.precision.check::<B>(&device)?;
+        check_threads()?;
         let (training, validation) = (self.data.training(), self.data.validation());
+        let measured = self.data.measured();
         check_validation(&self.settings, &validation)?;
 
         let further_devices = backend::further_devices::<B>(&device, self.settings.run.further_devices())?;
@@ -87,15 +93,25 @@ impl Run {
                 records: self.data.count,
                 train_examples: training.len(),
                 validation_examples: validation.len(),
+                test_examples: self.data.test().len(),
                 trainable_parameters,
                 total_parameters,
             },
         };
-        match self.start {
-            Start::New => self.folder.save(&self.settings, &manifest)?,
-            Start::Resumed => self.folder.check_continues(&self.settings, &manifest)?,
+        if self.start == Start::New {
+            let order = BatchOrder::new(training.clone(), &self.settings.training)?;
+            let found = Preflight::measure(&Planned {
+                settings: &self.settings,
+                model: &model,
+                tuning: &tuning,
+                order: &order,
+                truncation: &self.data.truncation,
+                parameters: (trainable_parameters, total_parameters),
+                folder: self.folder.path(),
+            })?;
+            observer.tell(Event::Preflight(&found));
         }
-        self.unpacked.keep();
+        self.begin(&manifest)?;
         Ok(Started {
             run: self,
             base,
@@ -103,6 +119,7 @@ impl Run {
             tuning,
             training,
             validation,
+            measured,
             manifest,
             device,
             further_devices,
@@ -112,30 +129,6 @@ impl Run {
 }
 
 impl<B: NeoBackend> Started<B> {
-    /// Tells what the run will take. A run that goes on is past that.
-    ///
-    /// # Errors
-    /// A step without a supervised token, or a device that fails.
-    pub(crate) fn preflight(&self) -> Result<()> {
-        if self.run.start == Start::Resumed {
-            return Ok(());
-        }
-        let Run { settings, folder, data, .. } = &self.run;
-        let order = BatchOrder::new(self.training.clone(), &settings.training)?;
-        let counts = &self.manifest.counts;
-        let found = Preflight::measure(&Planned {
-            settings,
-            model: &self.model,
-            tuning: &self.tuning,
-            order: &order,
-            truncation: &data.truncation,
-            parameters: (counts.trainable_parameters, counts.total_parameters),
-            folder: folder.path(),
-        })?;
-        self.observer.tell(Event::Preflight(&found));
-        Ok(())
-    }
-
     /// Trains, saves the adapter or the model, and draws the loss.
     ///
     /// # Errors
@@ -176,7 +169,11 @@ impl<B: NeoBackend> Started<B> {
                 folder.adapter()
             }
             Tuning::Full => {
-                let files = [base.tokenizer().files(), self.template_files()].concat();
+                let mut files = base.kept_files()?;
+                for file in self.template_files() {
+                    files.retain(|(name, _)| *name != file.0);
+                    files.push(file);
+                }
                 save_model(&trained.model, &folder.merged(), settings.run.save_format(), &files)?;
                 folder.merged()
             }
@@ -202,7 +199,7 @@ impl<B: NeoBackend> Started<B> {
 
     /// Stands for the base and the texts, which depend on the settings of the data as much as on the file.
     fn fingerprint(&self) -> String {
-        let data = DataSettings { path: None, ..self.run.settings.data.clone() };
+        let data = self.run.settings.data.without_names();
         serde_json::to_string(&(&self.manifest.inputs, data)).unwrap_or_default()
     }
 
@@ -210,7 +207,8 @@ impl<B: NeoBackend> Started<B> {
     fn samples(&self) -> Result<Option<SampleQuestions>> {
         let Run { settings, data, base, .. } = &self.run;
         let (tokenizer, positions) = (base.tokenizer(), base.config().max_position_embeddings);
-        let questions = answers::held_out(settings, data, tokenizer, positions, settings.answers.samples)?;
+        let (asked, wanted) = (&data.split.validation, settings.answers.samples);
+        let questions = answers::held_out(settings, data, asked, tokenizer, positions, wanted)?;
         let questions: Vec<SampleQuestion> = questions
             .into_iter()
             .map(|question| SampleQuestion { text: question.text, prompt: question.prompt })
@@ -257,7 +255,10 @@ fn check_validation(settings: &Settings, validation: &[Example]) -> Result<()> {
                 "{name} is given, but no record is left to measure on (validation_fraction is {})",
                 settings.data.options.validation_fraction
             ),
-            Remedy::Raise("data.validation_fraction"),
+            Remedy::Either(vec![
+                Remedy::Raise("data.validation_fraction"),
+                Remedy::Give("data.validation_data"),
+            ]),
         )),
         _ => Ok(()),
     }

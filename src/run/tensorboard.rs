@@ -8,7 +8,7 @@ use gptneo_training::tensorboard::EventLog;
 
 use super::opening::Start;
 use super::progress::{Event, Told};
-use crate::error::{Problem, Remedy, Result};
+use crate::{Problem, Remedy, Result};
 
 /// TensorBoard's file, for as long as it can be written.
 pub(crate) struct Curves(Option<EventLog>);

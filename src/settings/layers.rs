@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use gptneo_files::{FileError, in_plain_words};
 use serde::Serialize;
 use toml::{Table, Value};
 
 use super::{Preset, Settings, not_toml};
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// Where settings start from; a [`Layer`] goes over it.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +28,7 @@ impl<'a> Origin<'a> {
 }
 
 /// Some settings alone, under the settings file's sections and keys: those that a user named, say.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Layer(Table);
 
 impl Layer {
@@ -66,28 +67,60 @@ impl Settings {
             Origin::Preset(preset) => checked_table(preset.text(), preset.name())?,
         };
         overlay(&mut table, layer.0);
-        let refuse = |error: toml::de::Error| Error::settings(one_line(&error), Remedy::None);
+        let refuse = |error: toml::de::Error| Error::settings(in_plain_words(error.message()), Remedy::None);
         let settings: Self = table.try_into().map_err(refuse)?;
         settings.validate()?;
         Ok(settings)
     }
 }
 
+impl Settings {
+    /// The settings of a file's text.
+    ///
+    /// # Errors
+    /// As [`Settings::resolve`].
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let table = checked_table(text, "given")?;
+        let settings: Self = table.try_into().map_err(|error: toml::de::Error| refused_values(&error))?;
+        settings.validate()?;
+        Ok(settings)
+    }
+}
+
+fn refused_values(error: &toml::de::Error) -> Error {
+    Error::settings(in_plain_words(error.message()), Remedy::None)
+}
+
 /// Reads a settings file, checked on its own first, so that an error names the line.
 fn read_table(path: &Path) -> Result<Table> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Error::settings(format!("cannot read the settings {}: {error}", path.display()), Remedy::None)
+    let bytes = std::fs::read(path).map_err(FileError::on("read", path))?;
+    let name = path.display().to_string();
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Error::settings(format!("the settings {name} are wrong: they are not UTF-8"), Remedy::None)
     })?;
-    checked_table(&text, &path.display().to_string())
+    checked_table(&text, &name)
 }
 
 fn checked_table(text: &str, name: &str) -> Result<Table> {
-    let refuse = |error| Error::settings(format!("the settings {name} are wrong: {error}"), Remedy::None);
+    let refuse = |error: toml::de::Error| {
+        let what = format!("the settings {name} are wrong: {}", with_place(text, &error));
+        Error::settings(what, Remedy::None)
+    };
     toml::from_str::<Settings>(text).map_err(refuse)?;
     toml::from_str(text).map_err(refuse)
 }
 
-/// A TOML error about a layer, which has no lines, so what it says is put on one.
-fn one_line(error: &toml::de::Error) -> String {
-    error.to_string().split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+/// What is wrong, and where in the file.
+fn with_place(text: &str, error: &toml::de::Error) -> String {
+    let said = in_plain_words(error.message());
+    let start = error.span().map_or(0, |span| span.start.min(text.len()));
+    let before = text.get(..start).unwrap_or_default();
+    let number = before.matches('\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default();
+    match line.split_once('=') {
+        Some((key, _)) if !key.trim().is_empty() => {
+            format!("line {number}, {}: {said}", in_plain_words(&format!("`{}`", key.trim())))
+        }
+        _ => format!("line {number}: {said}"),
+    }
 }

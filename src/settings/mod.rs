@@ -5,6 +5,7 @@
 //! ([`Layer`]), which is laid over the file's; so there is one place, the types below, where a key, its default and its
 //! values are known.
 
+mod checks;
 mod layers;
 mod presets;
 
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use gptneo_datasets::{DEFAULT_LENGTH, DataOptions};
 use gptneo_model::LoraConfig;
 use gptneo_model::checkpoint::{Dtype, SaveFormat, ShardSize};
+use gptneo_model::export::{ExportFormat, GgufType};
 use gptneo_training::{Precision, TrainingConfig, TuningKind};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -20,7 +22,7 @@ use toml::{Table, Value};
 pub use self::layers::{Layer, Origin};
 pub use self::presets::Preset;
 use crate::backend::{BackendKind, Place};
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// All settings, by the sections of the file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -56,8 +58,15 @@ pub struct ModelSettings {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSettings {
-    /// The file or its name, as the user gave it.
+    /// The file, folder or name, as the user gave it.
     pub path: Option<PathBuf>,
+    /// The data to validate with: they guide early stopping and the best checkpoint. Without them, a part of the data
+    /// does, unless these have such a split.
+    pub validation_data: Option<PathBuf>,
+    /// The data to test with: they are measured on once, at the end, and are what tables, report and card tell of.
+    pub test_data: Option<PathBuf>,
+    /// The seed of the split, where it is not the training's: runs with different seeds can measure on the same records.
+    pub split_seed: Option<u64>,
     /// All other keys of the section.
     #[serde(flatten)]
     pub options: DataOptions,
@@ -73,11 +82,15 @@ pub struct AnswerSettings {
     pub max_new_tokens: usize,
     /// How many held-out questions are answered after every measurement of the validation loss.
     pub samples: usize,
+    /// How many held-out questions both models answer for the measures of their answers; those shown are among them.
+    pub scored_questions: usize,
+    /// Among how many answers to other questions both models are to find each held-out question's own; 0 for none.
+    pub discriminate: usize,
 }
 
 impl Default for AnswerSettings {
     fn default() -> Self {
-        Self { questions: 5, max_new_tokens: 100, samples: 3 }
+        Self { questions: 5, max_new_tokens: 100, samples: 3, scored_questions: 32, discriminate: 3 }
     }
 }
 
@@ -102,31 +115,19 @@ pub struct RunSettings {
     pub max_shard_size: Option<ShardSize>,
     /// Whether TensorBoard's event files are written.
     pub tensorboard: bool,
+    /// What the plain model is written as for other engines, at the end of a whole run; nothing where there is none.
+    pub export: Option<ExportFormat>,
+    /// The numbers of a GGUF file.
+    pub gguf_type: GgufType,
+    /// The positions of an export; as many as are exact where there are none.
+    pub max_positions: Option<usize>,
 }
 
 impl Settings {
-    /// How the data become examples, split by the run's seed.
+    /// How the data become examples, split by a seed of their own or by the run's.
     pub fn data_options(&self) -> DataOptions {
-        DataOptions { seed: self.training.seed, ..self.data.options.clone() }
-    }
-
-    fn validate(&self) -> Result<()> {
-        self.training.validate()?;
-        self.lora.validate()?;
-        self.data.options.validate()?;
-        if self.answers.max_new_tokens == 0 {
-            return Err(Error::settings("max_new_tokens is 0, expected at least 1", Remedy::None));
-        }
-        if let (TuningKind::Full, Some(adapter)) = (self.model.tuning, &self.model.adapter) {
-            return Err(Error::settings(
-                format!(
-                    "full tuning trains the model itself, but the adapter {} is given",
-                    adapter.display()
-                ),
-                Remedy::say("merge it first, or tune with lora"),
-            ));
-        }
-        Ok(())
+        let seed = self.data.split_seed.unwrap_or(self.training.seed);
+        DataOptions { seed, ..self.data.options.clone() }
     }
 
     /// The settings as the file holds them.
@@ -183,6 +184,11 @@ impl DataSettings {
     /// None is given.
     pub fn file(&self) -> Result<&Path> {
         required(&self.path, "data.path")
+    }
+
+    /// The settings without the names of the data, which say where they are and not what.
+    pub(crate) fn without_names(&self) -> Self {
+        Self { path: None, validation_data: None, test_data: None, ..self.clone() }
     }
 
     /// Settles the longest text for a model of `positions`, where one is known: as given, else 256 or fewer.
@@ -299,12 +305,40 @@ mod tests {
             ("[run]\nmax_shard_size = \"500\"\n", "500MB"),
             ("[lora.rank_pattern]\nquery = 3\n", "query"),
             ("[lora.rank_pattern]\nq_proj = 0\n", "rank_pattern: q_proj"),
+            ("[lora]\nr = -1\n", "line 2"),
             ("[model]\ntuning = \"full\"\nadapter = \"a\"\n", "merge it first"),
         ] {
             let file = file(text);
             let error =
                 Settings::resolve(Origin::File(file.path()), Layer::default()).unwrap_err().to_string();
             assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_a_file_holds_is_quoted_shortly_and_in_plain_words() {
+        for text in [
+            format!("[training]\nbatch_size = \"{}\"\n", "x".repeat(100_000)),
+            format!("[training]\n{} = 1\n", "x".repeat(100_000)),
+            "[training]\nbatch_size = \"\\u001b[2J\\u0007\"\n".to_string(),
+            "[training]\nbatch_size = \u{1b}[2J\n".to_string(),
+            "[training]\nbatch_size = 1.5\nseed = []\n".to_string(),
+            "[training]\nbatch_size = -1\n".to_string(),
+            "training = 3\n".to_string(),
+            "[lora.rank_pattern]\nq_proj = \"x\"\n".to_string(),
+            format!("x = {}", "[".repeat(100_000)),
+        ] {
+            let file = file(&text);
+            let said =
+                Settings::resolve(Origin::File(file.path()), Layer::default()).unwrap_err().to_string();
+            let said =
+                said.strip_prefix(&format!("the settings {} are wrong: ", file.path().display())).unwrap();
+            let harmful = |character: char| character.is_control();
+            assert!(said.starts_with("line ") && !said.contains(harmful), "{said:?}");
+            assert!(said.chars().count() < 500, "{} characters: {said:.600}", said.chars().count());
+            for word in ["usize", "u64", "f64", "struct", &"x".repeat(90)] {
+                assert!(!said.contains(word), "{word}: {said}");
+            }
         }
     }
 

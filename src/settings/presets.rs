@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::error::{Error, Remedy, Result};
+use crate::{Error, Remedy, Result};
 
 /// A preset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

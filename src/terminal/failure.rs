@@ -4,7 +4,7 @@
 //! everything else, 130 for a run that the user interrupted.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Error;
@@ -12,7 +12,7 @@ use gptneo_datasets::DataError;
 use gptneo_model::ModelError;
 use gptneo_training::TrainingError;
 
-use super::wording;
+use super::{notes, wording};
 
 /// The command line or the settings file asks for something that cannot be.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct Interrupted {
     /// The run's folder.
     pub(crate) folder: PathBuf,
     /// The command that goes on with it.
-    pub(crate) command: &'static str,
+    pub(crate) command: String,
 }
 
 impl std::fmt::Display for Interrupted {
@@ -58,9 +58,21 @@ impl std::fmt::Display for Interrupted {
 impl std::error::Error for Interrupted {}
 
 /// The error of a run, or of what goes on with it: an interrupt is told with the command that goes on.
-pub(crate) fn of_run(command: &'static str) -> impl FnOnce(gptneo_lora::Error) -> Error {
+pub(crate) fn of_run(command: impl Into<String>) -> impl FnOnce(gptneo_lora::Error) -> Error {
     move |error| match error {
-        gptneo_lora::Error::Interrupted { step, folder } => Interrupted { step, folder, command }.into(),
+        gptneo_lora::Error::Interrupted { step, folder } => {
+            Interrupted { step, folder, command: command.into() }.into()
+        }
+        error => error.into(),
+    }
+}
+
+/// As [`of_run`], of one of several runs that go on together in `whole`.
+pub(crate) fn of_part(command: impl Into<String>, whole: &Path) -> impl FnOnce(gptneo_lora::Error) -> Error {
+    move |error| match error {
+        gptneo_lora::Error::Interrupted { step, .. } => {
+            Interrupted { step, folder: whole.to_path_buf(), command: command.into() }.into()
+        }
         error => error.into(),
     }
 }
@@ -72,10 +84,10 @@ pub(crate) fn report(error: &Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
-        eprintln!("{interrupted}");
+        notes::warn(interrupted);
         return ExitCode::from(130);
     }
-    eprintln!("error: {}", chain(error));
+    notes::warn(format_args!("error: {}", chain(error)));
     ExitCode::from(if is_misuse(error) { 2 } else { 1 })
 }
 

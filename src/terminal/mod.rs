@@ -3,6 +3,7 @@
 mod dashboard;
 pub(crate) mod failure;
 pub(crate) mod interrupt;
+pub(crate) mod limits;
 mod live;
 pub(crate) mod notes;
 pub(crate) mod output;

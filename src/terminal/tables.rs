@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use gptneo_report::{AnswerScores, GenerationRow, PerplexityRow, perplexity_cells};
+use gptneo_report::{AnswerScores, GenerationRow, PerplexityRow, SpreadRow, TrialRow, perplexity_cells};
 
 /// The perplexities: a line a model, a column a protocol.
 pub(crate) fn perplexities(rows: &[PerplexityRow]) -> String {
@@ -16,9 +16,23 @@ pub(crate) fn perplexities(rows: &[PerplexityRow]) -> String {
 
 /// The scores of the answers: a line a model.
 pub(crate) fn scores(rows: &[AnswerScores]) -> String {
-    let heads = ["token F1", "exact match", "mean tokens", "ended by itself"];
-    let mut text =
-        format!("{:<14}{:>18}{:>14}{:>14}{:>18}\n", "answers", heads[0], heads[1], heads[2], heads[3]);
+    let heads = [
+        "token F1",
+        "exact match",
+        "mean tokens",
+        "ended by itself",
+        "ROUGE-L",
+        "chrF",
+        "repeating",
+        "distinct-2",
+    ];
+    let [f1, exact, tokens, ended, rouge, chrf, repeating, distinct] = heads;
+    let mut text = format!(
+        "{:<14}{f1:>18}{exact:>14}{tokens:>14}{ended:>18}{rouge:>9}{chrf:>7}{repeating:>11}{distinct:>12}\n",
+        "answers"
+    );
+    let score =
+        |value: Option<f64>, decimals| value.map_or("-".into(), |value| format!("{value:.decimals$}"));
     let share = |value: f64| format!("{:.1} %", 100.0 * value);
     for row in rows {
         let f1 = match (row.token_f1, row.standard_error) {
@@ -27,9 +41,48 @@ pub(crate) fn scores(rows: &[AnswerScores]) -> String {
             (None, _) => "-".into(),
         };
         let exact = row.exact_match.map_or("-".into(), share);
-        let (tokens, stopped) = (row.mean_tokens, share(row.stopped));
+        let (tokens, ended) = (row.mean_tokens, share(row.ended));
+        let (rouge, chrf): (String, String) = (score(row.rouge_l, 3), score(row.chrf, 1));
+        let (repeating, distinct): (String, String) = (share(row.repeating), score(row.distinct_2, 3));
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{:<14}{f1:>18}{exact:>14}{tokens:>14.1}{stopped:>18}", row.model);
+        let _ = writeln!(
+            text,
+            "{:<14}{f1:>18}{exact:>14}{tokens:>14.1}{ended:>18}{rouge:>9}{chrf:>7}{repeating:>11}{distinct:>12}",
+            row.model
+        );
+    }
+    text
+}
+
+/// Every measure over several seeds: a line a measure and a model.
+pub(crate) fn spread(rows: &[SpreadRow]) -> String {
+    let [measure, model, mean, deviation, smallest, largest] =
+        ["measure", "model", "mean", "deviation", "smallest", "largest"];
+    let mut text = format!("{measure:<30}{model:<14}{mean:>12}{deviation:>12}{smallest:>12}{largest:>12}\n");
+    for SpreadRow { measure, model, mean, standard_deviation, smallest, largest, .. } in rows {
+        let deviation = standard_deviation.map_or("-".into(), |value| format!("{value:.4}"));
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{measure:<30}{model:<14}{mean:>12.4}{deviation:>12}{smallest:>12.4}{largest:>12.4}"
+        );
+    }
+    text
+}
+
+/// The trials of a sweep: a line each, the chosen one marked.
+pub(crate) fn trials(rows: &[TrialRow]) -> String {
+    let mut text = String::new();
+    for TrialRow { trial, settings, steps, total_steps, validation_loss, chosen, .. } in rows {
+        let mark = if *chosen { '*' } else { ' ' };
+        let loss = validation_loss.map_or("-".into(), |loss| format!("{loss:.4}"));
+        let settings: Vec<String> = settings.iter().map(|(key, value)| format!("{key} {value}")).collect();
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{mark} {trial:>3}  validation loss {loss:>8}  after {steps} of {total_steps} steps  {}",
+            settings.join(", ")
+        );
     }
     text
 }
@@ -70,7 +123,11 @@ mod tests {
             standard_error: None,
             exact_match: Some(1.0),
             mean_tokens: 4.0,
-            stopped: 1.0,
+            ended: 1.0,
+            rouge_l: Some(1.0),
+            chrf: None,
+            repeating: 0.0,
+            distinct_2: None,
         };
         let unmeasured = AnswerScores { token_f1: None, exact_match: None, ..row.clone() };
         let text = scores(&[row, unmeasured]);

@@ -29,6 +29,11 @@ impl Watch {
         Ok(Self { dashboard: args.tui, training: None, progress: None })
     }
 
+    /// Without the dashboard.
+    pub(crate) fn plain() -> Self {
+        Self { dashboard: false, training: None, progress: None }
+    }
+
     fn progress(&mut self, what: &'static str, done: usize, total: usize) {
         let progress = self.progress.get_or_insert_with(|| Progress::new(what));
         match done {
@@ -51,7 +56,7 @@ impl Observer for Watch {
         match event {
             Event::Warning(problem) => match self.live() {
                 Some(live) => live.say(wording::of_problem(problem)),
-                None => eprintln!("{}", wording::of_problem(problem)),
+                None => notes::warn(wording::of_problem(problem)),
             },
             Event::Data(report) if !notes::are_quiet() => {
                 // A pipe that was closed shows itself at the end, where it is no failure.
@@ -76,7 +81,7 @@ impl Observer for Watch {
                 let dashboard = self.dashboard.then(|| Dashboard::open(total_steps, interrupter.clone()));
                 let stops = interrupter.clone();
                 let listening = interrupt::listen(move || {
-                    eprintln!("finishing the step and saving; interrupt again to stop at once");
+                    notes::warn("finishing the step and saving; interrupt again to stop at once");
                     stops.stop(None);
                 });
                 let mut live = Live::new(total_steps, dashboard);
@@ -105,6 +110,7 @@ impl Observer for Watch {
                 say_ending(summary);
             }
             Event::Merged(report) => notes::say(report),
+            Event::Exported(report) => notes::say(format_args!("exported: {report}")),
             Event::NoQuestions => {
                 notes::say("no answers are compared: there is no held-out question with room for an answer");
             }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use gptneo_datasets::DataError;
 use gptneo_lora::{Problem, Remedy};
 
 use crate::cli::{flag, section_and_key};
@@ -38,8 +39,54 @@ fn of_remedy(remedy: &Remedy) -> String {
 
 /// One error of a chain.
 pub(crate) fn of_cause(cause: &(dyn Error + 'static)) -> String {
-    let problem = cause.downcast_ref::<gptneo_lora::Error>().and_then(gptneo_lora::Error::problem);
-    problem.or(cause.downcast_ref()).map_or_else(|| cause.to_string(), of_problem)
+    let error = cause.downcast_ref::<gptneo_lora::Error>();
+    if let Some(problem) = error.and_then(gptneo_lora::Error::problem).or(cause.downcast_ref()) {
+        return of_problem(problem);
+    }
+    match (error, cause.downcast_ref()) {
+        (Some(gptneo_lora::Error::Data(data)), _) | (_, Some(data)) => of_data(data),
+        _ => cause.to_string(),
+    }
+}
+
+/// An error of the data, with the flags that are a way out.
+fn of_data(error: &DataError) -> String {
+    let flag = |key: &str| flag(&format!("data.{key}"));
+    match error {
+        DataError::Setting { name, found, expected } if is_data_setting(name) => {
+            format!("{} is {found}; expected {expected}", flag(name))
+        }
+        DataError::BadRecords { format: Some(_), .. } => {
+            format!("{error}\nmend them, or leave them out with {} skip", flag("bad_records"))
+        }
+        DataError::MissingColumns { .. } => {
+            let columns = ["question_column", "answer_column", "instruction_column"].map(flag);
+            format!(
+                "{error}, with {}, or say what form the data have with {}",
+                columns.join(", "),
+                flag("format")
+            )
+        }
+        DataError::TooLarge { .. } => format!("{error}: raise {}", flag("max_data_size")),
+        DataError::Leaks(_) => {
+            format!("{error}: take them out of the training data, or leave {} out", flag("deny_leaks"))
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Whether a setting's name is a key of the section for data.
+fn is_data_setting(name: &str) -> bool {
+    const KEYS: [&str; 7] = [
+        "bad_records",
+        "format",
+        "max_data_size",
+        "max_seq_length",
+        "overlong",
+        "validation_fraction",
+        "validation_limit",
+    ];
+    KEYS.contains(&name)
 }
 
 #[cfg(test)]

@@ -267,6 +267,44 @@ fn names_that_lead_nowhere_are_told_apart() {
 }
 
 #[test]
+fn the_splits_of_a_data_set_are_used_as_they_are_meant() {
+    let scene = Scene::new();
+    let folder = tempfile::tempdir().unwrap();
+    let part = |name: &str, numbers: std::ops::Range<usize>| {
+        let path = folder.path().join(name);
+        let row = |n| format!("{{\"question\": \"What is {n}?\", \"answer\": \"The number {n}.\"}}\n");
+        std::fs::write(&path, numbers.map(row).collect::<String>()).unwrap();
+        path
+    };
+    let parts = [
+        ("data/train-00000-of-00002.jsonl", part("a", 0..8)),
+        ("data/train-00001-of-00002.jsonl", part("b", 8..12)),
+        ("data/validation.jsonl", part("c", 20..23)),
+        ("data/test.jsonl", part("d", 30..35)),
+    ];
+    let files: Vec<(&str, &Path)> = parts.iter().map(|(name, path)| (*name, path.as_path())).collect();
+    scene.hub.add("datasets/tiny/splits", 'c', &files);
+    let run = folder.path().join("run");
+    let output = run.display().to_string();
+    scene.good(&short_run("tiny/window", "tiny/splits", &output));
+    let manifest = json(run.join("manifest.json"));
+    let found = ["train_examples", "validation_examples", "test_examples"]
+        .map(|name| manifest["counts"][name].as_u64().unwrap());
+    assert_eq!(found, [12, 3, 5]);
+    assert_eq!(manifest["sources"]["data"]["files"].as_array().unwrap().len(), 4);
+    let mut again = scene.program(&["run", "--resume", "--output", &output]);
+    let again = again.env("HF_HUB_OFFLINE", "1").output().unwrap();
+    assert!(again.status.success(), "{}", text(&again.stderr));
+    let window = fixture("window");
+    let prepare = ["prepare", "--tokenizer", &window, "--max-seq-length", "64", "--json", "--data"];
+    for (name, train, test) in [("tiny/splits:data", 12, 5), ("tiny/splits:data/test.jsonl", 5, 0)] {
+        let shown = text(&scene.good(&[&prepare[..], &[name, "--validation-fraction", "0"]].concat()).stdout);
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!((&shown["train"], &shown["test"]), (&train.into(), &test.into()), "{name}");
+    }
+}
+
+#[test]
 fn a_private_model_in_shards_comes_with_the_token_file() {
     let scene = Scene::new();
     let folder = fixture("sharded");

@@ -1,11 +1,15 @@
 //! The program as a user runs it: the real binary on real files, its output and its exit codes.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stderr, clippy::unwrap_used)]
 
 mod adapters;
 mod browser;
 mod commands;
 mod dashboard;
+mod data;
+mod exams;
+mod export;
+mod folders;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod gpu;
 mod hub;
@@ -18,6 +22,8 @@ mod report;
 mod runs;
 mod serve;
 mod server;
+mod survival;
+mod sweep;
 mod training;
 
 use std::path::{Path, PathBuf};

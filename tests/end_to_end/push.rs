@@ -28,7 +28,8 @@ fn decoded(text: &str) -> Vec<u8> {
 fn finished_run(folder: &Path) -> String {
     let (model, data, output) = (fixture("window"), fixture("records.json"), folder.display().to_string());
     let short = ["--max-seq-length", "64", "--max-steps", "2", "--questions", "1", "--max-new-tokens", "4"];
-    good(&[&["run", "--model", &model, "--data", &data, "--output", &output], &short[..]].concat());
+    let run = ["run", "--model", &model, "--data", &data, "--output", &output, "--export", "gguf"];
+    good(&[&run[..], &short[..]].concat());
     output
 }
 
@@ -56,8 +57,11 @@ fn a_run_is_published_in_one_commit_and_the_token_stays_secret() {
     let said = scene.bad(wrong);
     assert!(said.contains("does not accept the token") && !said.contains("hf_wrong"), "{said}");
 
-    let weights =
-        [("--adapter", "adapter", "adapter_model.safetensors"), ("--merged", "merged", "model.safetensors")];
+    let weights = [
+        ("--adapter", "adapter", "adapter_model.safetensors"),
+        ("--merged", "merged", "model.safetensors"),
+        ("--exported", "export", "model.gguf"),
+    ];
     for (flag, inside, needed) in weights {
         scene.hub.requests();
         let output = push(&[flag, "--private", "--yes", "--license", "mit"]).output().unwrap();
@@ -83,23 +87,23 @@ fn a_run_is_published_in_one_commit_and_the_token_stays_secret() {
                 "README.md" => {
                     let card = String::from_utf8(content).unwrap();
                     assert_eq!(card.contains("library_name: transformers"), flag == "--merged");
+                    assert_eq!(card.contains("library_name: gguf"), flag == "--exported");
+                    assert_eq!(card.contains("## The export: run\n"), flag == "--exported", "{card}");
                     assert!(card.starts_with("---\nlicense: mit\n"), "{card}");
                 }
                 _ => assert_eq!(Some(content), there.next(), "{name}"),
             }
             names.push(name.to_string());
         }
-        let common = [
-            "README.md",
-            "report.html",
-            "tokenizer.json",
-            "model_performance_comparison.csv",
-            "loss_chart.png",
-        ];
-        for name in common.into_iter().chain([needed, "generation_comparison.csv", "perplexity_chart.png"]) {
+        let common = ["README.md", "report.html", "model_performance_comparison.csv", "loss_chart.png"];
+        let tokenizer = if flag == "--exported" { "Modelfile" } else { "tokenizer.json" };
+        let rest = [needed, tokenizer, "generation_comparison.csv", "perplexity_chart.png"];
+        for name in common.into_iter().chain(rest) {
             assert!(names.iter().any(|found| found == name), "{name}: {names:?}");
         }
-        for name in ["settings.toml", "manifest.json", "merge_proof.json", "metrics.jsonl"] {
+        for name in
+            ["settings.toml", "manifest.json", "merge_proof.json", "export_proof.json", "metrics.jsonl"]
+        {
             assert!(!names.iter().any(|found| found == name), "{name}: {names:?}");
         }
     }

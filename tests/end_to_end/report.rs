@@ -77,9 +77,9 @@ fn assert_tables(html: &str, run: &Path) {
     let performance = table(&run.join("model_performance_comparison.csv"));
     assert_eq!(performance.len(), 10);
     for row in &performance[1..] {
-        let [model, loss, perplexity, protocol, tokens, error] = &row[..] else { panic!("{row:?}") };
+        let [model, loss, perplexity, protocol, tokens, error, bits] = &row[..] else { panic!("{row:?}") };
         let name = format!("data-model=\"{model}\" data-protocol=\"{protocol}\"");
-        assert_figures(&figures(html, &name), &[perplexity, loss, error, tokens], &name);
+        assert_figures(&figures(html, &name), &[perplexity, loss, error, tokens, bits], &name);
     }
     let metrics = table(&run.join("answer_metrics.csv"));
     assert_eq!(metrics.len(), 3);
@@ -105,16 +105,29 @@ fn the_page_shows_the_tables_figures_and_stands_alone() {
         headings,
         [
             "Before and after",
+            "What it knows",
             "Loss",
             "Steps",
             "Answers before and after",
             "Answers while it learned",
-            "Answers in numbers",
             "Data",
             "Settings",
             "Manifest"
         ]
     );
+    let knowledge = table(&run.join("what_it_knows.csv"));
+    let value = |measure: &str, model: &str| {
+        let row = knowledge.iter().find(|row| row[0] == measure && row[1] == model).unwrap();
+        row[2].parse::<f64>().unwrap()
+    };
+    assert_eq!(value("discrimination by chance", ""), 0.25);
+    let scores = table(&run.join("held_out_scores.csv"));
+    let found: Vec<f64> =
+        scores.iter().filter(|row| row[0] == "discrimination").map(|row| row[3].parse().unwrap()).collect();
+    let share = found.iter().sum::<f64>() / found.len() as f64;
+    assert!((share - value("discrimination", "LoRA Model")).abs() < 1e-12, "{share}");
+    assert!(html.contains("guessing finds 25.0"), "{html}");
+
     let validation = rows(run).into_iter().filter(|row| row["split"] == "validation");
     let best = validation
         .min_by(|a, b| a["loss"].as_f64().unwrap().total_cmp(&b["loss"].as_f64().unwrap()))
@@ -199,6 +212,6 @@ fn a_browser_loads_the_page_without_an_error_and_sees_the_same_figures() {
     let (dom, log) = loaded(browser, &run.join("report.html"));
     assert!(!log.contains("CONSOLE"), "{log}");
     assert_tables(&dom, run);
-    assert_eq!(dom.matches("<svg").count(), 5, "perplexity, loss, rate, norm and speed");
+    assert_eq!(dom.matches("<svg").count(), 6, "perplexity, knowledge, loss, rate, norm and speed");
     assert!(!dom.contains("<script"));
 }

@@ -21,6 +21,7 @@ import adapters  # noqa: E402
 import arithmetic  # noqa: E402
 import curves  # noqa: E402
 import family  # noqa: E402
+import layouts  # noqa: E402
 import models  # noqa: E402
 import scoring  # noqa: E402
 import vocabulary  # noqa: E402
@@ -48,6 +49,7 @@ def main():
     texts = [format_record(r) for r in corpus] + vocabulary.AWKWARD
     write_json(out / "token_ids.json", {text: vocabulary.encode(tokenizer, text) for text in texts})
     models.write_models(out, tokenizer, corpus)
+    layouts.write_layouts(out, vocabulary.encode(tokenizer, format_record(corpus[5])))
     family.write_family(out)
     adapters.write_adapters(out, tokenizer, corpus)
     curves.write_curves(out, tokenizer, corpus)

@@ -11,6 +11,11 @@ use crate::{TrainingConfig, TrainingError};
 /// What fills the batches up. Its value never matters: no real token looks to its right, and no padding is a target.
 const PADDING_ID: u32 = 0;
 
+/// How many texts are put in order to plan a run: enough for every usual one, and done within a second or two.
+const PLANNED_TEXTS: usize = 20_000_000;
+/// The fewest and the most epochs that are planned.
+const PLANNED_EPOCHS: [usize; 2] = [3, 100];
+
 /// How much a whole run works through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
@@ -51,13 +56,16 @@ impl BatchOrder {
         Ok(order)
     }
 
-    /// A mean over no token is no loss; found out before the run rather than hours into it.
+    /// A mean over no token is no loss; found out before the run rather than hours into it, as far as it is planned.
     fn check_supervision(&self) -> Result<(), TrainingError> {
-        for epoch in 0..self.total_steps.div_ceil(self.steps_per_epoch) {
+        if self.examples.iter().all(|example| !example.targets().is_empty()) {
+            return Ok(());
+        }
+        for epoch in 0..self.planned_epochs() {
             for (index, groups) in self.epoch(epoch).iter().enumerate() {
                 let step = epoch * self.steps_per_epoch + index + 1;
                 let mut members = groups.iter().flatten().map(|index| &self.examples[*index]);
-                if step <= self.total_steps && members.all(|example| example.targets().is_empty()) {
+                if step <= self.total_steps && members.all(|example| example.supervised_tokens() == 0) {
                     return Err(TrainingError::NothingSupervised {
                         step,
                         records: groups.iter().flatten().map(|i| self.examples[*i].record + 1).collect(),
@@ -97,15 +105,35 @@ impl BatchOrder {
         group.iter().map(|index| self.examples[*index].ids.len()).max().unwrap_or(0)
     }
 
-    /// How much the run works through.
+    /// The epochs that are looked through before the run: all of a usual one.
+    fn planned_epochs(&self) -> usize {
+        let [fewest, most] = PLANNED_EPOCHS;
+        let quick = (PLANNED_TEXTS / self.examples.len().max(1)).clamp(fewest, most);
+        self.total_steps.div_ceil(self.steps_per_epoch).min(quick)
+    }
+
+    /// The batches of the planned epochs.
+    fn planned_batches(&self) -> impl Iterator<Item = Vec<usize>> + '_ {
+        let steps = self.total_steps.min(self.planned_epochs().saturating_mul(self.steps_per_epoch));
+        (0..self.planned_epochs()).flat_map(|epoch| self.epoch(epoch)).take(steps).flatten()
+    }
+
+    /// How much the run works through: counted over the planned epochs, and multiplied where there are more.
     pub fn workload(&self) -> Workload {
         let mut work = Workload::default();
-        for group in self.batches() {
+        for group in self.planned_batches() {
             let width = self.width(&group);
             work.positions += (group.len() * width) as u64;
-            work.tokens += group.iter().map(|i| self.examples[*i].targets().len() as u64).sum::<u64>();
+            work.tokens += group.iter().map(|i| self.examples[*i].supervised_tokens() as u64).sum::<u64>();
             if group.len() * width > work.largest_rows * work.largest_width {
                 (work.largest_rows, work.largest_width) = (group.len(), width);
+            }
+        }
+        let planned = self.planned_epochs().saturating_mul(self.steps_per_epoch);
+        if planned < self.total_steps {
+            let times = self.total_steps as f64 / planned as f64;
+            for sum in [&mut work.tokens, &mut work.positions] {
+                *sum = (*sum as f64 * times) as u64;
             }
         }
         work
@@ -119,7 +147,7 @@ impl BatchOrder {
     pub fn largest_batch(&self) -> Result<TokenBatch, TrainingError> {
         let size = |group: &[usize]| group.len() * self.width(group);
         let larger = |a: Vec<usize>, b: Vec<usize>| if size(&b) > size(&a) { b } else { a };
-        collate(&self.examples, &self.batches().reduce(larger).unwrap_or_default())
+        collate(&self.examples, &self.planned_batches().reduce(larger).unwrap_or_default())
     }
 
     /// The examples of the first `count` batches of the run.
@@ -192,6 +220,7 @@ mod tests {
                 ids: vec![1; 2 + record % 5],
                 response_from: 1,
                 supervised_from: 1,
+                later_prompts: Vec::new(),
                 record,
             })
             .collect()
@@ -239,6 +268,34 @@ mod tests {
         let first: Vec<usize> =
             order.first_batches(2).concat().iter().map(|example| example.record).collect();
         assert_eq!(first, steps[0].records().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_run_of_countless_epochs_is_planned_at_once() {
+        let config = TrainingConfig { epochs: 1_000_000_000, ..config() };
+        config.validate().unwrap();
+        let mut examples = examples(11);
+        examples[3].supervised_from = 99;
+        let order = BatchOrder::new(examples, &config).unwrap();
+        let work = order.workload();
+        // Three steps an epoch, each with the same tokens.
+        assert_eq!(order.total_steps(), 3_000_000_000);
+        let once = BatchOrder::new(order.examples.clone(), &TrainingConfig { epochs: 1, ..config }).unwrap();
+        assert_eq!(work.tokens, once.workload().tokens * 1_000_000_000);
+        assert_eq!((work.largest_rows, work.largest_width), (2, 6));
+    }
+
+    #[test]
+    fn counts_beyond_all_bounds_are_refused_by_name() {
+        for (name, config) in [
+            ("epochs", TrainingConfig { epochs: usize::MAX, ..config() }),
+            ("max_steps", TrainingConfig { max_steps: Some(usize::MAX), ..config() }),
+            ("batch_size", TrainingConfig { batch_size: usize::MAX, ..config() }),
+            ("warmup_steps", TrainingConfig { warmup_steps: usize::MAX, ..config() }),
+        ] {
+            let message = config.validate().unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains("at most 1000000000"), "{message}");
+        }
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! Checkpoints: everything a run needs to go on exactly, in a folder that appears whole or not at all.
 //!
 //! `checkpoints/step-00000120/` holds the adapter in PEFT's format (or, in full tuning, the model's weights),
-//! `optimizer.safetensors` and `state.json`. The order of the data and the dropout follow from the seed and the
+//! `optimizer.safetensors`, `state.json` and the hashes of them all, by which a flipped bit is found. The order of the data and the dropout follow from the seed and the
 //! step's number, and the learning rate from the step's number, so that neither needs a state of its own.
+
+mod sums;
 
 use std::fs;
 use std::path::PathBuf;
 
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
-use gptneo_files::{FileError, write_folder};
+use gptneo_files::{FileError, in_plain_words, remove_dead, write_folder};
 use gptneo_model::{NeoBackend, Precision};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,9 @@ use crate::fine_tune::FineTune;
 use crate::optim::SharedAdamW;
 use crate::precision::LossScale;
 use crate::{TrainingConfig, TrainingError, Tuning};
+
+/// The file that says where the run stood: what makes a folder a checkpoint.
+const STATE: &str = "state.json";
 
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +62,21 @@ impl RunState {
         self.step.saturating_sub(self.skipped_steps)
     }
 
+    /// What cannot be of the state of a run after `step`.
+    fn fault(&self, step: usize) -> Option<String> {
+        if self.step != step {
+            return Some(format!("it is of step {}", self.step));
+        }
+        if self.step > self.total_steps || self.skipped_steps > self.step {
+            return Some(format!(
+                "{} of {} steps were skipped, {} planned",
+                self.skipped_steps, self.step, self.total_steps
+            ));
+        }
+        let best = self.best.filter(|best| best.step == 0 || best.step > self.step || !best.loss.is_finite());
+        best.map(|best| format!("the best loss is {} after step {}", best.loss, best.step))
+    }
+
     /// Whether the row of a training step stands. What does not is made again when the run goes on from here.
     pub(crate) fn keeps_step(&self, step: usize) -> bool {
         step <= self.step
@@ -94,28 +114,60 @@ impl Checkpoints {
         self.folder.join(format!("step-{step:08}"))
     }
 
-    /// The steps that have a checkpoint, in order. Half-written folders have other names and do not count.
+    /// The steps that have a checkpoint, in order. Nothing else that may be in the folder counts.
     pub fn steps(&self) -> Vec<usize> {
         let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
         let mut steps: Vec<usize> = entries
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok())
+            .filter(|step| self.stands(*step))
             .collect();
         steps.sort();
+        // Other spellings of a number are strays.
+        steps.dedup();
         steps
     }
 
-    /// The newest checkpoint's state, if there is one.
+    /// Whether there is a checkpoint of this step.
+    pub fn stands(&self, step: usize) -> bool {
+        self.path(step).join(STATE).is_file()
+    }
+
+    /// The newest checkpoint's state, if there is one; what dead processes left beside the checkpoints is removed.
     ///
     /// # Errors
     ///
-    /// Its `state.json` cannot be read.
+    /// A file of it is not as it was written: the error says which checkpoint stands before it.
     pub fn newest(&self) -> Result<Option<RunState>, TrainingError> {
+        remove_dead(&self.folder)?;
         let Some(step) = self.steps().pop() else { return Ok(None) };
-        let path = self.path(step).join("state.json");
-        let failed = |reason: String| TrainingError::Checkpoint { path: path.clone(), reason };
-        let text = fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
-        serde_json::from_str(&text).map(Some).map_err(|error| failed(error.to_string()))
+        self.check(step)?;
+        let path = self.path(step).join(STATE);
+        let bytes = fs::read(&path).map_err(FileError::on("read", &path))?;
+        let state: RunState = serde_json::from_slice(&bytes).map_err(|error| {
+            self.damaged(step, format!("{STATE}: {}", in_plain_words(&error.to_string())))
+        })?;
+        match state.fault(step) {
+            None => Ok(Some(state)),
+            Some(fault) => Err(self.damaged(step, format!("{STATE} says that {fault}"))),
+        }
+    }
+
+    /// Compares the files of a step's checkpoint with their hashes.
+    ///
+    /// # Errors
+    ///
+    /// A file of it is not as it was written.
+    pub(crate) fn check(&self, step: usize) -> Result<(), TrainingError> {
+        match sums::fault(&self.path(step))? {
+            None => Ok(()),
+            Some(fault) => Err(self.damaged(step, fault)),
+        }
+    }
+
+    fn damaged(&self, step: usize, fault: String) -> TrainingError {
+        let before = self.steps().into_iter().rfind(|other| *other < step);
+        TrainingError::DamagedCheckpoint { path: self.path(step), fault, before }
     }
 
     /// Writes a checkpoint, then removes all older ones but the best.
@@ -132,12 +184,13 @@ impl Checkpoints {
         write_folder(&self.path(state.step), |folder| -> Result<(), TrainingError> {
             state.tuning.write(&model.valid().model, folder)?;
             optimizer.save(model, &folder.join("optimizer.safetensors"))?;
-            let path = folder.join("state.json");
+            let path = folder.join(STATE);
             let text = serde_json::to_string_pretty(state).map_err(|error| TrainingError::Checkpoint {
                 path: path.clone(),
                 reason: error.to_string(),
             })?;
-            Ok(fs::write(&path, text).map_err(FileError::on("write", path))?)
+            fs::write(&path, text).map_err(FileError::on("write", path))?;
+            Ok(sums::write(folder)?)
         })?;
         self.remove_older(state)
     }
@@ -153,3 +206,7 @@ impl Checkpoints {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

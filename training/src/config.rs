@@ -1,9 +1,54 @@
 //! The settings of a training run, checked before anything is loaded.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::TrainingError;
 use crate::schedule::{LearningRate, Schedule};
+
+/// The largest count that a setting may have: no run comes near it, and two of them multiplied fit a machine's word.
+const MOST: usize = 1_000_000_000;
+
+/// A setting outside its range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// The setting.
+    pub name: &'static str,
+    /// The value given.
+    pub found: String,
+    /// The values that are allowed.
+    pub expected: String,
+}
+
+impl Unfit {
+    /// A count outside of 1 to 1,000,000,000.
+    pub fn count(name: &'static str, value: usize) -> Option<Self> {
+        let expected = match value {
+            0 => "at least 1".to_string(),
+            value if value > MOST => format!("at most {MOST}"),
+            _ => return None,
+        };
+        Some(Self { name, found: value.to_string(), expected })
+    }
+
+    /// A number that `fits` says no to.
+    pub fn number(
+        name: &'static str,
+        value: f64,
+        fits: impl FnOnce(f64) -> bool,
+        expected: &str,
+    ) -> Option<Self> {
+        let unfit = !(value.is_finite() && fits(value));
+        unfit.then(|| Self { name, found: value.to_string(), expected: expected.into() })
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}, expected {}", self.name, self.found, self.expected)
+    }
+}
 
 /// How a model is trained. The defaults are the recipe's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,36 +121,38 @@ impl TrainingConfig {
     ///
     /// All settings that make no sense, in one error.
     pub fn validate(&self) -> Result<(), TrainingError> {
-        let mut problems = Vec::new();
-        let mut check = |good: bool, problem: String| {
-            if !good {
-                problems.push(problem);
-            }
-        };
-        let positive = [("learning_rate", self.learning_rate), ("epsilon", self.epsilon)];
-        for (name, value) in positive {
-            check(value.is_finite() && value > 0.0, format!("{name} is {value}, expected more than 0"));
-        }
-        for (name, value) in [("weight_decay", self.weight_decay), ("max_grad_norm", self.max_grad_norm)] {
-            check(value.is_finite() && value >= 0.0, format!("{name} is {value}, expected 0 or more"));
-        }
-        for (name, value) in [("beta1", self.beta1), ("beta2", self.beta2)] {
-            let good = (0.0..1.0).contains(&value);
-            check(good, format!("{name} is {value}, expected 0 or more and less than 1"));
-        }
-        let counts = [
-            ("epochs", Some(self.epochs)),
-            ("max_steps", self.max_steps),
-            ("batch_size", Some(self.batch_size)),
-            ("grad_accumulation_steps", Some(self.grad_accumulation_steps)),
-            ("eval_steps", self.eval_steps),
-            ("checkpoint_steps", self.checkpoint_steps),
-            ("early_stopping_patience", self.early_stopping_patience),
-        ];
-        for (name, value) in counts {
-            check(value != Some(0), format!("{name} is 0, expected at least 1"));
-        }
+        let problems: Vec<String> = self.unfit().iter().map(ToString::to_string).collect();
         if problems.is_empty() { Ok(()) } else { Err(TrainingError::Settings(problems.join("; "))) }
+    }
+
+    /// The settings outside their ranges.
+    pub fn unfit(&self) -> Vec<Unfit> {
+        let positive =
+            |name, value| Unfit::number(name, value, |value| value > 0.0, "a finite number, more than 0");
+        let not_negative =
+            |name, value| Unfit::number(name, value, |value| value >= 0.0, "a finite number, 0 or more");
+        let decay = |name, value| {
+            Unfit::number(name, value, |value| (0.0..1.0).contains(&value), "0 or more and less than 1")
+        };
+        let count = |name, value: Option<usize>| value.and_then(|value| Unfit::count(name, value));
+        let found = [
+            positive("learning_rate", self.learning_rate),
+            positive("epsilon", self.epsilon),
+            not_negative("weight_decay", self.weight_decay),
+            not_negative("max_grad_norm", self.max_grad_norm),
+            decay("beta1", self.beta1),
+            decay("beta2", self.beta2),
+            count("epochs", Some(self.epochs)),
+            count("max_steps", self.max_steps),
+            count("batch_size", Some(self.batch_size)),
+            count("grad_accumulation_steps", Some(self.grad_accumulation_steps)),
+            count("eval_steps", self.eval_steps),
+            count("checkpoint_steps", self.checkpoint_steps),
+            count("early_stopping_patience", self.early_stopping_patience),
+            // None is its usual number.
+            count("warmup_steps", Some(self.warmup_steps).filter(|steps| *steps > 0)),
+        ];
+        found.into_iter().flatten().collect()
     }
 
     /// Optimizer steps in one pass over `examples` texts.
@@ -115,7 +162,7 @@ impl TrainingConfig {
 
     /// Optimizer steps of a whole run over `examples` texts.
     pub fn total_steps(&self, examples: usize) -> usize {
-        self.max_steps.unwrap_or(self.epochs * self.steps_per_epoch(examples))
+        self.max_steps.unwrap_or(self.epochs.saturating_mul(self.steps_per_epoch(examples)))
     }
 
     /// The learning rate over a run of `total_steps`.

@@ -29,6 +29,17 @@ pub enum TrainingError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// The system starts too few threads.
+    #[error(
+        "a training takes {needed} threads beside its own, but the system starts no more: {source}. Let the program have \
+         more threads, or end others"
+    )]
+    Threads {
+        /// How many are needed.
+        needed: usize,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// Settings that do not work, alone or together.
     #[error("these settings do not work: {0}")]
     Settings(String),
@@ -109,6 +120,19 @@ pub enum TrainingError {
         /// What was expected and found, and what to do.
         reason: String,
     },
+    /// A checkpoint whose files are not as they were written.
+    #[error(
+        "the checkpoint {} is damaged: {fault}. Remove that folder, and the run {}",
+        path.display(), going_on(*before)
+    )]
+    DamagedCheckpoint {
+        /// Its folder.
+        path: PathBuf,
+        /// The file and what is wrong with it.
+        fault: String,
+        /// The step of the checkpoint before it.
+        before: Option<usize>,
+    },
     /// A row of a run's log that is none.
     #[error(
         "{}, line {line}: expected a row as the others: {reason}. Repair or remove that line",
@@ -140,6 +164,13 @@ impl TrainingError {
 impl From<FileError> for TrainingError {
     fn from(FileError { action, path, source }: FileError) -> Self {
         Self::Io { action, path, source }
+    }
+}
+
+fn going_on(before: Option<usize>) -> String {
+    match before {
+        Some(step) => format!("goes on from step {step}, whose checkpoint is there"),
+        None => "begins again with its first step, as there is no checkpoint before it".into(),
     }
 }
 

@@ -16,7 +16,7 @@
 //! // Random weights; `gptneo_model::checkpoint::load_model` reads a Hugging Face folder.
 //! let model = GptNeo::<Autodiff<Flex>>::init(&config, &Default::default());
 //! // Texts of token ids; `gptneo_datasets::Dataset` makes them of questions and answers.
-//! let text = |ids: [u32; 4]| Example { ids: ids.to_vec(), response_from: 2, supervised_from: 1, record: 0 };
+//! let text = |ids: [u32; 4]| Example { ids: ids.to_vec(), response_from: 2, supervised_from: 1, ..Default::default() };
 //! let examples = vec![text([5, 6, 7, 0]), text([5, 8, 9, 0]), text([6, 5, 7, 0])];
 //!
 //! let trained = TrainingRun::new(model, examples)
@@ -62,16 +62,18 @@ mod step;
 mod step_input;
 pub mod step_log;
 pub mod tensorboard;
+mod threads;
 pub mod timing;
 mod tuning;
 
 pub use batch_order::{BatchOrder, Workload};
 pub use burn::train::Interrupter;
-pub use config::TrainingConfig;
+pub use config::{TrainingConfig, Unfit};
 pub use error::TrainingError;
 pub use gptneo_model::Precision;
 pub use observer::{Event, Observer, Silent};
 pub use optim::clip_global_norm;
 pub use run::{Ending, Trained, TrainingRun};
 pub use schedule::Schedule;
+pub use threads::check_threads;
 pub use tuning::{Tuning, TuningKind};

@@ -5,9 +5,10 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::TrainingError;
-use crate::step_log::{StepLog, read_rows};
+use crate::step_log::{LogRow, StepLog, read_rows};
 
-/// A row of the metrics file. A value that is not finite is written as `null` and read as NaN.
+/// A row of the metrics file. A value that is not finite is written as `null` and read as NaN; losses are always
+/// finite, but of a step that was skipped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "split", rename_all = "lowercase")]
 pub enum MetricsRow {
@@ -84,6 +85,17 @@ impl MetricsRow {
     }
 }
 
+impl LogRow for MetricsRow {
+    fn fault(&self) -> Option<String> {
+        let (loss, may_be_none) = match self {
+            Self::Train(row) => (row.loss, row.skipped),
+            Self::Validation(row) => (row.loss, false),
+        };
+        (!loss.is_finite() && !may_be_none)
+            .then(|| format!("the loss of step {} is not a finite number", self.step()))
+    }
+}
+
 /// The metrics file of a run, open for more rows.
 pub type MetricsLog = StepLog<MetricsRow>;
 
@@ -157,9 +169,18 @@ mod tests {
     #[test]
     fn what_is_not_finite_reads_as_nan() {
         let folder = tempfile::tempdir().unwrap();
-        let path = log(&folder, &[train(1, f64::INFINITY)]);
+        let MetricsRow::Train(row) = train(1, f64::INFINITY) else { unreachable!() };
+        let path = log(&folder, &[MetricsRow::Train(TrainRow { skipped: true, ..row.clone() })]);
         let rows = read_metrics(path).unwrap();
         assert!(matches!(&rows[..], [MetricsRow::Train(row)] if row.loss.is_nan() && row.step == 1));
+        // Only a step that changed nothing may have lost no number.
+        let folder = tempfile::tempdir().unwrap();
+        let path = log(&folder, &[train(1, 0.5), MetricsRow::Train(row)]);
+        for error in [read_metrics(&path).unwrap_err(), MetricsLog::resume(&path, |_| true).unwrap_err()]
+            .map(|e| e.to_string())
+        {
+            assert!(error.contains("line 2") && error.contains("loss of step 1 is not a finite"), "{error}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::backend::Backend;
 use burn::train::Interrupter;
 use gptneo_datasets::Example;
-use gptneo_model::{GptNeo, NeoBackend};
+use gptneo_model::{GptNeo, ModelError, NeoBackend};
 
 use self::files::{RunFiles, Start};
 use self::training_loop::{Progress, TrainingLoop};
@@ -24,6 +24,7 @@ use crate::optim::SharedAdamW;
 use crate::parallel::Replicas;
 use crate::precision::LossScale;
 use crate::samples::SampleQuestions;
+use crate::threads::check_threads;
 use crate::tuning::device;
 use crate::{Precision, TrainingConfig, TrainingError, Tuning};
 
@@ -150,7 +151,7 @@ impl<B: NeoBackend> TrainingRun<B> {
     ///
     /// # Errors
     ///
-    /// Settings that make no sense, a precision that the device lacks, examples without supervised tokens, a checkpoint
+    /// Settings that make no sense, a precision or threads that the machine lacks, examples without supervised tokens, a checkpoint
     /// of other settings or data, a loss that is not finite, a file that cannot be written. What was already written
     /// stands.
     pub fn train(self) -> Result<Trained<B>, TrainingError> {
@@ -158,6 +159,7 @@ impl<B: NeoBackend> TrainingRun<B> {
         self.config.validate()?;
         self.precision.check::<B>(&device)?;
         refuse_base_dropout(&self.model)?;
+        check_threads()?;
         let order = Arc::new(BatchOrder::new(self.examples, &self.config)?);
 
         let files = RunFiles::open(self.folder, self.start)?;
@@ -208,6 +210,7 @@ impl<B: NeoBackend> TrainingRun<B> {
         let (base, tuning) = (base.valid(), &state.tuning);
         let (model, model_step) = match state.best {
             Some(best) if best.step != state.step => {
+                files.checkpoints.check(best.step)?;
                 (tuning.load(base, &files.checkpoints.path(best.step))?, best.step)
             }
             _ if state.precision == Precision::F32 => (trained, state.step),
@@ -237,13 +240,14 @@ fn model_at<B: NeoBackend>(
 }
 
 /// The base's own dropout is not implemented: a run without it would not be what its `config.json` asks for.
-fn refuse_base_dropout<B: Backend>(model: &GptNeo<B>) -> Result<(), TrainingError> {
+pub(crate) fn refuse_base_dropout<B: Backend>(model: &GptNeo<B>) -> Result<(), TrainingError> {
     let rate = model.config().base_dropout;
     if rate > 0.0 {
-        return Err(TrainingError::Settings(format!(
+        return Err(ModelError::Config(format!(
             "the base model's config.json asks for a dropout of {rate} of its own in training, which is not \
              implemented: set attention_dropout, embed_dropout and resid_dropout to 0 there"
-        )));
+        ))
+        .into());
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use gptneo_model::{GptNeo, NeoBackend, SamplingConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainingError;
-use crate::step_log::{StepLog, read_rows};
+use crate::step_log::{LogRow, StepLog, read_rows};
 
 /// Prompts that are continued at a time.
 const BATCH: usize = 8;
@@ -46,6 +46,8 @@ pub struct SampleRow {
     pub answer: String,
 }
 
+impl LogRow for SampleRow {}
+
 /// The questions of a run and the file of their answers.
 pub(crate) struct Samples {
     asked: SampleQuestions,
@@ -73,7 +75,7 @@ impl Samples {
         let config = GenerationConfig {
             max_new_tokens: *max_new_tokens,
             sampling: SamplingConfig::default(),
-            end_of_text: Some(tokenizer.end_of_text()),
+            end_tokens: vec![tokenizer.end_of_text()],
         };
         let mut rows = Vec::with_capacity(questions.len());
         for batch in questions.chunks(BATCH) {

@@ -29,7 +29,7 @@ pub(crate) struct StepOutcome {
 ///
 /// # Errors
 ///
-/// A device failed, the loss or its gradient is not finite, or no smaller loss scale can make it so. The model is then
+/// Nothing to learn from, a device failed, the loss or its gradient is not finite, or no smaller loss scale can make it so. The model is then
 /// as it was before.
 pub(crate) fn training_step<B: NeoBackend>(
     learner: &mut Learner<Components<B>>,
@@ -39,6 +39,9 @@ pub(crate) fn training_step<B: NeoBackend>(
     mut input: StepInput,
 ) -> Result<StepOutcome, TrainingError> {
     let (step, records) = (input.number, input.records_from_1());
+    if input.supervised_tokens() == 0 {
+        return Err(TrainingError::NothingSupervised { step, records });
+    }
     let loss_scale = scaling.map(|scaling| scaling.scale);
     input.loss_scale = loss_scale.unwrap_or(1.0);
 

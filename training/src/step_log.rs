@@ -8,11 +8,19 @@ use std::io::Write;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use gptneo_files::write_file;
+use gptneo_files::{in_plain_words, write_file};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::TrainingError;
+
+/// A row of such a file.
+pub trait LogRow: Serialize + DeserializeOwned {
+    /// What cannot be of the row, though it reads as one; nothing by default.
+    fn fault(&self) -> Option<String> {
+        None
+    }
+}
 
 /// A file of rows, open for more.
 #[derive(Debug)]
@@ -22,7 +30,7 @@ pub struct StepLog<Row> {
     row: PhantomData<fn(Row)>,
 }
 
-impl<Row: Serialize + DeserializeOwned> StepLog<Row> {
+impl<Row: LogRow> StepLog<Row> {
     /// A new file.
     ///
     /// # Errors
@@ -86,7 +94,7 @@ impl<Row: Serialize + DeserializeOwned> StepLog<Row> {
 /// # Errors
 ///
 /// The file cannot be read, or a line is no row ([`TrainingError::Metrics`]).
-pub fn read_rows<Row: DeserializeOwned>(path: impl AsRef<Path>) -> Result<Vec<Row>, TrainingError> {
+pub fn read_rows<Row: LogRow>(path: impl AsRef<Path>) -> Result<Vec<Row>, TrainingError> {
     let path = path.as_ref();
     let text = read(path)?;
     Ok(rows(path, &text)?.into_iter().map(|(_, row)| row).collect())
@@ -99,17 +107,19 @@ fn read(path: &Path) -> Result<String, TrainingError> {
 }
 
 /// Each line with its row. Only a last line without its newline may be no row: it was torn.
-fn rows<'a, Row: DeserializeOwned>(path: &Path, text: &'a str) -> Result<Vec<(&'a str, Row)>, TrainingError> {
+fn rows<'a, Row: LogRow>(path: &Path, text: &'a str) -> Result<Vec<(&'a str, Row)>, TrainingError> {
     let mut rows = Vec::new();
     for (index, whole) in text.split_inclusive('\n').enumerate() {
         let line = whole.trim_end_matches(['\n', '\r']);
-        match serde_json::from_str(line) {
-            Ok(row) => rows.push((line, row)),
+        let refuse =
+            |reason| Err(TrainingError::Metrics { path: path.to_path_buf(), line: index + 1, reason });
+        match serde_json::from_str::<Row>(line) {
+            Ok(row) => match row.fault() {
+                None => rows.push((line, row)),
+                Some(fault) => return refuse(fault),
+            },
             Err(_) if !whole.ends_with('\n') => {}
-            Err(error) => {
-                let (path, line) = (path.to_path_buf(), index + 1);
-                return Err(TrainingError::Metrics { path, line, reason: error.to_string() });
-            }
+            Err(error) => return refuse(in_plain_words(&error.to_string())),
         }
     }
     Ok(rows)

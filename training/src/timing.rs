@@ -10,7 +10,7 @@ use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
 use burn::train::Learner;
 use gptneo_datasets::{Example, TokenBatch};
-use gptneo_model::{GptNeo, NeoBackend};
+use gptneo_model::{GptNeo, ModelError, NeoBackend};
 
 use crate::batch_order::{BatchOrder, collate};
 use crate::fine_tune::FineTune;
@@ -18,6 +18,7 @@ use crate::learner::{Components, learner};
 use crate::optim::SharedAdamW;
 use crate::parallel::Replicas;
 use crate::precision::LossScale;
+use crate::run::refuse_base_dropout;
 use crate::schedule::{LearningRate, Schedule};
 use crate::step::training_step;
 use crate::step_input::StepInput;
@@ -51,7 +52,8 @@ pub fn time_steps<B: NeoBackend>(
     steps: usize,
 ) -> Result<Vec<TimedStep>, TrainingError> {
     let config = TrainingConfig::default();
-    let of_text = |(record, ids)| Example { ids, response_from: 1, supervised_from: 1, record };
+    let of_text =
+        |(record, ids)| Example { ids, response_from: 1, supervised_from: 1, record, ..Default::default() };
     let examples: Vec<Example> = texts.into_iter().enumerate().map(of_text).collect();
     let batch = collate(&examples, &(0..examples.len()).collect::<Vec<_>>())?;
     let mut steps_on = Stopwatch::new(model, tuning, precision, &config, config.learning_rate, batch)?;
@@ -65,13 +67,15 @@ pub fn time_steps<B: NeoBackend>(
 ///
 /// # Errors
 ///
-/// A tuning that does not fit the model, a precision that the device lacks, or as in training.
+/// A base or a tuning that cannot be trained, a precision that the device lacks, or as in training.
 pub fn time_largest_batch<B: NeoBackend>(
     model: &GptNeo<Autodiff<B>>,
     tuning: &Tuning,
     order: &BatchOrder,
     precision: Precision,
 ) -> Result<f64, TrainingError> {
+    // A run would refuse it too, and this comes before anything of one stands.
+    refuse_base_dropout(model)?;
     let (config, batch) = (order.config(), order.largest_batch()?);
     // At a rate of zero no weight moves, so that the second step cannot diverge where the run would not.
     let mut steps = Stopwatch::new(model.clone(), tuning, precision, config, 0.0, batch)?;
@@ -126,7 +130,7 @@ impl<B: NeoBackend> Stopwatch<B> {
         let alone = &mut Replicas::none();
         let taken = training_step(&mut self.learner, alone, &mut self.scaling, self.max_grad_norm, input)?;
         B::sync(&self.device)
-            .map_err(|error| TrainingError::Settings(format!("the device failed: {error:?}")))?;
+            .map_err(|error| TrainingError::Model(ModelError::Device(format!("{error:?}"))))?;
         gptneo_model::device_failure::check()?;
         Ok(TimedStep { seconds: start.elapsed().as_secs_f64(), loss: taken.loss.mean() })
     }

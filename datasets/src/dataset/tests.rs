@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::bpe::tests::small;
-use crate::{DEFAULT_INSTRUCTION, Overlong};
+use crate::{DEFAULT_INSTRUCTION, OnBadRecord, Overlong, PromptTemplate, read_texts};
 
 fn records() -> Vec<Record> {
     (0..20).map(|i| Record::new(format!("Z{i}?"), "Y".repeat(1 + i))).collect()
@@ -93,4 +93,78 @@ fn records_that_cannot_be_used_are_all_named() {
     assert!(message.contains("2 of 20") && message.contains("record 4: its answer is empty"), "{message}");
     assert!(message.contains("record 8: its question is empty; its answer is empty"), "{message}");
     assert!(fault(Vec::new()).contains("no records"));
+}
+
+fn files(folder: &Path, parts: [&[Record]; 3]) -> DataFiles {
+    let path = |number: usize| folder.join(format!("{number}.json"));
+    let write = |(number, part): (usize, &&[Record])| {
+        std::fs::write(path(number), serde_json::to_string(part).unwrap()).unwrap();
+        vec![path(number)]
+    };
+    let [training, validation, test] = parts.each_ref().map(|part| part.is_empty());
+    let mut written: Vec<Vec<PathBuf>> = parts.iter().enumerate().map(write).collect();
+    for (part, empty) in written.iter_mut().zip([training, validation, test]) {
+        part.retain(|_| !empty);
+    }
+    let [training, validation, test] = written.try_into().unwrap();
+    DataFiles { training, validation, test }
+}
+
+#[test]
+fn files_of_ones_own_are_the_sides_and_what_stands_on_two_is_told() {
+    let (folder, tokenizer, all) = (tempfile::tempdir().unwrap(), small(), records());
+    let of =
+        |parts, options: &DataOptions| Dataset::from_files(&files(folder.path(), parts), options, &tokenizer);
+    let data = of([&all[..12], &all[12..15], &all[15..]], &options()).unwrap();
+    assert_eq!((data.training().len(), data.validation().len(), data.test().len()), (12, 3, 5));
+    assert_eq!((&*data.measured(), data.measured_records()), (&*data.test(), &[15, 16, 17, 18, 19][..]));
+    assert_eq!(data.records, all);
+    assert!(data.leaks.as_ref().unwrap().is_empty() && data.reading.as_ref().unwrap().files == 3);
+
+    // Without a file to validate with, a part of the training data is put aside; the test data are not touched.
+    let data = of([&all[..10], &[], &all[10..]], &options()).unwrap();
+    assert_eq!((data.training().len(), data.validation().len(), data.test().len()), (9, 1, 10));
+    assert_eq!(data.report(4, 1).test, 10);
+
+    let leaking = [&all[..12], &[Record::new(" z3", "else")], &all[11..14]];
+    let leaks = of(leaking, &options()).unwrap().leaks.unwrap();
+    assert_eq!((leaks.validation, leaks.test, leaks.test_in_validation), (1, 1, 0));
+    let denied = DataOptions { deny_leaks: true, ..options() };
+    let message = of(leaking, &denied).unwrap_err().to_string();
+    assert!(message.starts_with("1 of the validation data are in the training data too"), "{message}");
+}
+
+#[test]
+fn several_files_are_one_and_share_what_may_be_read() {
+    let (folder, tokenizer, all) = (tempfile::tempdir().unwrap(), small(), records());
+    let mut shards = files(folder.path(), [&all[..12], &all[12..], &[]]);
+    shards.training.append(&mut shards.validation);
+    let data = Dataset::from_files(&shards, &options(), &tokenizer).unwrap();
+    assert_eq!((&data.records, data.reading.as_ref().unwrap().files), (&all, 2));
+    assert_eq!(data.split, Dataset::from_records(all, &options(), &tokenizer).unwrap().split);
+
+    let bytes = shards.training.iter().map(|path| path.metadata().unwrap().len() + 12 * 128).sum::<u64>();
+    let limited = |bytes| DataOptions { max_data_size: crate::DataSize::of_bytes(bytes), ..options() };
+    assert!(Dataset::from_files(&shards, &limited(bytes), &tokenizer).is_ok());
+    let message = Dataset::from_files(&shards, &limited(bytes - 1024), &tokenizer).unwrap_err().to_string();
+    assert!(message.contains("1.json: more than") && message.contains("the most that is read"), "{message}");
+
+    let text = folder.path().join("a.txt");
+    std::fs::write(&text, "A text.").unwrap();
+    shards.test = vec![text];
+    let message = Dataset::from_files(&shards, &options(), &tokenizer).unwrap_err().to_string();
+    assert!(message.contains("a.txt: text, but the files before it hold instruction"), "{message}");
+}
+
+#[test]
+fn bad_records_are_refused_or_left_out() {
+    let (folder, tokenizer, mut all) = (tempfile::tempdir().unwrap(), small(), records());
+    all[4].output = " ".into();
+    let files = files(folder.path(), [&all, &[], &[]]);
+    let message = Dataset::from_files(&files, &options(), &tokenizer).unwrap_err().to_string();
+    assert!(message.contains("record 5: `output` is empty"), "{message}");
+    let skip = DataOptions { bad_records: OnBadRecord::Skip, ..options() };
+    let data = Dataset::from_files(&files, &skip, &tokenizer).unwrap();
+    assert_eq!((data.count, data.report(4, 1).reading.unwrap().skipped), (19, 1));
+    assert!(data.report(4, 1).render().contains("left out    1 records that cannot be used"));
 }

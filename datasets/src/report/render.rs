@@ -11,7 +11,13 @@ const QUESTION: usize = 70;
 
 impl fmt::Display for DataReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sides = format!("{} train, {} validation", grouped(self.train), grouped(self.validation));
+        if let Some(reading) = &self.reading {
+            line(f, "format", &reading.to_string())?;
+        }
+        let mut sides = format!("{} train, {} validation", grouped(self.train), grouped(self.validation));
+        if self.test > 0 {
+            sides += &format!(", {} test", grouped(self.test));
+        }
         line(f, "records", &format!("{} ({sides})", grouped(self.records)))?;
         let supervised = percent(self.supervised_tokens, self.tokens);
         let supervised = format!("{} supervised, {supervised}", grouped(self.supervised_tokens));
@@ -22,8 +28,12 @@ impl fmt::Display for DataReport {
             l.min, l.mean, l.median, l.p90, l.p99, l.max
         );
         line(f, "lengths", &lengths)?;
+        self.left_out(f)?;
         self.truncations(f)?;
         self.repetitions(f)?;
+        if let Some(leaks) = &self.leaks {
+            line(f, "leaks", &leaks.to_string())?;
+        }
         let padding = format!(
             "{:.1} % of a training epoch in batches of {}",
             100.0 * self.padding_share,
@@ -36,6 +46,14 @@ impl fmt::Display for DataReport {
 }
 
 impl DataReport {
+    fn left_out(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(reading) = self.reading.as_ref().filter(|reading| reading.skipped > 0) else {
+            return Ok(());
+        };
+        line(f, "left out", &format!("{} records that cannot be used", grouped(reading.skipped)))?;
+        reading.reasons.iter().try_for_each(|reason| line(f, "", reason))
+    }
+
     fn truncations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let t = &self.truncation;
         let over = format!(

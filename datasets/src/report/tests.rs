@@ -10,6 +10,7 @@ fn records() -> Vec<Record> {
         instruction: String::new(),
         input: format!("Z{}", i % 8),
         output: "Y".repeat(1 + i * 3),
+        further: Vec::new(),
     };
     (0..10).map(record).collect()
 }
@@ -20,7 +21,7 @@ fn encoded(max_length: usize, overlong: Overlong) -> Encoded {
 }
 
 fn split() -> Split {
-    Split { train: (0..8).collect(), validation: vec![8, 9] }
+    Split { train: (0..8).collect(), validation: vec![8, 9], test: Vec::new() }
 }
 
 #[test]
@@ -90,7 +91,7 @@ fn supervised_tokens_are_marked() {
     let example = |text: &str, supervised_from| {
         let mut ids = tokenizer.encode(text).unwrap();
         ids.push(tokenizer.end_of_text());
-        Example { ids, response_from: 1, supervised_from, record: 0 }
+        Example { ids, response_from: 1, supervised_from, later_prompts: Vec::new(), record: 0 }
     };
     let marked = |example: &Example| mark_supervised(example, &tokenizer).unwrap();
     assert_eq!(marked(&example("ZYX", 1)), "Z⟦YX<|endoftext|>⟧");

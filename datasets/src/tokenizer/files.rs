@@ -3,24 +3,23 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use gptneo_files::{excerpt, is_git_lfs_pointer};
+use serde_json::{Map, Value, json};
 use tokenizers::models::bpe::BPE;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer as Inner};
 
-use super::tokenize;
+use super::added::{ADDED, CONFIG, DEFAULT_END_OF_TEXT, SPECIAL, Settings};
+use super::guard::guarded;
 use crate::error::DataError;
 
-/// The end-of-text token of GPT-2 and GPT-Neo.
-pub const DEFAULT_END_OF_TEXT: &str = "<|endoftext|>";
-
 pub(super) const TOKENIZER: &str = "tokenizer.json";
-const CONFIG: &str = "tokenizer_config.json";
-const SPECIAL: &str = "special_tokens_map.json";
 const VOCAB: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
 /// Everything that is carried along if the folder has it.
-const CARRIED: [&str; 6] = [TOKENIZER, CONFIG, SPECIAL, VOCAB, MERGES, "added_tokens.json"];
+const CARRIED: [&str; 8] =
+    [TOKENIZER, CONFIG, SPECIAL, VOCAB, MERGES, ADDED, "chat_template.jinja", "chat_template.json"];
 
 /// A tokenizer with its end-of-text token and the files for a model folder.
 pub(crate) struct Loaded {
@@ -29,42 +28,65 @@ pub(crate) struct Loaded {
     pub(crate) files: Vec<(String, Vec<u8>)>,
 }
 
-/// Reads a folder's tokenizer.
-pub(super) fn load(folder: &Path) -> Result<Loaded, DataError> {
+/// Reads a folder's tokenizer. Where `rows` says how many tokens a model has embeddings for, an end-of-text token that is
+/// in no vocabulary gets the next number, as transformers gives it, if there is one.
+pub(super) fn load(folder: &Path, rows: Option<usize>) -> Result<Loaded, DataError> {
+    let refuse = |reason: String| DataError::TokenizerFiles { folder: folder.to_path_buf(), reason };
     let mut files = Vec::new();
     for name in CARRIED {
         let path = folder.join(name);
         match std::fs::read(&path) {
+            Ok(bytes) if is_git_lfs_pointer(&bytes) => {
+                return Err(refuse(format!(
+                    "{name} is a pointer of Git LFS, which stands for a file that was not fetched: git lfs pull fetches it"
+                )));
+            }
             Ok(bytes) => files.push((name.to_string(), bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(DataError::io("read", &path)(error)),
         }
     }
     let find = |name: &str| files.iter().find(|file| file.0 == name).map(|file| file.1.as_slice());
-    let refuse = |name: &str, reason: String| DataError::TokenizerFiles {
-        folder: folder.to_path_buf(),
-        reason: format!("{name}: {reason}"),
+    let object = |name: &str| match find(name) {
+        None => Ok(Map::new()),
+        Some(bytes) => object(bytes).map_err(|reason| refuse(format!("{name}: {reason}"))),
     };
-    let mut end_of_text = None;
-    for name in [CONFIG, SPECIAL] {
-        if let (None, Some(bytes)) = (&end_of_text, find(name)) {
-            let value: Value =
-                serde_json::from_slice(bytes).map_err(|error| refuse(name, error.to_string()))?;
-            end_of_text = token(&value["eos_token"]).map(str::to_string);
-        }
-    }
-    let end_of_text = end_of_text.unwrap_or_else(|| DEFAULT_END_OF_TEXT.to_string());
-    let inner = match (find(TOKENIZER), find(VOCAB), find(MERGES)) {
+    let settings = Settings { config: object(CONFIG)?, special: object(SPECIAL)?, added: object(ADDED)? };
+    let end_of_text = settings.end_of_text().unwrap_or(DEFAULT_END_OF_TEXT).to_string();
+    let mut inner = match (find(TOKENIZER), find(VOCAB), find(MERGES)) {
         (Some(bytes), _, _) => {
-            Inner::from_bytes(bytes).map_err(|error| refuse(TOKENIZER, error.to_string()))?
+            guarded(|| Inner::from_bytes(bytes)).map_err(|reason| refuse(format!("{TOKENIZER}: {reason}")))?
         }
         (None, Some(vocab), Some(merges)) => {
-            let pair = format!("{VOCAB} with {MERGES}");
-            gpt2(vocab, merges, &end_of_text).map_err(|reason| refuse(&pair, reason))?
+            gpt2(vocab, merges).map_err(|reason| refuse(format!("{VOCAB} with {MERGES}: {reason}")))?
         }
         _ => return Err(DataError::NoTokenizer { folder: folder.to_path_buf() }),
     };
-    complete(inner, end_of_text, files)
+    if let (Some(add_prefix_space), Some(PreTokenizerWrapper::ByteLevel(found))) =
+        (settings.prefix_space(), inner.get_pre_tokenizer())
+    {
+        let level = ByteLevel::new(add_prefix_space, found.trim_offsets, found.use_regex);
+        inner.with_pre_tokenizer(Some(level));
+    }
+    if find(TOKENIZER).is_none() && inner.token_to_id(&end_of_text).is_some() {
+        add_end_of_text(&mut inner, &end_of_text).map_err(&refuse)?;
+    }
+    let room = rows.is_some_and(|rows| rows > size(&inner));
+    settings.add_to(&mut inner, room).map_err(&refuse)?;
+    complete(inner, end_of_text, files).map_err(refuse)
+}
+
+/// The tokens that there are: the largest number plus one.
+pub(super) fn size(inner: &Inner) -> usize {
+    inner.get_vocab(true).into_values().max().map_or(0, |largest| largest as usize + 1)
+}
+
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(other) => Err(format!("expected a JSON object, found {}", excerpt(&other.to_string()))),
+        Err(error) => Err(format!("expected a JSON object: {}", excerpt(&error.to_string()))),
+    }
 }
 
 /// Adds the files that a folder for transformers needs and `files` lacks.
@@ -72,10 +94,10 @@ pub(crate) fn complete(
     inner: Inner,
     end_of_text: String,
     mut files: Vec<(String, Vec<u8>)>,
-) -> Result<Loaded, DataError> {
+) -> Result<Loaded, String> {
     let lacks = |files: &[(String, Vec<u8>)], name: &str| files.iter().all(|file| file.0 != name);
     if lacks(&files, TOKENIZER) {
-        let text = inner.to_string(true).map_err(tokenize("serialise"))?;
+        let text = guarded(|| inner.to_string(true))?;
         files.push((TOKENIZER.to_string(), text.into_bytes()));
     }
     // A plain fast tokenizer, because it takes tokenizer.json as it stands in every version of transformers; a class
@@ -111,11 +133,20 @@ pub(crate) fn vocab_and_merges(
     ])
 }
 
-/// GPT-2's byte-level BPE: no prefix space, no normaliser, end-of-text special.
-fn gpt2(vocab: &[u8], merges: &[u8], end_of_text: &str) -> Result<Inner, String> {
-    let vocab: std::collections::HashMap<String, u32> =
-        serde_json::from_slice(vocab).map_err(|error| format!("expected token to id: {error}"))?;
-    let merges = std::str::from_utf8(merges).map_err(|error| error.to_string())?;
+/// GPT-2's byte-level BPE: no prefix space, no normaliser.
+fn gpt2(vocab: &[u8], merges: &[u8]) -> Result<Inner, String> {
+    let entries = object(vocab).map_err(|reason| format!("{VOCAB}: {reason}"))?;
+    let number = |(token, value): (String, Value)| {
+        let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+        let id = id.ok_or_else(|| {
+            let (token, value) = (excerpt(&token), excerpt(&value.to_string()));
+            format!("{VOCAB}: \"{token}\" is {value}, expected a token's number")
+        })?;
+        Ok((token, id))
+    };
+    let vocab =
+        entries.into_iter().map(number).collect::<Result<tokenizers::models::bpe::Vocab, String>>()?;
+    let merges = std::str::from_utf8(merges).map_err(|_| format!("{MERGES}: it is no text in UTF-8"))?;
     let mut pairs = Vec::new();
     for (index, line) in merges.lines().enumerate() {
         if line.is_empty() || line.starts_with("#version") {
@@ -123,18 +154,15 @@ fn gpt2(vocab: &[u8], merges: &[u8], end_of_text: &str) -> Result<Inner, String>
         }
         match line.split_once(' ') {
             Some((left, right)) if !right.contains(' ') => pairs.push((left.to_string(), right.to_string())),
-            _ => return Err(format!("{MERGES} line {}: expected two tokens, found {line:?}", index + 1)),
+            _ => {
+                let line = excerpt(line);
+                return Err(format!("{MERGES} line {}: expected two tokens, found \"{line}\"", index + 1));
+            }
         }
     }
-    // Adding a token that is not in the vocabulary would give it a new id no model was trained with.
-    let known = vocab.contains_key(end_of_text);
-    let vocab: tokenizers::models::bpe::Vocab = vocab.into_iter().collect();
-    let model = BPE::builder().vocab_and_merges(vocab, pairs).build().map_err(|error| error.to_string())?;
+    let model = guarded(|| BPE::builder().vocab_and_merges(vocab, pairs).build())?;
     let mut inner = Inner::new(model);
     byte_level(&mut inner);
-    if known {
-        add_end_of_text(&mut inner, end_of_text).map_err(|error| error.to_string())?;
-    }
     Ok(inner)
 }
 
@@ -146,12 +174,6 @@ pub(crate) fn byte_level(inner: &mut Inner) {
 }
 
 /// Makes end-of-text a token of its own wherever it stands in a text.
-pub(crate) fn add_end_of_text(inner: &mut Inner, token: &str) -> tokenizers::Result<()> {
-    inner.add_special_tokens([AddedToken::from(token, true).normalized(true)])?;
-    Ok(())
-}
-
-/// A token in a configuration: its text, or an object that has it as `content`.
-fn token(value: &Value) -> Option<&str> {
-    value.as_str().or_else(|| value["content"].as_str())
+pub(crate) fn add_end_of_text(inner: &mut Inner, token: &str) -> Result<(), String> {
+    guarded(|| inner.add_special_tokens([AddedToken::from(token, true).normalized(true)])).map(drop)
 }

@@ -147,3 +147,117 @@ fn a_token_of_a_character_and_half_the_next_is_shown_once() {
     assert_eq!(stream.push(ids[0]).unwrap(), " ");
     assert_eq!(stream.push(ids[1]).unwrap(), "ü");
 }
+
+/// The small tokenizer as `vocab.json` and `merges.txt` alone.
+fn classic() -> TempDir {
+    let folder = saved();
+    for name in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"] {
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn added_tokens_are_read_from_every_file_that_has_them() {
+    let text = "a<|pad|>b";
+    for (name, content) in [
+        ("added_tokens.json", r#"{"<|end|>": 301, "<|pad|>": 300}"#),
+        (
+            "tokenizer_config.json",
+            r#"{"added_tokens_decoder": {"301": {"content": "<|end|>", "special": true},
+                "300": {"content": "<|pad|>", "special": true}}}"#,
+        ),
+        ("tokenizer_config.json", r#"{"pad_token": "<|pad|>", "additional_special_tokens": ["<|end|>"]}"#),
+        (
+            "special_tokens_map.json",
+            r#"{"pad_token": {"content": "<|pad|>"}, "extra_special_tokens": ["<|end|>"]}"#,
+        ),
+    ] {
+        for folder in [classic(), saved()] {
+            write(&folder, name, content);
+            let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+            assert_eq!(tokenizer.vocab_size(), 302, "{name}");
+            let ids = tokenizer.encode(text).unwrap();
+            assert!(ids.len() == 3 && ids[1] == 300, "{name}: {ids:?}");
+            assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+            // What is written reads back the same.
+            let again = tempfile::tempdir().unwrap();
+            tokenizer.save(again.path()).unwrap();
+            assert_eq!(Tokenizer::from_folder(again.path()).unwrap().encode(text).unwrap(), ids, "{name}");
+        }
+    }
+    let folder = classic();
+    write(&folder, "added_tokens.json", r#"{"<|pad|>": 305}"#);
+    let message = Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
+    assert!(
+        message.contains("added_tokens.json") && message.contains("305") && message.contains("300"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_space_before_a_text_goes_by_the_configuration_of_gpt2s_own_class() {
+    let virus =
+        |folder: &TempDir| Tokenizer::from_folder(folder.path()).unwrap().encode("virus").unwrap().len();
+    for folder in [classic(), saved()] {
+        write(
+            &folder,
+            "tokenizer_config.json",
+            r#"{"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": true}"#,
+        );
+        assert_eq!(virus(&folder), 1, "\" virus\" is one token");
+        write(&folder, "tokenizer_config.json", r#"{"tokenizer_class": "GPT2TokenizerFast"}"#);
+        assert!(virus(&folder) > 1);
+    }
+    // Another class takes tokenizer.json as it stands.
+    let folder = saved();
+    write(
+        &folder,
+        "tokenizer_config.json",
+        r#"{"tokenizer_class": "PreTrainedTokenizerFast", "add_prefix_space": true}"#,
+    );
+    assert!(virus(&folder) > 1);
+}
+
+#[test]
+fn a_model_may_have_fewer_rows_than_added_tokens_but_not_than_the_vocabulary() {
+    let folder = saved();
+    write(&folder, "tokenizer_config.json", r#"{"eos_token": "<|endoftext|>", "pad_token": "<|pad|>"}"#);
+    let tokenizer = Tokenizer::for_model(folder.path(), 300).unwrap();
+    assert_eq!(tokenizer.encode("a cold").unwrap(), small().encode("a cold").unwrap());
+    let message = tokenizer.encode("a<|pad|>").unwrap_err().to_string();
+    assert!(message.contains("\"<|pad|>\"") && message.contains("300 tokens"), "{message}");
+    assert!(tokenizer.encode_batch(&["a", "<|pad|>"]).is_err());
+    let message = Tokenizer::for_model(folder.path(), 299).unwrap_err().to_string();
+    assert!(message.contains("300 tokens") && message.contains("do not belong together"), "{message}");
+
+    // An end of its own gets the next number where the model has a row for it.
+    write(&folder, "tokenizer_config.json", r#"{"eos_token": "<|end|>"}"#);
+    assert_eq!(Tokenizer::for_model(folder.path(), 301).unwrap().end_of_text(), 300);
+    let message = Tokenizer::for_model(folder.path(), 300).unwrap_err().to_string();
+    assert!(message.contains("<|end|>") && message.contains("not in the vocabulary"), "{message}");
+}
+
+#[test]
+fn files_that_hold_something_else_are_named_in_short_words() {
+    for (name, content, word) in [
+        ("tokenizer_config.json", "[1]", "found [1]"),
+        ("tokenizer_config.json", "{", "expected a JSON object"),
+        ("tokenizer_config.json", r#"{"added_tokens_decoder": {"x": "a"}}"#, "added_tokens_decoder has x"),
+        ("tokenizer_config.json", r#"{"pad_token": 5}"#, "pad_token is 5"),
+        (
+            "special_tokens_map.json",
+            r#"{"additional_special_tokens": [7]}"#,
+            "additional_special_tokens holds 7",
+        ),
+        ("added_tokens.json", r#"{"a": "b"}"#, "expected a token's number"),
+        ("tokenizer.json", "version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("tokenizer.json", "\u{1b}[31m", "tokenizer.json"),
+    ] {
+        let folder = saved();
+        write(&folder, name, content);
+        let message = Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
+        assert!(message.contains(word) && message.contains(name), "{word}: {message}");
+        assert!(!message.contains('\u{1b}'), "{message}");
+    }
+}

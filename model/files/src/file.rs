@@ -6,12 +6,17 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::{FileError, parent, sync_folder, temporary_name};
+use crate::lock::{is_at, lock};
+use crate::workshop::{PARTIAL, remove_dead_file};
+use crate::{FileError, parent, sync_folder};
+
+/// How many letters and digits tell the temporary neighbours of a file apart.
+const RANDOM: usize = 6;
 
 /// Writes the file at `path` through `fill`; `path` then holds the old contents or all of the new.
 ///
 /// The bytes go to a temporary file in the same folder, which must exist. On any failure the temporary file is removed
-/// and `path` is as it was.
+/// and `path` is as it was; what a dead process left of an earlier attempt is removed as well.
 ///
 /// # Errors
 /// What `fill` returned, or a file operation that failed.
@@ -43,28 +48,78 @@ pub fn write_files(files: &[(PathBuf, &[u8])]) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Writes the file at `path` through `fill`, which gets the path of the temporary neighbour, an empty file, and may read
+/// back what it wrote there before it agrees. The error is the caller's own, so that it may disagree for other reasons
+/// than files.
+///
+/// # Errors
+/// Whatever `fill` says, or a file operation that failed; `path` is then as it was.
+pub fn write_whole<E: From<FileError>>(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    let temporary = temporary_beside(path)?;
+    fill(temporary.path())?;
+    temporary.as_file().sync_all().map_err(FileError::on("sync", path))?;
+    temporary.persist(path).map_err(|failed| FileError::on("replace", path)(failed.error))?;
+    Ok(sync_folder(parent(path))?)
+}
+
 /// The temporary neighbour of `path`, filled and synced.
 fn prepare(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<NamedTempFile, FileError> {
-    let (prefix, suffix) = temporary_name(path);
+    let (file, temporary) = temporary_beside(path)?.into_parts();
+    let mut buffer = BufWriter::new(file);
+    fill(&mut buffer).map_err(FileError::on("write", path))?;
+    let file = buffer.into_inner().map_err(|failed| FileError::on("write", path)(failed.into_error()))?;
+    file.sync_all().map_err(FileError::on("sync", path))?;
+    Ok(NamedTempFile::from_parts(file, temporary))
+}
+
+/// A temporary neighbour of `path` that is locked as long as it is open; what a dead process left of one is removed.
+fn temporary_beside(path: &Path) -> Result<NamedTempFile, FileError> {
+    let name = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    remove_dead_neighbours(parent(path), &name)?;
+    loop {
+        let temporary =
+            temporary(parent(path), &name).map_err(FileError::on("make a temporary file beside", path))?;
+        let locked = lock(temporary.as_file()).map_err(FileError::on("lock", temporary.path()))?;
+        // Another process may have taken it for a dead one's, before it was locked.
+        if locked && is_at(temporary.as_file(), temporary.path()) {
+            return Ok(temporary);
+        }
+    }
+}
+
+fn temporary(folder: &Path, name: &str) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(suffix);
+    builder.prefix(name).suffix(PARTIAL).rand_bytes(RANDOM);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         // Temporary files are private by default; this one becomes an ordinary file, with what the umask allows.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let temporary =
-        builder.tempfile_in(parent(path)).map_err(FileError::on("make a temporary file beside", path))?;
-    let (file, temporary) = temporary.into_parts();
-    let mut buffer = BufWriter::new(file);
-    fill(&mut buffer).map_err(FileError::on("write", path))?;
-    let file = buffer.into_inner().map_err(|failed| FileError::on("write", path)(failed.into_error()))?;
-    file.sync_all().map_err(FileError::on("sync", path))?;
-    Ok(NamedTempFile::from_parts(file, temporary))
+    builder.tempfile_in(folder)
+}
+
+/// Removes the temporary files of this name that no living process writes.
+fn remove_dead_neighbours(folder: &Path, name: &str) -> Result<(), FileError> {
+    // An absent folder is told of where the file is made.
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let found = entry.file_name();
+        let random = found.to_str().and_then(|found| found.strip_prefix(name)?.strip_suffix(PARTIAL));
+        let ours = random.is_some_and(|random| {
+            random.len() == RANDOM && random.chars().all(|c| c.is_ascii_alphanumeric())
+        });
+        if ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            remove_dead_file(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -103,6 +158,43 @@ mod tests {
         assert!(error.to_string().contains("table.csv"), "{error}");
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains("the source ended"), "{cause}");
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_removed_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let beside = |name: &str| folder.path().join(name);
+        let [dead, living] = [".table.csv.Ab3dEf.partial", ".table.csv.abcdef.partial"].map(beside);
+        let others = [".table.csv.short.partial", ".other.csv.Ab3dEf.partial", "table.csv.Ab3dEf.partial"];
+        fs::write(&dead, "half").unwrap();
+        fs::write(&living, "half").unwrap();
+        others.iter().for_each(|name| fs::write(beside(name), "kept").unwrap());
+        let lock = crate::Lock::take(&living).unwrap().unwrap();
+        write_text(&beside("table.csv"), "whole").unwrap();
+        assert!(!dead.exists() && living.exists());
+        assert!(others.iter().all(|name| beside(name).exists()));
+        drop(lock);
+        write_text(&beside("table.csv"), "whole").unwrap();
+        assert!(!living.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_not_agreed_to_does_not_appear() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        let write = |text: &'static str, agreed: bool| {
+            write_whole(&path, |beside| {
+                fs::write(beside, text).map_err(FileError::on("write", beside))?;
+                assert_eq!(fs::read_to_string(beside).unwrap(), text);
+                if agreed { Ok(()) } else { Err(FileError::on("agree to", beside)(io::Error::other("no"))) }
+            })
+        };
+        write("bad", false).unwrap_err();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        write("good", true).unwrap();
+        write("worse", false).unwrap_err();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "good");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

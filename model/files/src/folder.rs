@@ -4,9 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use tempfile::TempDir;
-
-use crate::{FileError, parent, sync_folder, temporary_name};
+use crate::workshop::{Workshop, beside};
+use crate::{FileError, parent, sync_folder};
 
 /// Fills a new folder through `fill` and moves it to `folder`, in place of one that may be there.
 ///
@@ -16,35 +15,28 @@ use crate::{FileError, parent, sync_folder, temporary_name};
 /// for other reasons than files.
 ///
 /// # Errors
-/// Whatever `fill` says, or a file operation that failed; `folder` is then as it was.
+/// Whatever `fill` says, another process that writes the same folder, or a file operation that failed; `folder` is then
+/// as it was.
 pub fn write_folder<E: From<FileError>>(
     folder: &Path,
     fill: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     let above = parent(folder);
     fs::create_dir_all(above).map_err(FileError::on("create", above))?;
-    let fresh = temporary_beside(folder)?;
-    fill(fresh.path())?;
-    sync_below(fresh.path())?;
-    move_into_place(fresh, folder)?;
+    let Some(workshop) = Workshop::open(beside(folder), folder)? else {
+        let busy = io::Error::new(io::ErrorKind::WouldBlock, "another process is writing it");
+        return Err(FileError::on("write", folder)(busy).into());
+    };
+    let fresh = workshop.folder();
+    fs::create_dir(&fresh).map_err(FileError::on("create", &fresh))?;
+    fill(&fresh)?;
+    sync_below(&fresh)?;
+    move_into_place(&workshop, &fresh, folder)?;
     Ok(sync_folder(above)?)
 }
 
-fn temporary_beside(folder: &Path) -> Result<TempDir, FileError> {
-    let (prefix, suffix) = temporary_name(folder);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(suffix);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // Temporary folders are private by default; this one becomes an ordinary folder, with what the umask allows.
-        builder.permissions(fs::Permissions::from_mode(0o777));
-    }
-    builder.tempdir_in(parent(folder)).map_err(FileError::on("make a temporary folder beside", folder))
-}
-
 /// Sees to it that the contents are on the disk before the name is.
-fn sync_below(folder: &Path) -> Result<(), FileError> {
+pub(crate) fn sync_below(folder: &Path) -> Result<(), FileError> {
     for entry in fs::read_dir(folder).map_err(FileError::on("read", folder))? {
         let path = entry.map_err(FileError::on("read", folder))?.path();
         if path.is_dir() {
@@ -56,26 +48,21 @@ fn sync_below(folder: &Path) -> Result<(), FileError> {
     sync_folder(folder)
 }
 
-/// Gives `fresh` the name `folder`, and removes what had it.
-fn move_into_place(fresh: TempDir, folder: &Path) -> Result<(), FileError> {
+/// Gives `fresh` the name `folder`. What had it stays in the workshop, and goes with it.
+fn move_into_place(workshop: &Workshop, fresh: &Path, folder: &Path) -> Result<(), FileError> {
     if !folder.is_dir() || folder.is_symlink() {
         // A file or a link of this name is not replaced: the system refuses.
-        fs::rename(fresh.path(), folder).map_err(FileError::on("write", folder))?;
-    } else if exchange(fresh.path(), folder).is_ok() {
-        // The old folder now has the temporary name, and goes with it.
-        return Ok(());
-    } else {
-        let old = temporary_beside(folder)?;
-        // Renaming onto an empty folder replaces it.
-        fs::rename(folder, old.path()).map_err(FileError::on("replace", folder))?;
-        if let Err(error) = fs::rename(fresh.path(), folder) {
-            // Should this fail too, the old folder stays under its temporary name.
-            let _ = fs::rename(old.keep(), folder);
-            return Err(FileError::on("write", folder)(error));
-        }
+        return fs::rename(fresh, folder).map_err(FileError::on("write", folder));
     }
-    // Nothing has the temporary name any more.
-    let _ = fresh.keep();
+    if exchange(fresh, folder).is_ok() {
+        return Ok(());
+    }
+    let old = workshop.old();
+    fs::rename(folder, &old).map_err(FileError::on("replace", folder))?;
+    if let Err(error) = fs::rename(fresh, folder) {
+        fs::rename(&old, folder).map_err(FileError::on("restore", folder))?;
+        return Err(FileError::on("write", folder)(error));
+    }
     Ok(())
 }
 

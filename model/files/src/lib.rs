@@ -2,8 +2,12 @@
 //!
 //! A reader, or a run that was cut off, never meets half a table or half a model: what is written goes beside its
 //! place, is synced to the disk and takes the place by a rename. [`write_file`] does so for one file, [`write_files`]
-//! for several that belong together in a folder which holds others too, and [`write_folder`] for a folder with all
-//! that is in it. [`FileError`] says which step failed on which path.
+//! for several that belong together in a folder which holds others too, [`write_whole`] for a file that is looked at before
+//! it takes its place, and [`write_folder`] for a folder with all that is in it. [`FileError`] says which step failed on which path.
+//!
+//! Others at the same place are kept out by locks that end with their process: a [`Claim`] takes a folder that is to
+//! appear, a [`Lock`] one that is there. What a process left that died is removed by the next one at the same place.
+//! [`in_plain_words`] is how a file's parser is quoted.
 //!
 //! ```
 //! use std::io::Write;
@@ -17,13 +21,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod claim;
 mod error;
+mod excerpt;
 mod file;
 mod folder;
+mod hash;
+mod lock;
+mod wording;
+mod workshop;
 
+pub use claim::{Claim, ClaimError, is_free, recover};
 pub use error::FileError;
-pub use file::{write_file, write_files};
+pub use excerpt::{excerpt, is_git_lfs_pointer};
+pub use file::{write_file, write_files, write_whole};
 pub use folder::write_folder;
+pub use hash::sha256;
+pub use lock::Lock;
+pub use wording::in_plain_words;
+pub use workshop::remove_dead;
 
 use std::fs::File;
 use std::path::Path;
@@ -34,11 +50,6 @@ fn parent(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
-}
-
-/// How the temporary neighbour of `path` begins and ends: hidden, and whose it was where a cut leaves it behind.
-fn temporary_name(path: &Path) -> (String, &'static str) {
-    (format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy()), ".partial")
 }
 
 /// Makes the renames in a folder durable, where a folder can be synced.

@@ -6,9 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use gptneo_files::excerpt;
 use serde_json::{Map, Value, json};
 
-use super::layers::{chosen_layers, read_pattern};
+use super::layers::{MERGE, chosen_layers};
+use super::pattern::read_pattern;
+use crate::error::shown;
 use crate::{LoraConfig, ModuleName};
 
 /// What a field of PEFT's `LoraConfig` is to us.
@@ -24,7 +27,6 @@ enum Meaning {
 
 use Meaning::{Harmless, MustBeOff, Read};
 
-const MERGE: &str = "merge the adapter with PEFT (merge_and_unload) and use the merged model";
 const RETRAIN: &str = "it cannot be merged either: train an adapter without it";
 
 /// All fields of `LoraConfig` in PEFT 0.21, and two of its first versions.
@@ -95,7 +97,7 @@ pub(super) fn config_from_json(
     paths: &[String],
 ) -> Result<LoraConfig, Vec<String>> {
     if map.get("peft_type").and_then(Value::as_str) != Some("LORA") {
-        let found = map.get("peft_type").unwrap_or(&Value::Null);
+        let found = shown(map.get("peft_type").unwrap_or(&Value::Null));
         return Err(vec![format!(
             "peft_type is {found}, expected \"LORA\": other methods are not implemented"
         )]);
@@ -169,13 +171,19 @@ fn refusal(field: &str, value: &Value) -> Option<String> {
     match FIELDS.iter().find(|(name, _)| *name == field) {
         Some((_, MustBeOff(off, advice))) => {
             let refused = !is_off(value) && value.as_str() != Some(off);
-            refused.then(|| format!("{field} is {value}, which is not implemented; {advice}"))
+            refused.then(|| format!("{field} is {}, which is not implemented; {advice}", shown(value)))
         }
         Some((_, Read | Harmless)) => None,
         // A newer PEFT's. Features come as a switch or a group; a bare number or word is a part of one.
         None => {
             let refused = !is_off(value) && !value.is_number() && !value.is_string();
-            refused.then(|| format!("{field} is {value}, a field that this program does not know; {MERGE}"))
+            refused.then(|| {
+                format!(
+                    "{} is {}, a field that this program does not know; {MERGE}",
+                    excerpt(field),
+                    shown(value)
+                )
+            })
         }
     }
 }
@@ -186,9 +194,10 @@ fn refused_start(value: &Value) -> Option<String> {
     let plain = PLAIN_STARTS.iter().any(|plain| start.eq_ignore_ascii_case(plain));
     (!plain).then(|| {
         format!(
-            "init_lora_weights is \"{start}\", which changes the base as well, and this is not implemented; convert \
+            "init_lora_weights is \"{}\", which changes the base as well, and this is not implemented; convert \
              the adapter to a plain one with PEFT (save_pretrained with path_initial_model_for_weight_conversion), \
-             or {MERGE}"
+             or {MERGE}",
+            excerpt(start)
         )
     })
 }

@@ -1,24 +1,22 @@
 //! An adapter's folder, as PEFT writes and reads it.
 //!
 //! PEFT's key of an adapter matrix is `base_model.model.{path of the linear layer}.lora_A.weight` (`lora_B`).
-//! Older versions of PEFT wrote the matrices as `adapter_model.bin`, which is read too.
+//! Older versions of PEFT wrote the matrices as `adapter_model.bin`, which is read too, and so are the keys of a model's
+//! own state: with the adapter's name (`lora_A.default.weight`), without `base_model.model.`, or of a backbone alone.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::module::Param;
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Tensor, TensorData};
-use burn_store::TensorSnapshot;
-use gptneo_files::{FileError, write_folder};
-use safetensors::SafeTensors;
-use safetensors::tensor::Dtype as FileDtype;
-use serde_json::{Map, Value};
+use burn::tensor::{DType, Tensor};
+use gptneo_files::{FileError, excerpt, write_folder};
 
 use super::attach;
 use super::config_file::{config_from_json, config_to_json};
-use crate::checkpoint::{Dtype, read_tensors, write_tensors};
-use crate::error::list_problems;
+use super::layers::MERGE;
+use crate::checkpoint::{Dtype, Found, Parameter, TensorFile, write_tensors};
+use crate::error::{PROBLEMS_SHOWN, json_object, list_problems};
 use crate::{GptNeo, LoraConfig, ModelError};
 
 /// The adapter's settings file.
@@ -27,8 +25,8 @@ pub const CONFIG_FILE: &str = "adapter_config.json";
 pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 /// The weights as older versions of PEFT wrote them.
 const PICKLED_FILE: &str = "adapter_model.bin";
-/// Problems shown before the rest is only counted.
-const PROBLEMS_SHOWN: usize = 30;
+/// Where a run keeps its adapter, in its folder.
+const OF_A_RUN: &str = "adapter";
 
 /// The adapter's matrices by PEFT's keys, A before B, layer by layer.
 pub fn adapter_tensors<B: Backend>(model: &GptNeo<B>) -> Vec<(String, Param<Tensor<B, 2>>)> {
@@ -81,28 +79,32 @@ pub fn write_adapter<B: Backend>(
     if tensors.is_empty() {
         return Err(ModelError::Lora("the model carries no adapter to save".into()));
     }
-    let snapshots: Vec<(String, TensorSnapshot)> = tensors
-        .into_iter()
-        .map(|(name, param)| {
-            let snapshot = TensorSnapshot::from_float(&param.val(), vec![name.clone()], vec![], param.id);
-            (name, snapshot)
-        })
-        .collect();
+    let parameters: Vec<Parameter> =
+        tensors.into_iter().map(|(name, param)| Parameter::of(name, param.val())).collect();
     let path = folder.join(CONFIG_FILE);
     let text = format!("{:#}\n", config_to_json(config, base));
     std::fs::write(&path, text).map_err(FileError::on("write", path))?;
-    let views = snapshots.iter().map(|(name, snapshot)| (name.clone(), snapshot));
+    let views = parameters.iter().map(|parameter| (parameter.path.clone(), parameter));
     write_tensors(&folder.join(WEIGHTS_FILE), views, Dtype::F32)
 }
 
-/// The files of an adapter's folder: the settings, and the matrices, whether or not they exist.
+/// The files of an adapter's folder: the settings, and the matrices, whether or not they exist. A run's folder stands for
+/// the adapter in it.
 pub fn adapter_files(folder: &Path) -> [PathBuf; 2] {
+    let folder = adapter_folder(folder);
     let (weights, pickled) = (folder.join(WEIGHTS_FILE), folder.join(PICKLED_FILE));
     let old = !weights.exists() && pickled.exists();
     [folder.join(CONFIG_FILE), if old { pickled } else { weights }]
 }
 
-/// Freezes the base and attaches the adapter of a PEFT folder.
+/// The folder itself, or that of the adapter in it where it is a run's.
+fn adapter_folder(folder: &Path) -> PathBuf {
+    let of_a_run = folder.join(OF_A_RUN);
+    let is = |folder: &Path| folder.join(CONFIG_FILE).is_file();
+    if !is(folder) && is(&of_a_run) { of_a_run } else { folder.to_path_buf() }
+}
+
+/// Freezes the base and attaches the adapter of a PEFT folder, or of a run's.
 ///
 /// # Errors
 ///
@@ -114,80 +116,171 @@ pub fn load_adapter<B: Backend>(
     device: &B::Device,
 ) -> Result<(GptNeo<B>, LoraConfig), ModelError> {
     let paths: Vec<String> = model.linears().map(|(path, ..)| path).collect();
-    let config = read_config(folder, &paths)?;
-    let [_, path] = adapter_files(folder);
-    let (mut found, mut problems) = read_matrices(&path)?;
-    let mut model = attach(model, &config, device)?;
-    for (path, _, linear) in model.linears_mut() {
-        let Some(lora) = &mut linear.lora else { continue };
-        for (matrix, param) in [('A', &mut lora.a), ('B', &mut lora.b)] {
-            let name = key(&path, matrix);
+    let [settings, path] = adapter_files(folder);
+    let config = read_config(&settings, &paths)?;
+    let mut file = TensorFile::open(&path)?;
+    let (mut found, mut problems) = matrices(&file);
+    // What the file's settings ask for is the file's fault.
+    let refuse = |error: ModelError| match error {
+        ModelError::Lora(reason) => ModelError::Adapter { path: settings.clone(), reason },
+        other => other,
+    };
+    let mut model = attach(model, &config, device).map_err(refuse)?;
+    let mut places = Vec::new();
+    for (path, _, linear) in model.linears() {
+        let Some(lora) = &linear.lora else { continue };
+        for (matrix, param) in [('A', &lora.a), ('B', &lora.b)] {
             let expected: [usize; 2] = param.lazy_shape().dims();
-            match found.remove(&name) {
-                None => problems.push(format!("{name}: missing")),
-                Some(data) if data.shape.to_vec() != expected => problems
-                    .push(format!("{name}: expected shape {expected:?}, found {:?}", data.shape.to_vec())),
-                Some(data) => {
-                    let value = Tensor::from_data(data, (device, DType::F32));
-                    *param = Param::initialized(param.id, value.require_grad());
+            match found.remove(&(path.clone(), matrix)) {
+                None => problems.push(format!("{}: missing", key(&path, matrix))),
+                Some((name, shape)) if shape != expected => {
+                    problems
+                        .push(format!("{}: expected shape {expected:?}, found {shape:?}", excerpt(&name)));
+                }
+                Some((name, _)) => places.push(name),
+            }
+        }
+    }
+    problems.extend(found.into_values().map(|(name, _)| format!("{}: unexpected", excerpt(&name))));
+    if !problems.is_empty() {
+        problems.sort();
+        return Err(ModelError::Weights { path, problems: list_problems(&problems, PROBLEMS_SHOWN) });
+    }
+    let mut places = places.into_iter();
+    for (_, _, linear) in model.linears_mut() {
+        let Some(lora) = &mut linear.lora else { continue };
+        for param in [&mut lora.a, &mut lora.b] {
+            let Some(name) = places.next() else { continue };
+            let value = Tensor::from_data(file.read(&name)?, (device, DType::F32));
+            *param = Param::initialized(param.id, value.require_grad());
+        }
+    }
+    Ok((model, config))
+}
+
+/// An adapter's matrices by their layer and whether they are A or B: name in the file, and shape.
+type Matrices = BTreeMap<(String, char), (String, Vec<usize>)>;
+
+/// The matrices of a file, and what is wrong with everything else in it.
+fn matrices(file: &TensorFile) -> (Matrices, Vec<String>) {
+    let (mut found, mut problems) = (Matrices::new(), Vec::new());
+    for (name, entry) in file.entries() {
+        let shown = excerpt(&name);
+        let shape = match entry {
+            Found::Tensor(shape) => shape,
+            Found::Other(kind) => {
+                problems.push(format!("{shown}: expected a tensor of floats, found {kind}"));
+                continue;
+            }
+        };
+        match layer_and_matrix(&name) {
+            Some(place) => {
+                if let Some((other, _)) = found.insert(place, (name, shape)) {
+                    let other = excerpt(&other);
+                    problems.push(format!("{shown}: the layer has {other} as well; save one adapter alone"));
                 }
             }
+            None => problems.push(format!("{shown}: {}", why_unexpected(&name))),
         }
     }
-    problems.extend(found.into_keys().map(|name| format!("{name}: unexpected")));
-    if problems.is_empty() {
-        return Ok((model, config));
-    }
-    problems.sort();
-    Err(ModelError::Weights { path, problems: list_problems(&problems, PROBLEMS_SHOWN) })
+    (found, problems)
 }
 
-/// The matrices of a file as float32, and what is wrong with those that are not numbers.
-fn read_matrices(path: &Path) -> Result<(BTreeMap<String, TensorData>, Vec<String>), ModelError> {
-    let mut found: BTreeMap<String, TensorData> = BTreeMap::new();
-    let mut problems = Vec::new();
-    if path.extension().is_some_and(|extension| extension == "bin") {
-        for (name, tensor) in read_tensors(path)? {
-            match tensor.to_data() {
-                Ok(data) => drop(found.insert(name, data)),
-                Err(error) => problems.push(format!("{name}: {error}")),
-            }
-        }
-        return Ok((found, problems));
-    }
-    let bytes = std::fs::read(path).map_err(FileError::on("read", path))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| ModelError::Format {
-        path: path.into(),
-        reason: format!("{error}; the file may be cut short: fetch it again"),
+/// The layer's path and `A` or `B`, from the key of a matrix.
+fn layer_and_matrix(name: &str) -> Option<(String, char)> {
+    let name = name.strip_prefix("base_model.model.").unwrap_or(name);
+    let (path, matrix, rest) = ['A', 'B'].into_iter().find_map(|matrix| {
+        let (path, rest) = name.split_once(&format!(".lora_{matrix}."))?;
+        Some((path, matrix, rest))
     })?;
-    for (name, view) in file.iter() {
-        match to_float32(view.dtype(), view.data(), view.shape()) {
-            Some(data) => drop(found.insert(name.to_string(), data)),
-            None => problems.push(format!("{name}: {:?} is not a floating-point type", view.dtype())),
-        }
+    // The adapter's name may stand before the last part.
+    let weight = rest == "weight" || rest.strip_suffix(".weight").is_some_and(|name| !name.contains('.'));
+    let path = if path.starts_with("h.") { format!("transformer.{path}") } else { path.to_string() };
+    weight.then_some((path, matrix))
+}
+
+/// Why a tensor that is no matrix of an adapter stands beside some.
+fn why_unexpected(name: &str) -> String {
+    let parts = ["embed_tokens", "wte", "wpe", "lm_head"];
+    if name.split('.').any(|part| parts.contains(&part)) {
+        return format!(
+            "unexpected, an embedding or head, which PEFT saves beside an adapter where it was trained or its vocabulary \
+             changed; {MERGE}"
+        );
     }
-    Ok((found, problems))
+    if name.contains("lora_") {
+        return format!("unexpected, a part of an adapter that is not implemented; {MERGE}");
+    }
+    "unexpected".to_string()
 }
 
-fn to_float32(dtype: FileDtype, bytes: &[u8], shape: &[usize]) -> Option<TensorData> {
-    let values: Vec<f32> = match dtype {
-        FileDtype::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
-        FileDtype::F16 => {
-            bytes.as_chunks().0.iter().map(|bytes| half::f16::from_le_bytes(*bytes).to_f32()).collect()
+fn read_config(path: &Path, paths: &[String]) -> Result<LoraConfig, ModelError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            return Err(no_adapter(path).unwrap_or_else(|| FileError::on("read", path)(error).into()));
         }
-        FileDtype::BF16 => {
-            bytes.as_chunks().0.iter().map(|bytes| half::bf16::from_le_bytes(*bytes).to_f32()).collect()
-        }
-        _ => return None,
     };
-    Some(TensorData::new(values, shape))
+    let map = json_object(path, &bytes)?;
+    config_from_json(&map, paths)
+        .map_err(|problems| ModelError::Adapter { path: path.into(), reason: problems.join("; ") })
 }
 
-fn read_config(folder: &Path, paths: &[String]) -> Result<LoraConfig, ModelError> {
-    let path = folder.join(CONFIG_FILE);
-    let text = std::fs::read_to_string(&path).map_err(FileError::on("read", &path))?;
-    let map: Map<String, Value> = serde_json::from_str(&text)
-        .map_err(|error| ModelError::Format { path: path.clone(), reason: error.to_string() })?;
-    config_from_json(&map, paths)
-        .map_err(|problems| ModelError::Adapter { path: folder.into(), reason: problems.join("; ") })
+/// What a folder without the settings file `path` is instead, if that can be told.
+fn no_adapter(path: &Path) -> Option<ModelError> {
+    let folder = path.parent()?;
+    let refuse = |reason: String| Some(ModelError::Adapter { path: folder.into(), reason });
+    if folder.is_file() {
+        return refuse("it is a file; give the folder that holds it and adapter_config.json".into());
+    }
+    if folder.join("config.json").is_file() {
+        return refuse(
+            "it is a whole model, without adapter_config.json; give it as the model instead".into(),
+        );
+    }
+    // PEFT saves adapters of other names in folders of their own.
+    let inner = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let inner = inner.filter(|path| path.join(CONFIG_FILE).is_file()).min()?;
+    refuse(format!("it has no adapter_config.json, but {} has one: give that folder", inner.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_matrix_is_known_by_each_of_its_keys() {
+        let expected = Some(("transformer.h.0.mlp.c_fc".to_string(), 'A'));
+        for name in [
+            "base_model.model.transformer.h.0.mlp.c_fc.lora_A.weight",
+            "base_model.model.transformer.h.0.mlp.c_fc.lora_A.default.weight",
+            "transformer.h.0.mlp.c_fc.lora_A.medical.weight",
+            "base_model.model.h.0.mlp.c_fc.lora_A.weight",
+        ] {
+            assert_eq!(layer_and_matrix(name), expected, "{name}");
+        }
+        for name in
+            ["base_model.model.lm_head.weight", "h.0.mlp.c_fc.lora_A.bias", "h.0.lora_A.a.b.weight", "lora_A"]
+        {
+            assert_eq!(layer_and_matrix(name), None, "{name}");
+        }
+        assert!(why_unexpected("base_model.model.lm_head.weight").contains("merge_and_unload"));
+    }
+
+    #[test]
+    fn what_is_no_adapter_is_told_with_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = || read_config(&adapter_files(folder.path())[0], &[]).unwrap_err().to_string();
+        assert!(said().contains("cannot read"), "{}", said());
+        std::fs::create_dir(folder.path().join("medical")).unwrap();
+        std::fs::write(folder.path().join("medical").join(CONFIG_FILE), "{}").unwrap();
+        assert!(said().contains("medical has one"), "{}", said());
+        std::fs::write(folder.path().join("config.json"), "{}").unwrap();
+        assert!(said().contains("as the model"), "{}", said());
+        // A run's folder stands for its adapter.
+        std::fs::create_dir(folder.path().join("adapter")).unwrap();
+        std::fs::write(folder.path().join("adapter").join(CONFIG_FILE), "[]").unwrap();
+        assert!(said().contains("adapter_config.json") && said().contains("found []"), "{}", said());
+    }
 }

@@ -1,20 +1,25 @@
-//! Which layers an `adapter_config.json` names, by PEFT's rules, and the values it gives to some of them.
+//! Which layers an `adapter_config.json` names, by PEFT's rules.
 //!
-//! The rules are those of `check_target_module_exists` and `get_pattern_key` in PEFT. Regular expressions are
-//! refused, but for what stands in them for a plain name: `^`, `$` and `\.`.
+//! The rules are those of `check_target_module_exists` in PEFT: a list holds names, which are whole paths or their ends; a
+//! single text is a regular expression for whole paths.
 
-use std::collections::BTreeMap;
-
+use gptneo_files::excerpt;
 use serde_json::{Map, Value};
 
+use super::pattern::Expression;
 use crate::ModuleName;
+use crate::error::shown;
 use crate::target::names;
+
+pub(super) const MERGE: &str = "merge the adapter with PEFT (merge_and_unload) and use the merged model";
 
 /// PEFT's word for every linear layer but the head.
 const ALL_LINEAR: &str = "all-linear";
 
-/// The modules of a GPT-Neo that PEFT can adapt and this program cannot.
+/// The modules of a GPT-Neo that PEFT can adapt and this program cannot, by the ends of their paths.
 const OTHER_MODULES: [&str; 3] = ["wte", "wpe", "lm_head"];
+/// Their whole paths.
+const OTHER_PATHS: [&str; 3] = ["transformer.wte", "transformer.wpe", "lm_head"];
 
 /// The names of the layers that carry an adapter: the file's own, or, where layers are left out by other settings,
 /// the paths of those that are left. Names that fit nothing are dropped, as PEFT does.
@@ -34,7 +39,7 @@ pub(super) fn chosen_layers(
             Vec::new()
         }
     };
-    let excluded = excluded_names(map.get("exclude_modules")).unwrap_or_else(|reason| {
+    let excluded = excluded_names(map.get("exclude_modules"), paths).unwrap_or_else(|reason| {
         problems.push(reason);
         Vec::new()
     });
@@ -56,7 +61,7 @@ pub(super) fn chosen_layers(
         })
         .collect();
     if chosen.is_empty() {
-        let found = map.get("target_modules").unwrap_or(&Value::Null);
+        let found = shown(map.get("target_modules").unwrap_or(&Value::Null));
         return Err(vec![format!("target_modules is {found}, which leaves no layer of this model")]);
     }
     let fitting = |name: &&String| chosen.iter().any(|path| names(name, path));
@@ -71,45 +76,71 @@ pub(super) fn chosen_layers(
 }
 
 fn target_names(value: Option<&Value>, paths: &[String]) -> Result<Vec<String>, String> {
-    let expected = format!("expected a list of module names or \"{ALL_LINEAR}\"");
+    let other = |name: &str| {
+        let name = excerpt(name);
+        Err(format!(
+            "target_modules names \"{name}\", but adapters of embeddings and of the head are not implemented; {MERGE}"
+        ))
+    };
     match value {
         Some(Value::Array(list)) => {
             let found = strings("target_modules", list)?;
-            let other = |name: &&String| OTHER_MODULES.iter().any(|other| names(other, name));
-            match found.iter().find(other) {
-                Some(name) => Err(format!(
-                    "target_modules names \"{name}\", but adapters of embeddings and of the head are not implemented; \
-                     merge the adapter with PEFT (merge_and_unload) and use the merged model"
-                )),
+            match found.iter().find(|name| OTHER_MODULES.iter().any(|other| names(other, name))) {
+                Some(name) => other(name),
                 None => Ok(found),
             }
         }
-        Some(Value::String(word)) if word.eq_ignore_ascii_case(ALL_LINEAR) => {
-            let mut kinds: Vec<String> =
-                paths.iter().filter_map(|path| path.rsplit('.').next()).map(String::from).collect();
-            kinds.sort();
-            kinds.dedup();
-            Ok(kinds)
+        Some(Value::String(word)) if word.eq_ignore_ascii_case(ALL_LINEAR) => Ok(kinds(paths)),
+        Some(Value::String(word)) => {
+            let expression = Expression::whole("target_modules", word)?;
+            for path in OTHER_PATHS {
+                if expression.fits(path)? {
+                    return other(path);
+                }
+            }
+            let found = expression.those(paths)?;
+            if found.is_empty() {
+                let word = excerpt(word);
+                return Err(format!(
+                    "target_modules is the regular expression \"{word}\", which fits no layer of this model; it must fit \
+                     whole paths, such as {}",
+                    paths.first().map_or("", String::as_str)
+                ));
+            }
+            Ok(folded(found, paths))
         }
-        // PEFT wants a string to be a whole path.
-        Some(Value::String(word)) => match plain(word).filter(|name| paths.contains(name)) {
-            Some(name) => Ok(vec![name]),
-            None => Err(format!(
-                "target_modules is \"{word}\", a regular expression, which is not implemented; write the layers out as \
-                 a list of names, such as [\"q_proj\", \"v_proj\"]"
-            )),
-        },
-        other => Err(format!("target_modules is {}, {expected}", other.unwrap_or(&Value::Null))),
+        other => Err(format!(
+            "target_modules is {}, expected a list of module names, a regular expression, or \"{ALL_LINEAR}\"",
+            shown(other.unwrap_or(&Value::Null))
+        )),
     }
 }
 
-fn excluded_names(value: Option<&Value>) -> Result<Vec<String>, String> {
+/// The last parts of paths, each once.
+fn kinds(paths: &[String]) -> Vec<String> {
+    let mut kinds: Vec<String> =
+        paths.iter().filter_map(|path| path.rsplit('.').next()).map(String::from).collect();
+    kinds.sort();
+    kinds.dedup();
+    kinds
+}
+
+/// Paths by their kinds, where they are all that there are of these kinds.
+fn folded(found: Vec<String>, paths: &[String]) -> Vec<String> {
+    let kinds = kinds(&found);
+    let of_kinds = paths.iter().filter(|path| kinds.iter().any(|kind| names(kind, path))).count();
+    if of_kinds == found.len() { kinds } else { found }
+}
+
+fn excluded_names(value: Option<&Value>, paths: &[String]) -> Result<Vec<String>, String> {
     match value {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Array(list)) => strings("exclude_modules", list),
         Some(Value::String(word)) if word.is_empty() => Ok(Vec::new()),
+        Some(Value::String(word)) => Expression::whole("exclude_modules", word)?.those(paths),
         Some(other) => Err(format!(
-            "exclude_modules is {other}, which is not implemented; write the layers out as a list of names"
+            "exclude_modules is {}, expected a list of names or a regular expression",
+            shown(other)
         )),
     }
 }
@@ -125,7 +156,7 @@ fn transformed_layers(map: &Map<String, Value>) -> Result<Option<Vec<u64>>, Stri
         _ => None,
     };
     let Some(layers) = layers else {
-        return Err(format!("layers_to_transform is {value}, expected numbers of layers"));
+        return Err(format!("layers_to_transform is {}, expected numbers of layers", shown(value)));
     };
     let pattern = map.get("layers_pattern").unwrap_or(&Value::Null);
     let blocks = |name: &Value| name.as_str().is_some_and(|name| ["", "h", "transformer.h"].contains(&name));
@@ -133,7 +164,10 @@ fn transformed_layers(map: &Map<String, Value>) -> Result<Option<Vec<u64>>, Stri
         Value::Null => Ok(Some(layers)),
         Value::Array(list) if list.iter().all(blocks) => Ok(Some(layers)),
         one if blocks(one) => Ok(Some(layers)),
-        _ => Err(format!("layers_pattern is {pattern}, but GPT-Neo's layers are in \"h\"; write \"h\"")),
+        _ => {
+            let found = shown(pattern);
+            Err(format!("layers_pattern is {found}, but GPT-Neo's layers are in \"h\"; write \"h\""))
+        }
     }
 }
 
@@ -144,68 +178,9 @@ fn layer_of(path: &str) -> Option<u64> {
 fn strings(field: &str, list: &[Value]) -> Result<Vec<String>, String> {
     let text = |value: &Value| match value.as_str() {
         Some(text) => Ok(text.to_string()),
-        None => Err(format!("{field} holds {value}, expected names of modules")),
+        None => Err(format!("{field} holds {}, expected names of modules", shown(value))),
     };
     list.iter().map(text).collect()
-}
-
-/// The name that a pattern stands for, if it is a plain one.
-fn plain(pattern: &str) -> Option<String> {
-    let bare = pattern.strip_prefix('^').unwrap_or(pattern);
-    let bare = bare.strip_suffix('$').unwrap_or(bare).replace("\\.", ".");
-    let named = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '.';
-    (!bare.is_empty() && bare.chars().all(named)).then_some(bare)
-}
-
-/// A map from names of layers to values.
-///
-/// PEFT takes the first name that fits a layer, we take the longest. Of two names that fit one layer, one is the end
-/// of the other; so a name behind its own end is never reached, and without such names both rules agree. Names that
-/// fit none of the layers in `adapted` are dropped, as PEFT does.
-///
-/// # Errors
-///
-/// Every name that is a regular expression, and every value that is not what was `expected`.
-pub(super) fn read_pattern<T>(
-    map: &Map<String, Value>,
-    field: &str,
-    adapted: &[&String],
-    expected: &str,
-    value: impl Fn(&Value) -> Option<T>,
-) -> Result<BTreeMap<ModuleName, T>, Vec<String>> {
-    let entries = match map.get(field) {
-        None | Some(Value::Null) => return Ok(BTreeMap::new()),
-        Some(Value::Object(entries)) => entries,
-        Some(other) => {
-            return Err(vec![format!("{field} is {other}, expected names of layers with a value each")]);
-        }
-    };
-    let (mut problems, mut earlier, mut pattern) = (Vec::new(), Vec::<String>::new(), BTreeMap::new());
-    for (key, found) in entries {
-        let Some(name) = plain(key) else {
-            problems.push(format!(
-                "{field} holds \"{key}\", a regular expression, which is not implemented; write the layers out, each \
-                 by its path or the end of it"
-            ));
-            continue;
-        };
-        let Some(value) = value(found) else {
-            problems.push(format!("{field}: {key} is {found}, expected {expected}"));
-            continue;
-        };
-        let whole = key.starts_with('^');
-        let fits = adapted.iter().any(|path| if whole { **path == name } else { names(&name, path) });
-        let reached = !earlier.iter().any(|before| names(before, &name));
-        if !fits || !reached {
-            continue;
-        }
-        match name.parse() {
-            Ok(parsed) => drop(pattern.insert(parsed, value)),
-            Err(error) => problems.push(format!("{field}: {error}")),
-        }
-        earlier.push(name);
-    }
-    if problems.is_empty() { Ok(pattern) } else { Err(problems) }
 }
 
 #[cfg(test)]
@@ -253,15 +228,28 @@ mod tests {
     }
 
     #[test]
+    fn a_regular_expression_fits_whole_paths() {
+        let found = chosen(json!({"target_modules": ".*\\.(q|v)_proj"})).unwrap();
+        assert_eq!(found, ["q_proj", "v_proj"]);
+        let found = chosen(json!({"target_modules": r".*\.h\.[13]\.(?!mlp).*q_proj"})).unwrap();
+        assert_eq!(found, [Target::QProj.path(1), Target::QProj.path(3)]);
+        let found =
+            chosen(json!({"target_modules": ["q_proj"], "exclude_modules": r".*\.h\.[012]\..*"})).unwrap();
+        assert_eq!(found, [Target::QProj.path(3)]);
+    }
+
+    #[test]
     fn what_cannot_be_followed_is_refused_by_name() {
         for (fields, word) in [
             (json!({"target_modules": ["q_proj", "wte"]}), "\"wte\""),
             (json!({"target_modules": ["query"]}), "no layer"),
-            (json!({"target_modules": ".*\\.(q|v)_proj"}), "regular expression"),
+            (json!({"target_modules": ".*\\.(q|v_proj"}), "regular expression"),
+            (json!({"target_modules": ".*"}), "\"transformer.wte\""),
             (json!({"target_modules": "q_proj"}), "regular expression"),
             (json!({"target_modules": []}), "no layer"),
             (json!({}), "target_modules is null"),
-            (json!({"target_modules": ["q_proj"], "exclude_modules": ".*0.*"}), "exclude_modules"),
+            (json!({"target_modules": ["q_proj"], "exclude_modules": "*0"}), "exclude_modules"),
+            (json!({"target_modules": ["q_proj"], "exclude_modules": ".*"}), "no layer"),
             (json!({"target_modules": ["q_proj"], "exclude_modules": ["q_proj"]}), "no layer"),
             (json!({"target_modules": ["q_proj"], "layers_to_transform": ["a"]}), "layers_to_transform"),
             (
@@ -271,40 +259,6 @@ mod tests {
         ] {
             let message = chosen(fields).unwrap_err();
             assert!(message.contains(word), "{word}: {message}");
-        }
-    }
-
-    fn pattern(entries: Value) -> Result<Vec<(String, u64)>, String> {
-        let (fields, paths) = (json!({ "rank_pattern": entries }), paths());
-        let adapted: Vec<&String> = paths.iter().filter(|path| path.ends_with("q_proj")).collect();
-        let read =
-            read_pattern(fields.as_object().unwrap(), "rank_pattern", &adapted, "a number", Value::as_u64);
-        let plain =
-            |pattern: BTreeMap<ModuleName, u64>| pattern.into_iter().map(|(n, v)| (n.into(), v)).collect();
-        read.map(plain).map_err(|reasons| reasons.join("; "))
-    }
-
-    #[test]
-    fn of_two_names_for_a_layer_the_first_holds() {
-        let one = "h.1.attn.attention.q_proj".to_string();
-        let both = pattern(json!({ &one: 2, "q_proj": 3 })).unwrap();
-        assert_eq!(both, [(one.clone(), 2), ("q_proj".into(), 3)]);
-        let second_unreached = pattern(json!({ "q_proj": 3, &one: 2 })).unwrap();
-        assert_eq!(second_unreached, [("q_proj".into(), 3)]);
-    }
-
-    #[test]
-    fn names_of_other_layers_are_dropped_and_expressions_refused() {
-        let whole = "^transformer\\.h\\.1\\.attn\\.attention\\.q_proj$";
-        let found = pattern(json!({ whole: 2, "^q_proj": 5, "v_proj": 6, "model.decoder": 7 })).unwrap();
-        assert_eq!(found, [(Target::QProj.path(1), 2)]);
-        for (entries, word) in [
-            (json!({"h.[01].*q_proj": 2}), "regular expression"),
-            (json!({"q_proj": "two"}), "expected a number"),
-            (json!(["q_proj"]), "rank_pattern is"),
-        ] {
-            let message = pattern(entries).unwrap_err();
-            assert!(message.contains(word) && message.contains("rank_pattern"), "{message}");
         }
     }
 }

@@ -1,13 +1,16 @@
 //! LoRA adapters of a whole model: attaching, freezing, merging, and PEFT's files.
 
+mod apart;
 mod config_file;
 mod files;
 mod layers;
+mod pattern;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
+pub use self::apart::Adapter;
 pub use self::files::{
     CONFIG_FILE, WEIGHTS_FILE, adapter_files, adapter_tensors, load_adapter, save_adapter, write_adapter,
 };

@@ -1,60 +1,13 @@
 //! Reading a model folder, in any of the formats that its weights may be in, as float32.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::path::Path;
 
 use burn::tensor::DType;
 use burn::tensor::backend::Backend;
-use burn_store::pytorch::PytorchStore;
-use burn_store::{ApplyError, ModuleSnapshot, ModuleStore, SafetensorsStore, TensorSnapshot};
-use gptneo_files::FileError;
-use serde::Deserialize;
 
-use super::parameters;
-use super::shards::{INDEX_FILE, WHOLE_FILE};
-use crate::error::list_problems;
+use super::parameters::{parameters, replaced, shapes};
+use super::weights::{EMBEDDING, HEAD, Weights};
 use crate::{GptNeo, GptNeoConfig, ModelError, WeightFormat};
-
-/// Problems shown before the rest is only counted.
-const PROBLEMS_SHOWN: usize = 30;
-
-/// The weight files of a folder, the best format first.
-///
-/// # Errors
-///
-/// None of the known files is there, or an index names no shard.
-pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
-    let whole = folder.join(WHOLE_FILE);
-    if whole.is_file() {
-        return Ok(vec![whole]);
-    }
-    for index in [INDEX_FILE, "pytorch_model.bin.index.json"] {
-        let index = folder.join(index);
-        if index.is_file() {
-            return shards(&index);
-        }
-    }
-    let pickle = folder.join("pytorch_model.bin");
-    if pickle.is_file() { Ok(vec![pickle]) } else { Err(ModelError::NoWeights { path: folder.into() }) }
-}
-
-fn shards(index: &Path) -> Result<Vec<PathBuf>, ModelError> {
-    #[derive(Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-    let text = std::fs::read_to_string(index).map_err(FileError::on("read", index))?;
-    let parsed: Index = serde_json::from_str(&text)
-        .map_err(|error| ModelError::Format { path: index.into(), reason: error.to_string() })?;
-    let mut files: Vec<String> = parsed.weight_map.into_values().collect();
-    files.sort();
-    files.dedup();
-    if files.is_empty() {
-        return Err(ModelError::Format { path: index.into(), reason: "weight_map is empty".into() });
-    }
-    Ok(files.into_iter().map(|file| index.with_file_name(file)).collect())
-}
 
 /// Reads a model folder onto a device, as float32.
 ///
@@ -103,41 +56,55 @@ pub fn load_weights<B: Backend>(model: GptNeo<B>, folder: &Path) -> Result<GptNe
     load_into(model, folder, DType::F32)
 }
 
+/// What of a folder's weights a model does not use, or uses against its configuration: a sentence, where there is
+/// something to say.
+///
+/// # Errors
+///
+/// The weights cannot be read.
+pub fn note_on_weights(config: &GptNeoConfig, folder: &Path) -> Result<Option<String>, ModelError> {
+    /// Names that are shown before the rest is only counted.
+    const SHOWN: usize = 3;
+    let weights = Weights::open(folder, config.tie_word_embeddings)?;
+    let mut notes = Vec::new();
+    if config.tie_word_embeddings && weights.own_head {
+        notes.push(
+            "config.json says that the head is the token embedding (tie_word_embeddings), but the weights hold a head \
+             that differs from it, which is used"
+                .to_string(),
+        );
+    }
+    let unused: Vec<String> = weights.unused().iter().map(|name| gptneo_files::excerpt(name)).collect();
+    if !unused.is_empty() {
+        let more = match unused.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let names = unused.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+        notes.push(format!("the weights hold {names}{more}, which a language model has no use for"));
+    }
+    Ok((!notes.is_empty()).then(|| notes.join("; ")))
+}
+
 /// Replaces all weights; token embedding and head are of type `table`.
-fn load_into<B: Backend>(mut model: GptNeo<B>, folder: &Path, table: DType) -> Result<GptNeo<B>, ModelError> {
-    let tied = model.config().tie_word_embeddings;
-    let mut snapshots = BTreeMap::new();
-    for file in weight_files(folder)? {
-        snapshots.extend(read_tensors(&file)?);
+fn load_into<B: Backend>(model: GptNeo<B>, folder: &Path, table: DType) -> Result<GptNeo<B>, ModelError> {
+    let mut weights = Weights::open(folder, model.config().tie_word_embeddings)?;
+    let model = if weights.own_head { model.with_own_head() } else { model };
+    let shapes = shapes(&model);
+    if let Err(error) = weights.check(&shapes) {
+        return Err(match error {
+            ModelError::Weights { path, problems } if problems.contains(&format!("{HEAD}: missing")) => {
+                let way_out = "tie_word_embeddings is false in config.json, but the weights hold no lm_head.weight: \
+                               set it to true or add the head";
+                ModelError::Weights { path, problems: format!("{problems}\n{way_out}") }
+            }
+            other => other,
+        });
     }
-    snapshots.retain(|name, _| !is_ignored(name, tied));
-    for name in ["transformer.wte.weight", "lm_head.weight"] {
-        snapshots.entry(name.to_string()).and_modify(|tensor| *tensor = converted(tensor, table));
-    }
-    if !tied && !snapshots.contains_key("lm_head.weight") {
-        return Err(ModelError::Config(
-            "tie_word_embeddings is false, but the weights hold no lm_head.weight; \
-             set tie_word_embeddings to true or add the head"
-                .into(),
-        ));
-    }
-    let (every_tensor, unchanged, skip_enum_variants) = (None, None, true);
-    let result = model.apply(snapshots.into_values().collect(), every_tensor, unchanged, skip_enum_variants);
-    let mut problems: Vec<String> =
-        result.missing.iter().map(|(path, _)| format!("{path}: missing")).collect();
-    problems.extend(result.unused.iter().map(|path| format!("{path}: unexpected")));
-    problems.extend(result.errors.iter().map(|error| match error {
-        ApplyError::ShapeMismatch { path, expected, found } => {
-            format!("{path}: expected shape {expected:?}, found {found:?}")
-        }
-        other => other.to_string(),
-    }));
-    if problems.is_empty() {
-        return Ok(model);
-    }
-    problems.sort();
-    problems.dedup();
-    Err(ModelError::Weights { path: folder.into(), problems: list_problems(&problems, PROBLEMS_SHOWN) })
+    replaced(model, |path, _| {
+        let dtype = if [EMBEDDING, HEAD].contains(&path) { table } else { DType::F32 };
+        Ok((weights.read(path)?, dtype))
+    })
 }
 
 /// Reads every weight back from the device and compares it with the folder that the model was loaded from.
@@ -147,59 +114,13 @@ fn load_into<B: Backend>(mut model: GptNeo<B>, folder: &Path, table: DType) -> R
 /// [`ModelError::Damaged`] with the first tensor that is not the file's in the type it is held in, bit for bit; or a
 /// file cannot be read.
 pub fn check_loaded<B: Backend>(model: &GptNeo<B>, folder: &Path) -> Result<(), ModelError> {
-    let held: HashMap<String, TensorSnapshot> =
-        parameters(model).into_iter().map(|tensor| (tensor.full_path(), tensor)).collect();
-    for file in weight_files(folder)? {
-        for (name, tensor) in read_tensors(&file)? {
-            // What the file holds beyond the network is not loaded.
-            let Some(held) = held.get(&name) else { continue };
-            let read = |tensor: &TensorSnapshot| {
-                tensor.to_data().map_err(|error| ModelError::Format {
-                    path: file.clone(),
-                    reason: format!("{name}: {error}"),
-                })
-            };
-            if read(held)?.as_bytes() != read(&converted(&tensor, held.dtype))?.as_bytes() {
-                return Err(ModelError::Damaged { tensor: name, path: folder.into() });
-            }
+    let mut weights = Weights::open(folder, model.config().tie_word_embeddings)?;
+    for parameter in parameters(model) {
+        let held = parameter.data();
+        let expected = weights.read(&parameter.path)?.convert_dtype(held.dtype);
+        if held.as_bytes() != expected.as_bytes() {
+            return Err(ModelError::Damaged { tensor: parameter.path, path: folder.into() });
         }
     }
     Ok(())
-}
-
-/// Whether a key of the checkpoint holds nothing that the network reads; see the table in this folder's front.
-fn is_ignored(name: &str, tied: bool) -> bool {
-    let buffer = [".attn.attention.bias", ".attn.attention.masked_bias"];
-    buffer.iter().any(|suffix| name.ends_with(suffix)) || (tied && name == "lm_head.weight")
-}
-
-/// The tensors of one file, read when they are used and turned into float32.
-pub(crate) fn read_tensors(file: &Path) -> Result<Vec<(String, TensorSnapshot)>, ModelError> {
-    let format = |reason: String| ModelError::Format {
-        path: file.into(),
-        reason: format!("{reason}; the file may be cut short or of another kind: fetch it again"),
-    };
-    std::fs::File::open(file).map_err(FileError::on("read", file))?;
-    let snapshots = if file.extension().is_some_and(|extension| extension == "safetensors") {
-        let mut store = SafetensorsStore::from_file(file);
-        store.get_all_snapshots().map_err(|error| format(error.to_string()))?.clone()
-    } else {
-        // A shard, and an adapter of some layers, holds few of them: their numbers must stay as they are.
-        let mut store = PytorchStore::from_file(file).map_indices_contiguous(false);
-        store.get_all_snapshots().map_err(|error| format(error.to_string()))?.clone()
-    };
-    Ok(snapshots.into_iter().map(|(name, tensor)| (name, converted(&tensor, DType::F32))).collect())
-}
-
-/// The tensor in another type, converted when it is read.
-fn converted(tensor: &TensorSnapshot, dtype: DType) -> TensorSnapshot {
-    let read = tensor.clone_data_fn();
-    TensorSnapshot::from_closure(
-        Rc::new(move || Ok(read()?.convert_dtype(dtype))),
-        dtype,
-        tensor.shape.clone(),
-        tensor.path_stack.clone().unwrap_or_default(),
-        tensor.container_stack.clone().unwrap_or_default(),
-        tensor.tensor_id.unwrap_or_default(),
-    )
 }

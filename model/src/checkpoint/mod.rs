@@ -3,31 +3,42 @@
 //! | file | key | here |
 //! |---|---|---|
 //! | all | `transformer.…`, `lm_head.weight` | the parameter at that path, unchanged |
+//! | a backbone saved alone (no key begins with `transformer.`) | `wte.…`, `wpe.…`, `h.…`, `ln_f.…` | behind `transformer.` |
 //! | published checkpoints | `…attn.attention.bias`, `…attn.attention.masked_bias` | ignored: masks, worked out anew |
-//! | tied models | `lm_head.weight` | ignored: it is `transformer.wte.weight` |
+//! | tied models | `lm_head.weight` | the embedding where that is missing; a head of its own where it differs from it |
+//! | models with further heads | all other keys (`v_head.…`, `score.weight`) | ignored, with a note |
 //!
-//! Weights are float32 in memory whatever the file holds: Burn takes a file's type over the backend's, and mixed
-//! types never promote.
+//! Weights are float32 in memory whatever the file holds: mixed types never promote.
 
+mod folder;
 mod load;
+mod parameters;
+mod round;
+mod safetensors_file;
 mod save;
 mod shards;
+mod tensor_file;
+mod weights;
 
 use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::DType;
-use burn::tensor::backend::Backend;
-use burn_store::{ModuleSnapshot, TensorSnapshot};
 use safetensors::tensor::Dtype as FileDtype;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::load::read_tensors;
-pub use self::load::{check_loaded, load_model, load_model_for, load_model_of, load_weights, weight_files};
+pub use self::folder::{end_tokens, kept_files};
+pub use self::load::{
+    check_loaded, load_model, load_model_for, load_model_of, load_weights, note_on_weights,
+};
+pub(crate) use self::parameters::Parameter;
+pub use self::round::rounded;
 pub(crate) use self::save::write_tensors;
-pub use self::save::{save_model, write_model};
+pub use self::save::{GENERATION_FILE, save_model, write_model};
 pub use self::shards::{BadShardSize, INDEX_FILE, ShardSize, WHOLE_FILE};
-use crate::{GptNeo, ModelError};
+pub(crate) use self::tensor_file::{Found, TensorFile};
+pub use self::weights::weight_files;
+use crate::ModelError;
 
 /// The number type of saved weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,12 +129,6 @@ impl From<Dtype> for SaveFormat {
     fn from(dtype: Dtype) -> Self {
         Self { dtype, max_shard_size: None }
     }
-}
-
-/// All tensors of a model by their paths.
-fn parameters<B: Backend>(model: &GptNeo<B>) -> Vec<TensorSnapshot> {
-    let (every_tensor, unchanged, skip_enum_variants) = (None, None, true);
-    model.collect(every_tensor, unchanged, skip_enum_variants)
 }
 
 #[cfg(test)]

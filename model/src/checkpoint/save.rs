@@ -5,23 +5,28 @@ use std::path::Path;
 
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
-use burn_store::TensorSnapshot;
 use gptneo_files::{FileError, write_folder};
 use safetensors::tensor::TensorView;
 
+use super::parameters::{Parameter, parameters};
+use super::round::to_dtype;
 use super::shards::{self, INDEX_FILE};
-use super::{Dtype, SaveFormat, parameters};
+use super::{Dtype, SaveFormat};
 use crate::config::CONFIG_FILE;
 use crate::device::failure;
 use crate::{GptNeo, ModelError};
 
+/// The file of a model's own settings for generation.
+pub const GENERATION_FILE: &str = "generation_config.json";
+
 /// Writes a model folder that transformers loads as it is: `config.json`, `generation_config.json`,
 /// `model.safetensors` (or its shards and their index) and the extra files (the tokenizer's). The folder appears
-/// whole or not at all.
+/// whole or not at all. A `generation_config.json` among the extra files is kept as it is.
 ///
 /// # Errors
 ///
-/// The model still carries an adapter (merge it first), or a file cannot be written.
+/// The model still carries an adapter (merge it first), a number is too large for the type, or a file cannot be
+/// written.
 pub fn save_model<B: Backend>(
     model: &GptNeo<B>,
     folder: &Path,
@@ -55,22 +60,20 @@ pub fn write_model<B: Backend>(
     }
     let config = model.config();
     write_json(&path.join(CONFIG_FILE), &config.to_json(dtype.torch_name()))?;
-    let mut generation = serde_json::Map::new();
-    if let Some(id) = config.eos_token_id {
-        generation.insert("bos_token_id".into(), id.into());
-        generation.insert("eos_token_id".into(), id.into());
+    let generation = path.join(GENERATION_FILE);
+    if !generation.exists() {
+        write_json(&generation, &config.generation_json())?;
     }
-    write_json(&path.join("generation_config.json"), &generation.into())?;
     let tensors = parameters(model);
-    let size = |tensor: &TensorSnapshot| (tensor.shape.num_elements() * dtype.bytes()) as u64;
+    let size = |tensor: &Parameter| (tensor.shape.iter().product::<usize>() * dtype.bytes()) as u64;
     let sizes: Vec<u64> = tensors.iter().map(size).collect();
     let files = shards::split(&sizes, max_shard_size);
     let mut places = BTreeMap::new();
     for (number, indices) in files.iter().enumerate() {
         let file = shards::name(number + 1, files.len());
-        let named = indices.iter().map(|&index| (tensors[index].full_path(), &tensors[index]));
+        let named = indices.iter().map(|&index| (tensors[index].path.clone(), &tensors[index]));
         write_tensors(&path.join(&file), named, dtype)?;
-        places.extend(indices.iter().map(|&index| (tensors[index].full_path(), file.clone())));
+        places.extend(indices.iter().map(|&index| (tensors[index].path.clone(), file.clone())));
     }
     if files.len() > 1 {
         write_json(&path.join(INDEX_FILE), &shards::index(sizes.iter().sum(), places))?;
@@ -86,14 +89,14 @@ fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), ModelError> 
 /// Writes named tensors as one safetensors file that transformers and PEFT accept (`format: pt`).
 pub(crate) fn write_tensors<'a>(
     path: &Path,
-    tensors: impl Iterator<Item = (String, &'a TensorSnapshot)>,
+    tensors: impl Iterator<Item = (String, &'a Parameter)>,
     dtype: Dtype,
 ) -> Result<(), ModelError> {
     let format = |reason: String| ModelError::Format { path: path.into(), reason };
     let mut data: Vec<(String, Vec<usize>, TensorData)> = Vec::new();
     for (name, tensor) in tensors {
-        let values = tensor.to_data().map_err(|error| format(format!("{name}: {error}")))?;
-        data.push((name, tensor.shape.to_vec(), values.convert_dtype(dtype.burn())));
+        let values = to_dtype(tensor.data(), dtype, &name)?;
+        data.push((name, tensor.shape.clone(), values));
     }
     // Numbers of a failed device must not become a file.
     failure::check()?;

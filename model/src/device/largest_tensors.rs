@@ -4,7 +4,7 @@
 //! bound fails deep within the device, so the sizes are compared before anything is loaded.
 
 use crate::ops::HEAD_ROWS;
-use crate::{GptNeoConfig, ModelError, WeightFormat};
+use crate::{GptNeoConfig, LoraConfig, ModelError, Target, WeightFormat};
 
 /// Bytes of a number, in the widest type in use.
 const F32: u64 = 4;
@@ -77,8 +77,8 @@ impl GptNeoConfig {
         Ok(())
     }
 
-    /// The numbers that the model is made of.
-    fn parameters(&self) -> u64 {
+    /// The numbers that the model is made of, or the largest number there is.
+    pub(crate) fn parameters(&self) -> u64 {
         let [hidden, inner, layers, vocabulary, positions] = [
             self.hidden_size,
             self.intermediate_size,
@@ -86,11 +86,41 @@ impl GptNeoConfig {
             self.vocab_size,
             self.max_position_embeddings,
         ]
-        .map(|size| size as u64);
+        .map(|size| size as u128);
         // Four projections with one bias, two norms, and the feed-forward layer with its biases.
         let block = (4 * hidden + 1) * hidden + 4 * hidden + 2 * hidden * inner + inner + hidden;
         let heads = if self.tie_word_embeddings { 0 } else { vocabulary * hidden };
-        (vocabulary + positions) * hidden + layers * block + 2 * hidden + heads
+        let all = (vocabulary + positions) * hidden + layers * block + 2 * hidden + heads;
+        u64::try_from(all).unwrap_or(u64::MAX)
+    }
+
+    /// Compares the matrices of an adapter, and what training keeps beside each of its numbers, with the `memory` of
+    /// `device` in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::AdapterTooLarge`].
+    pub fn check_adapter(&self, lora: &LoraConfig, device: &str, memory: u64) -> Result<(), ModelError> {
+        /// Its value, its gradient and AdamW's two moments.
+        const KEPT: u128 = 4;
+        let (hidden, inner) = (self.hidden_size as u128, self.intermediate_size as u128);
+        let of_layer = |layer: usize, target: Target| {
+            let path = target.path(layer);
+            let sides = match target {
+                Target::CFc | Target::CProj => hidden + inner,
+                _ => 2 * hidden,
+            };
+            if lora.targets(&path) { sides * lora.rank(&path) as u128 } else { 0 }
+        };
+        let layers = 0..self.num_layers();
+        let numbers: u128 = layers
+            .flat_map(|layer| Target::ALL.map(|target| of_layer(layer, target)))
+            .fold(0, u128::saturating_add);
+        let size = u64::try_from(numbers.saturating_mul(KEPT * u128::from(F32))).unwrap_or(u64::MAX);
+        if size > memory {
+            return Err(ModelError::AdapterTooLarge { size, device: device.into(), memory });
+        }
+        Ok(())
     }
 }
 
@@ -137,6 +167,17 @@ mod tests {
         let text = config.check_memory(WeightFormat::F32, "a GPU", 500_000_000).unwrap_err().to_string();
         assert!(text.contains("0.50 GB") && text.contains("a GPU"), "{text}");
         config.check_memory(WeightFormat::F16, "a GPU", 500_000_000).unwrap();
+    }
+
+    #[test]
+    fn an_adapter_beyond_the_memory_is_refused() {
+        let config = config(12, 768, 12);
+        // 589,824 numbers, 16 bytes each.
+        config.check_adapter(&LoraConfig::default(), "a GPU", 9_437_184).unwrap();
+        config.check_adapter(&LoraConfig::default(), "a GPU", 9_437_183).unwrap_err();
+        let huge = LoraConfig { r: usize::MAX, ..LoraConfig::default() };
+        let text = config.check_adapter(&huge, "this machine", u64::MAX - 1).unwrap_err().to_string();
+        assert!(text.contains("rank") && text.contains("this machine"), "{text}");
     }
 
     #[test]

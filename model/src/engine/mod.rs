@@ -8,7 +8,6 @@
 //! A sequence's likeliest tokens and log-probabilities are the same alone and in any mixture, bit for bit on the CPU
 //! backend Flex: see `batch.rs`, which says how. [`crate::generate`] runs the same steps on the caller's thread.
 
-mod adapter;
 mod batch;
 mod error;
 mod event;
@@ -23,16 +22,16 @@ mod ticket;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-pub use self::adapter::Adapter;
 pub(crate) use self::batch::Batch;
 pub use self::error::EngineError;
 pub(crate) use self::event::Listener;
 pub use self::event::{Event, Reason, TokenScore};
-pub(crate) use self::request::problems_of_prompt;
 pub use self::request::{EngineLimits, Request, Sampling};
+pub(crate) use self::request::{PROBLEMS_SHOWN, problems_of_prompt};
 pub use self::stats::EngineStats;
 use self::thread::{Job, Shared};
 pub use self::ticket::Ticket;
+pub use crate::adapter::Adapter;
 use crate::{GptNeo, GptNeoConfig, ModelError, NeoBackend};
 
 /// A model at work on a thread of its own. Dropping it cancels what runs and waits, and ends the thread; see

@@ -1,8 +1,10 @@
 //! What is asked of the engine: a prompt's tokens, how far and how it is continued, and what is to be told of it.
 
 use crate::error::list_problems;
-use crate::generate::PROBLEMS_SHOWN;
 use crate::{GptNeoConfig, ModelError, SamplingConfig};
+
+/// Problems of a prompt list that an error names before it only counts.
+pub(crate) const PROBLEMS_SHOWN: usize = 8;
 
 /// How much an engine takes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -245,7 +245,8 @@ fn an_adapter_over_the_base_is_the_adapter_of_a_model() {
     let model = model();
     let attached = adapted(&model, &[Target::KProj, Target::CFc, Target::OutProj], 4);
     let adapters = [Adapter::of(attached.clone())];
-    let config = GenerationConfig { max_new_tokens: 20, sampling: Default::default(), end_of_text: None };
+    let config =
+        GenerationConfig { max_new_tokens: 20, sampling: Default::default(), end_tokens: Vec::new() };
     let expected: Vec<Vec<u32>> = [&model, &attached]
         .map(|model| generate(model, &[ids(80)], &config, |_, _| ()).unwrap().remove(0).ids)
         .into();

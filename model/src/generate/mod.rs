@@ -2,19 +2,16 @@
 //!
 //! A row's text is that of its prompt alone, whatever the others are.
 
-mod sampling;
-
 use std::cell::RefCell;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::sampling::{Sampler, SamplingConfig};
-use crate::engine::{Batch, EngineLimits, Event, Listener, Reason, Request, Sampling, problems_of_prompt};
+use crate::engine::{
+    Batch, EngineLimits, Event, Listener, PROBLEMS_SHOWN, Reason, Request, Sampling, problems_of_prompt,
+};
 use crate::error::list_problems;
+pub use crate::sampling::{Sampler, SamplingConfig};
 use crate::{GptNeo, GptNeoConfig, ModelError, NeoBackend};
-
-/// Problems of a prompt list that an error names before it only counts.
-pub(crate) const PROBLEMS_SHOWN: usize = 8;
 
 /// How far and how prompts are continued.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,9 +22,9 @@ pub struct GenerationConfig {
     /// How each token is chosen; by default the likeliest.
     #[serde(default)]
     pub sampling: SamplingConfig,
-    /// The token that ends a text; with `None`, the default, every text gets all its new tokens.
+    /// The tokens that end a text; without any, the default, every text gets all its new tokens.
     #[serde(default)]
-    pub end_of_text: Option<u32>,
+    pub end_tokens: Vec<u32>,
 }
 
 /// Why a text ended.
@@ -66,8 +63,8 @@ pub enum Told {
 /// # Errors
 ///
 /// [`ModelError::Generation`] where the sampling settings are wrong, nothing is to be generated, a prompt is
-/// empty, names a token outside the vocabulary or leaves too few positions, or where the model's output is not a
-/// number. `on_token` has heard of nothing then, except in the last case.
+/// empty, names a token outside the vocabulary or leaves too few positions; [`ModelError::NotANumber`] where the model's
+/// output is none. `on_token` has heard of nothing then, except in the last case.
 pub fn generate<B: NeoBackend>(
     model: &GptNeo<B>,
     prompts: &[Vec<u32>],
@@ -145,7 +142,7 @@ fn largest_need(prompts: &[Vec<u32>], new: usize, at_once: usize) -> usize {
 fn request(index: usize, prompt: &[u32], config: &GenerationConfig) -> (usize, Request) {
     let request = Request {
         sampling: Sampling { stream: index, ..config.sampling.clone().into() },
-        end_tokens: config.end_of_text.into_iter().collect(),
+        end_tokens: config.end_tokens.clone(),
         ..Request::new(prompt.to_vec(), config.max_new_tokens)
     };
     (index, request)

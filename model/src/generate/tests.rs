@@ -26,7 +26,7 @@ fn prompts() -> Vec<Vec<u32>> {
 }
 
 fn greedy(max_new_tokens: usize) -> GenerationConfig {
-    GenerationConfig { max_new_tokens, sampling: SamplingConfig::default(), end_of_text: None }
+    GenerationConfig { max_new_tokens, sampling: SamplingConfig::default(), end_tokens: Vec::new() }
 }
 
 fn sampled(max_new_tokens: usize, seed: u64) -> GenerationConfig {
@@ -103,7 +103,7 @@ fn a_row_stops_at_the_end_of_text_and_the_others_go_on() {
     let first = |row: usize, id: u32| whole[row].ids.iter().position(|other| *other == id);
     let end = whole[0].ids.iter().copied().find(|id| first(1, *id).is_none()).unwrap();
     let mut heard = vec![Vec::new(); 4];
-    let config = GenerationConfig { end_of_text: Some(end), ..sampled(12, 3) };
+    let config = GenerationConfig { end_tokens: vec![end], ..sampled(12, 3) };
     let found = generate(&model, &prompts(), &config, |row, id| heard[row].push(id)).unwrap();
     for row in 0..4 {
         let length = first(row, end);
@@ -121,7 +121,7 @@ fn all_rows_may_end_at_once() {
     let model = model();
     let prompt = vec![prompts()[0].clone()];
     let end = run(&model, &prompt, &greedy(1))[0].ids[0];
-    let config = GenerationConfig { end_of_text: Some(end), ..greedy(20) };
+    let config = GenerationConfig { end_tokens: vec![end], ..greedy(20) };
     let found = run(&model, &prompt, &config);
     assert_eq!(found, [Generation { ids: vec![], finish: FinishReason::Stop }]);
 }

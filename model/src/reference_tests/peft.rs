@@ -54,7 +54,7 @@ fn every_variant_computes_what_peft_does() {
         let config = GenerationConfig {
             max_new_tokens: continuation.len(),
             sampling: Default::default(),
-            end_of_text: None,
+            end_tokens: Vec::new(),
         };
         let found = generate(&model, &[prompt], &config, |_, _| {}).unwrap();
         assert_eq!(found[0].ids, continuation, "{variant}");

@@ -10,8 +10,8 @@ use std::sync::Once;
 use cubecl_cuda::install::cuda_path;
 use cudarc::nvrtc;
 
+use crate::Result;
 use crate::backend::unusable;
-use crate::error::Result;
 
 /// The headers that kernels include: all of them the first, those in half precision the next two, and those that
 /// multiply on tensor cores the last two. cubecl compiles a kernel when it is first launched, so that without the last

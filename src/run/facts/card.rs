@@ -31,6 +31,8 @@ pub(crate) fn card<'a>(
         made_by: format!("gptneo-lora {version} on Burn {burn}, backend {backend}, seed {seed}"),
         details: details(settings, manifest),
         perplexities: &findings.perplexities,
+        discrimination: findings.discrimination.as_ref(),
+        scores: &findings.scores,
         answers: &findings.answers,
         question: QUESTION.to_string(),
         prompt: settings.data.options.prompt_template.question_prompt(QUESTION, DEFAULT_INSTRUCTION),
@@ -45,11 +47,28 @@ fn provenance(source: Option<&Source>, path: Option<&Path>) -> Provenance {
 fn details(settings: &Settings, manifest: &Manifest) -> Vec<String> {
     let Settings { data, training, lora, model, .. } = settings;
     let mut details = Vec::new();
-    for (noun, source) in [("Base", &manifest.sources.model), ("Data", &manifest.sources.data)] {
-        if let Some(Source { repository, commit, file, .. }) = source {
-            let file = file.as_ref().map(|file| format!(", file `{file}`")).unwrap_or_default();
+    let sources = &manifest.sources;
+    for (noun, source) in [
+        ("Base", &sources.model),
+        ("Data", &sources.data),
+        ("Validation data", &sources.validation_data),
+        ("Test data", &sources.test_data),
+    ] {
+        if let Some(Source { repository, commit, file, files, .. }) = source {
+            let listed = file.iter().chain(files).map(|file| format!("`{file}`")).collect::<Vec<_>>();
+            let file = match listed.len() {
+                0 => String::new(),
+                1 => format!(", file {}", listed[0]),
+                _ => format!(", files {}", listed.join(", ")),
+            };
             details.push(format!("{noun}: `{repository}` at commit `{commit}`{file}"));
         }
+    }
+    if manifest.counts.test_examples > 0 {
+        details.push(format!(
+            "Results are those of {} test examples, which were measured on once, at the end",
+            manifest.counts.test_examples
+        ));
     }
     if model.tuning == TuningKind::Lora {
         details.push(format!("LoRA: {}", lora_text(lora)));

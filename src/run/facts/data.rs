@@ -7,13 +7,18 @@ use gptneo_report::{DataFacts, LengthBin};
 pub(crate) fn data(report: &DataReport) -> DataFacts {
     let (t, l) = (&report.truncation, &report.lengths);
     let percent = |part: usize, whole: usize| 100.0 * part as f64 / whole.max(1) as f64;
+    let tested = match report.test {
+        0 => String::new(),
+        test => format!(", {} to test with at the end", grouped(test)),
+    };
     let mut facts = vec![
         (
             "split",
             format!(
-                "{} examples to learn from, {} held out, of {} in the file",
+                "{} examples to learn from, {} held out{}, of {} in the file",
                 grouped(report.train),
                 grouped(report.validation),
+                tested,
                 grouped(report.records)
             ),
         ),
@@ -59,6 +64,15 @@ pub(crate) fn data(report: &DataReport) -> DataFacts {
                 grouped(duplicates.repeated_questions)
             ),
         ));
+    }
+    if let Some(reading) = &report.reading {
+        facts.insert(0, ("format", reading.to_string()));
+        if reading.skipped > 0 {
+            facts.push(("left out", reading.reasons.join("; ")));
+        }
+    }
+    if let Some(leaks) = &report.leaks {
+        facts.push(("leaks", leaks.to_string()));
     }
     let bins = report.histogram.iter();
     DataFacts {

@@ -10,8 +10,19 @@ use crate::table::{cell, write_table};
 /// The columns of the answers' table, in order.
 const GENERATION_COLUMNS: [&str; 3] = ["Question", "Base Model", "LoRA Model"];
 /// The columns of the scores' table, in order.
-const SCORE_COLUMNS: [&str; 7] =
-    ["Model", "Questions", "Token F1", "Standard Error", "Exact Match", "Mean Tokens", "Stopped"];
+const SCORE_COLUMNS: [&str; 11] = [
+    "Model",
+    "Questions",
+    "Token F1",
+    "Standard Error",
+    "Exact Match",
+    "Mean Tokens",
+    "Stopped",
+    "ROUGE-L",
+    "chrF",
+    "Repeating",
+    "Distinct-2",
+];
 
 /// One question and the answers of both models.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +51,15 @@ pub struct AnswerScores {
     /// The mean length in tokens.
     pub mean_tokens: f64,
     /// The share of answers that the model ended itself.
-    pub stopped: f64,
+    pub ended: f64,
+    /// The mean ROUGE-L over the answers with a reference, from 0 to 1.
+    pub rouge_l: Option<f64>,
+    /// The mean chrF over them, from 0 to 100.
+    pub chrf: Option<f64>,
+    /// The share of answers that have the same four words in a row three times.
+    pub repeating: f64,
+    /// The different pairs of neighbouring words in all answers, as a share of all pairs.
+    pub distinct_2: Option<f64>,
 }
 
 /// Writes the answers side by side.
@@ -67,7 +86,11 @@ pub fn write_answer_scores(path: impl AsRef<Path>, rows: &[AnswerScores]) -> Res
             cell(row.standard_error),
             cell(row.exact_match),
             row.mean_tokens.to_string(),
-            row.stopped.to_string(),
+            row.ended.to_string(),
+            cell(row.rouge_l),
+            cell(row.chrf),
+            row.repeating.to_string(),
+            cell(row.distinct_2),
         ]
     });
     write_table(path.as_ref(), &SCORE_COLUMNS, records)
@@ -111,11 +134,15 @@ mod tests {
             standard_error: None,
             exact_match: None,
             mean_tokens: 3.5,
-            stopped: 0.5,
+            ended: 0.5,
+            rouge_l: None,
+            chrf: None,
+            repeating: 0.25,
+            distinct_2: None,
         };
         write_answer_scores(&path, &[row]).unwrap();
-        let expected = "Model,Questions,Token F1,Standard Error,Exact Match,Mean Tokens,Stopped\n\
-                        Base Model,2,,,,3.5,0.5\n";
+        let expected = "Model,Questions,Token F1,Standard Error,Exact Match,Mean Tokens,Stopped,ROUGE-L,chrF,Repeating,\
+                        Distinct-2\nBase Model,2,,,,3.5,0.5,,,0.25,\n";
         assert_eq!(fs::read_to_string(&path).unwrap(), expected);
     }
 }

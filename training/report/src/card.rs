@@ -11,8 +11,9 @@ use std::path::Path;
 use gptneo_files::write_file;
 
 use self::front_matter::{FrontMatter, quoted};
-use crate::answers::GenerationRow;
+use crate::answers::{AnswerScores, GenerationRow};
 use crate::error::ReportError;
+use crate::knowledge::{DiscriminationFacts, knowledge_reading};
 use crate::perplexities::{PROTOCOLS_NOTE, PerplexityRow, perplexity_cells};
 use crate::run_facts::RunFacts;
 
@@ -33,6 +34,10 @@ pub struct ModelCard<'a> {
     pub details: Vec<String>,
     /// Each model under each protocol, the base first.
     pub perplexities: &'a [PerplexityRow],
+    /// How each model tells true answers from others.
+    pub discrimination: Option<&'a DiscriminationFacts>,
+    /// How good each model's answers are.
+    pub scores: &'a [AnswerScores],
     /// Both models' answers.
     pub answers: &'a [GenerationRow],
     /// The question that the examples of use ask.
@@ -88,6 +93,7 @@ impl ModelCard<'_> {
         writeln!(text, "# {}\n", one_line(&title))?;
         render_limits(text)?;
         self.render_results(text)?;
+        self.render_knowledge(text)?;
         self.render_training(text)?;
         self.render_answers(text)?;
         self.render_use(text)
@@ -104,6 +110,37 @@ impl ModelCard<'_> {
             writeln!(text, "| {model} | {notebook} | {all} | {response} |")?;
         }
         Ok(())
+    }
+
+    fn render_knowledge(&self, text: &mut String) -> std::fmt::Result {
+        if self.discrimination.is_none() && self.scores.is_empty() {
+            return Ok(());
+        }
+        writeln!(text, "\n## What it knows\n")?;
+        if let Some(found) = self.discrimination {
+            writeln!(text, "{}\n", knowledge_reading(found))?;
+        }
+        if self.scores.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            text,
+            "Its own answers to held-out questions, by their overlap with the expected ones, which says nothing of \
+             their truth:\n\n| | questions | token F1 | ROUGE-L | chrF | ended by itself | repeats itself |\n\
+             |---|---:|---:|---:|---:|---:|---:|"
+        )?;
+        let number = |value: Option<f64>| value.map_or("–".to_string(), |value| format!("{value:.3}"));
+        let share = |value: f64| format!("{:.1} %", 100.0 * value);
+        self.scores.iter().try_for_each(|row| {
+            let (f1, rouge, chrf) = (number(row.token_f1), number(row.rouge_l), row.chrf);
+            let chrf = chrf.map_or("–".to_string(), |value| format!("{value:.1}"));
+            let (ended, repeating) = (share(row.ended), share(row.repeating));
+            writeln!(
+                text,
+                "| {} | {} | {f1} | {rouge} | {chrf} | {ended} | {repeating} |",
+                row.model, row.questions
+            )
+        })
     }
 
     fn render_training(&self, text: &mut String) -> std::fmt::Result {
@@ -199,6 +236,8 @@ mod tests {
             made_by: "gptneo-lora 1 on Burn 2, seed 3".into(),
             details: vec!["AdamW".into()],
             perplexities: &[],
+            discrimination: None,
+            scores: &[],
             answers: &[],
             question: "Why?".into(),
             prompt: "Question: Why?\nResponse: ".into(),
@@ -216,6 +255,23 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(!text.contains("peft") && !text.contains("Answers to held-out"), "{text}");
+        assert!(!text.contains("What it knows"), "{text}");
+        let scores = [AnswerScores {
+            model: "LoRA Model".into(),
+            questions: 40,
+            token_f1: Some(0.25),
+            standard_error: None,
+            exact_match: None,
+            mean_tokens: 9.0,
+            ended: 1.0,
+            rouge_l: Some(0.2),
+            chrf: Some(31.25),
+            repeating: 0.125,
+            distinct_2: None,
+        }];
+        card.scores = &scores;
+        let row = "| LoRA Model | 40 | 0.250 | 0.200 | 31.2 | 100.0 % | 12.5 % |\n";
+        assert!(card.render().contains(row), "{}", card.render());
         card.lora = true;
         assert!(card.render().contains("from_pretrained(\"gpt\")"), "{}", card.render());
     }

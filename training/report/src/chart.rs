@@ -6,6 +6,7 @@
 mod axis;
 mod color;
 mod curve;
+mod discrimination;
 mod heading;
 mod loss;
 mod perplexity;
@@ -16,6 +17,7 @@ mod sheet;
 mod step;
 #[cfg(test)]
 mod tests;
+mod trials;
 mod typeface;
 
 use std::io::Write;
@@ -24,10 +26,12 @@ use std::path::Path;
 use gptneo_files::write_file;
 
 use crate::error::ReportError;
+use crate::knowledge::DiscriminationFacts;
 use crate::perplexities::PerplexityRow;
 
 pub use loss::LossCurves;
 pub use step::StepSeries;
+pub use trials::TrialCurve;
 
 /// A chart that is drawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +72,24 @@ impl Chart {
     /// [`ReportError::Empty`] without any point, [`ReportError::NotANumber`] naming the first bad step.
     pub fn steps(series: &StepSeries) -> Result<Self, ReportError> {
         Ok(Self { svg: step::draw(series)?.into_svg() })
+    }
+
+    /// What each model finds of true answers among others, 1200 by 560 pixels: a bar a model with its 95 % interval, and
+    /// lines for guessing and for shared words.
+    ///
+    /// # Errors
+    /// [`ReportError::Empty`] without a model, [`ReportError::Share`] for a share that is none.
+    pub fn discrimination(facts: &DiscriminationFacts) -> Result<Self, ReportError> {
+        Ok(Self { svg: discrimination::draw(facts)?.into_svg() })
+    }
+
+    /// The validation losses of a sweep's trials, 1200 by 800 pixels: a line a trial over the share of its training, as far
+    /// as it went, the chosen one in colour.
+    ///
+    /// # Errors
+    /// [`ReportError::Empty`] without any point, [`ReportError::NonFiniteLoss`] naming the first bad one.
+    pub fn trials(curves: &[TrialCurve]) -> Result<Self, ReportError> {
+        Ok(Self { svg: trials::draw(curves)?.into_svg() })
     }
 
     /// The SVG document, without an XML declaration so that it can stand inside HTML.

@@ -53,6 +53,14 @@ pub enum ReportError {
         /// The value that was found.
         value: f64,
     },
+    /// A share cannot be drawn.
+    #[error("the chart {chart:?} has a share of {value}; expected 0 to 1")]
+    Share {
+        /// Which chart.
+        chart: &'static str,
+        /// The value that was found.
+        value: f64,
+    },
     /// A measurement cannot be drawn.
     #[error("{model:?} under the protocol {protocol:?} has the {field} {value}; expected {expected}")]
     Measurement {

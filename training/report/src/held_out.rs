@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ReportError;
-use crate::table::{read_table, write_table};
+use crate::table::{failure, read_table, write_table, wrong};
 
 /// The columns of the table, in order.
 const COLUMNS: [&str; 4] = ["Record", "Response Tokens", "Base Loss", "Tuned Loss"];
@@ -41,9 +41,20 @@ pub fn write_held_out(path: impl AsRef<Path>, rows: &[HeldOutRow]) -> Result<(),
 /// Reads a table that [`write_held_out`] wrote.
 ///
 /// # Errors
-/// [`ReportError::Read`] for a file that cannot be opened, a missing column, or a cell that is not a number.
+/// [`ReportError::Read`] for a file that cannot be opened, a missing column, or a loss
+/// that is no finite number from 0 on.
 pub fn read_held_out(path: impl AsRef<Path>) -> Result<Vec<HeldOutRow>, ReportError> {
-    read_table(path.as_ref(), &COLUMNS)
+    let path = path.as_ref();
+    let rows: Vec<HeldOutRow> = read_table(path, &COLUMNS)?;
+    for (number, row) in rows.iter().enumerate() {
+        for (column, loss) in [(COLUMNS[2], row.base), (COLUMNS[3], row.tuned)] {
+            if !loss.is_finite() || loss < 0.0 {
+                let what = format!("row {}: {column} is {loss}, expected a number from 0 on", number + 1);
+                return Err(failure(path, &COLUMNS, wrong(what)));
+            }
+        }
+    }
+    Ok(rows)
 }
 
 #[cfg(test)]
@@ -61,6 +72,13 @@ mod tests {
         ];
         write_held_out(&path, &rows).unwrap();
         assert_eq!(read_held_out(&path).unwrap(), rows);
+        let table = "Record,Response Tokens,Base Loss,Tuned Loss\n";
+        for losses in ["NaN,1", "1,inf", "1,-2"] {
+            std::fs::write(&path, format!("{table}1,3,1,1\n2,3,{losses}\n")).unwrap();
+            let error = read_held_out(&path).unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains("row 2") && source.contains("expected a number"), "{source}");
+        }
         std::fs::write(&path, "Record,Base Loss\n1,2\n").unwrap();
         assert!(read_held_out(&path).unwrap_err().to_string().contains("Response Tokens"));
     }

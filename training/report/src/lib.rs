@@ -2,7 +2,8 @@
 //!
 //! A [`Chart`] is drawn as SVG, which the page embeds, and becomes a PNG. The tables are CSV files: what each model
 //! predicts ([`write_perplexities`]), what each row lost ([`write_held_out`]), what each model answers
-//! ([`write_generation`]) and how good that is ([`write_answer_scores`]). [`Page`] is the whole run on one HTML page
+//! ([`write_generation`]), how good that is ([`write_answer_scores`]) and what it knows ([`write_measures`],
+//! [`write_scores`]). [`Page`] is the whole run on one HTML page
 //! that needs nothing beside it, and [`ModelCard`] the `README.md` that the Hub shows. Every file appears whole or not
 //! at all.
 //!
@@ -31,20 +32,29 @@ mod card;
 mod chart;
 mod error;
 mod held_out;
+mod knowledge;
 mod markup;
 mod number;
 mod page;
 mod perplexities;
 mod run_facts;
+mod spread;
 mod table;
+mod trials;
 
 pub use answers::{AnswerScores, GenerationRow, write_answer_scores, write_generation};
 pub use card::{ModelCard, Provenance};
-pub use chart::{Chart, LossCurves, StepSeries};
+pub use chart::{Chart, LossCurves, StepSeries, TrialCurve};
 pub use error::ReportError;
 pub use held_out::{HeldOutRow, read_held_out, write_held_out};
+pub use knowledge::{
+    DiscriminationFacts, MeasureRow, ModelShare, PairedShare, ScoreChange, ScoreRow, answers_reading,
+    knowledge_reading, measure_rows, read_measures, read_scores, write_measures, write_scores,
+};
 pub use page::{DataFacts, Findings, Gain, LengthBin, Page, SampleAnswer};
 pub use perplexities::{
     PROTOCOLS_NOTE, PerplexityRow, perplexity_cells, read_perplexities, write_perplexities,
 };
 pub use run_facts::RunFacts;
+pub use spread::{SpreadRow, write_spread};
+pub use trials::{TrialRow, write_trials};

@@ -5,6 +5,7 @@ mod answers;
 mod charts;
 mod html;
 mod inputs;
+mod knowledge;
 mod measured;
 
 use std::io::Write as _;
@@ -15,6 +16,7 @@ use gptneo_files::write_file;
 use crate::answers::{AnswerScores, GenerationRow};
 use crate::chart::{LossCurves, StepSeries};
 use crate::error::ReportError;
+use crate::knowledge::{DiscriminationFacts, ScoreChange};
 use crate::markup::escape;
 use crate::number::grouped;
 use crate::perplexities::PerplexityRow;
@@ -58,8 +60,12 @@ pub struct Findings {
     pub answers: Vec<GenerationRow>,
     /// The answers that the data have to the same questions.
     pub expected: Vec<String>,
+    /// How each model tells true answers from others, where there were enough to choose from.
+    pub discrimination: Option<DiscriminationFacts>,
     /// How good each model's answers are.
     pub scores: Vec<AnswerScores>,
+    /// How far the scores of the answers went, answer by answer.
+    pub changes: Vec<ScoreChange>,
 }
 
 impl Page<'_> {
@@ -89,6 +95,7 @@ impl Page<'_> {
         page += &self.opening();
         if let Some(findings) = self.findings {
             page += &measured::protocols(findings, self.run.held_out_examples)?;
+            page += &knowledge::section(findings)?;
         }
         page += &charts::losses(&self.losses)?;
         page += &charts::steps(&self.steps)?;
@@ -96,9 +103,6 @@ impl Page<'_> {
             page += &answers::side_by_side(findings);
         }
         page += &answers::samples(&self.samples);
-        if let Some(findings) = self.findings {
-            page += &measured::scores(&findings.scores);
-        }
         page += &inputs::data(&self.data);
         page += &inputs::verbatim("Settings", &self.settings);
         page += &inputs::verbatim("Manifest", &self.manifest);
@@ -132,6 +136,7 @@ impl Page<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::knowledge::ModelShare;
 
     fn findings() -> Findings {
         let row = |model: &str, protocol: &str, perplexity: f64| PerplexityRow {
@@ -141,6 +146,7 @@ mod tests {
             perplexity,
             tokens: 1234,
             standard_error: Some(0.01),
+            bits_per_byte: None,
         };
         Findings {
             perplexities: vec![row("Base Model", "response", 20.0), row("LoRA Model", "response", 15.0)],
@@ -151,7 +157,9 @@ mod tests {
             }),
             answers: vec![GenerationRow { question: "<b>?".into(), base: String::new(), tuned: "b".into() }],
             expected: vec!["c".into()],
+            discrimination: None,
             scores: Vec::new(),
+            changes: Vec::new(),
         }
     }
 
@@ -207,7 +215,31 @@ mod tests {
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }
-        assert!(!html.contains("It measured the validation loss alone"));
+        assert!(!html.contains("It measured the validation loss alone") && !html.contains("What it knows"));
+
+        let model =
+            |model: &str, share| ModelShare { model: model.into(), share, standard_error: Some(0.04) };
+        let known = Findings {
+            discrimination: Some(DiscriminationFacts {
+                others: 3,
+                questions: 120,
+                parameters: 6_300_000,
+                chance: 0.25,
+                shared_words: 0.5,
+                models: vec![model("Base Model", 0.3), model("LoRA Model", 0.3125)],
+                change: None,
+            }),
+            ..found
+        };
+        let html = page(&run, Some(&known)).render().unwrap();
+        assert_eq!(headings(&html)[..3], ["Before and after", "What it knows", "Loss"]);
+        for part in [
+            "no better than guessing",
+            "<td>LoRA Model</td><td><data value=\"0.3125\">31.2</data> %</td>",
+            "guessing 25.0\u{a0}%",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
     }
 
     #[test]

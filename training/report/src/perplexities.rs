@@ -17,7 +17,10 @@ pub(crate) const PROTOCOLS: [(&str, &str); 3] =
     [("notebook", "padding as well"), ("text", "every real token"), ("response", "the answer only")];
 
 /// The columns of the table, in order. The first three are those of the original notebook.
-const COLUMNS: [&str; 6] = ["Model", "Loss", "Perplexity", "Protocol", "Tokens", "Standard Error"];
+const COLUMNS: [&str; 7] =
+    ["Model", "Loss", "Perplexity", "Protocol", "Tokens", "Standard Error", "Bits per Byte"];
+/// Those that every table of a run has: the last is newer than the others.
+const NEEDED: usize = 6;
 
 /// One measurement: a model under one protocol.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +43,9 @@ pub struct PerplexityRow {
     /// The standard error of `loss`, in nats per token, where it was estimated.
     #[serde(rename = "Standard Error")]
     pub standard_error: Option<f64>,
+    /// What all tokens cost together for each byte of text, in bits, where the bytes were counted.
+    #[serde(rename = "Bits per Byte", default)]
+    pub bits_per_byte: Option<f64>,
 }
 
 impl PerplexityRow {
@@ -56,7 +62,7 @@ impl PerplexityRow {
 /// [`ReportError::Write`] where the file cannot be written.
 pub fn write_perplexities(path: impl AsRef<Path>, rows: &[PerplexityRow]) -> Result<(), ReportError> {
     let records = rows.iter().map(|row| {
-        let PerplexityRow { model, protocol, loss, perplexity, tokens, standard_error } = row;
+        let PerplexityRow { model, protocol, loss, perplexity, tokens, standard_error, bits_per_byte } = row;
         [
             model.clone(),
             loss.to_string(),
@@ -64,6 +70,7 @@ pub fn write_perplexities(path: impl AsRef<Path>, rows: &[PerplexityRow]) -> Res
             protocol.clone(),
             tokens.to_string(),
             cell(*standard_error),
+            cell(*bits_per_byte),
         ]
     });
     write_table(path.as_ref(), &COLUMNS, records)
@@ -75,7 +82,7 @@ pub fn write_perplexities(path: impl AsRef<Path>, rows: &[PerplexityRow]) -> Res
 /// # Errors
 /// [`ReportError::Read`] for a file that cannot be opened, a missing column, or a cell that is not a number.
 pub fn read_perplexities(path: impl AsRef<Path>) -> Result<Vec<PerplexityRow>, ReportError> {
-    read_table(path.as_ref(), &COLUMNS)
+    read_table(path.as_ref(), &COLUMNS[..NEEDED])
 }
 
 /// A line for each model: its name and its perplexities under `notebook`, `text` and `response`, from the second model
@@ -110,7 +117,15 @@ mod tests {
 
     fn row(model: &str, protocol: &str, loss: f64, standard_error: Option<f64>) -> PerplexityRow {
         let (model, protocol) = (model.into(), protocol.into());
-        PerplexityRow { model, protocol, loss, perplexity: loss.exp(), tokens: 1_234_567, standard_error }
+        PerplexityRow {
+            model,
+            protocol,
+            loss,
+            perplexity: loss.exp(),
+            tokens: 1_234_567,
+            standard_error,
+            bits_per_byte: standard_error.map(|error| 3.0 * error),
+        }
     }
 
     #[test]
@@ -132,9 +147,12 @@ mod tests {
         let path = folder.path().join("performance.csv");
         write_perplexities(&path, &[row("Base Model", "text", 0.5, None)]).unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        let expected = "Model,Loss,Perplexity,Protocol,Tokens,Standard Error\n\
-                        Base Model,0.5,1.6487212707001282,text,1234567,\n";
+        let expected = "Model,Loss,Perplexity,Protocol,Tokens,Standard Error,Bits per Byte\n\
+                        Base Model,0.5,1.6487212707001282,text,1234567,,\n";
         assert_eq!(text, expected);
+        // A table that was written before bytes were counted.
+        std::fs::write(&path, expected.replace(",Bits per Byte", "").replace(",,", ",")).unwrap();
+        assert_eq!(read_perplexities(&path).unwrap(), [row("Base Model", "text", 0.5, None)]);
     }
 
     #[test]

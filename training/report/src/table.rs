@@ -34,17 +34,30 @@ pub(crate) fn read_table<Row: DeserializeOwned>(
     path: &Path,
     columns: &[&str],
 ) -> Result<Vec<Row>, ReportError> {
-    let failed =
-        |source| ReportError::Read { path: path.to_path_buf(), expected: columns.join(", "), source };
-    let mut reader = csv::Reader::from_path(path).map_err(failed)?;
+    let failed = |source| failure(path, columns, source);
+    let text = std::fs::read(path).map_err(|error| failed(error.into()))?;
+    // Written by RFC 4180, where quotes come in pairs.
+    if !text.iter().filter(|byte| **byte == b'"').count().is_multiple_of(2) {
+        return Err(failed(wrong("it is cut within quotes")));
+    }
+    let mut reader = csv::Reader::from_reader(text.as_slice());
     let headers = reader.headers().map_err(failed)?;
     let missing: Vec<&str> =
         columns.iter().copied().filter(|column| !headers.iter().any(|held| held == *column)).collect();
     if !missing.is_empty() {
-        let message = format!("the header lacks {}", missing.join(", "));
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, message).into()));
+        return Err(failed(wrong(format!("the header lacks {}", missing.join(", ")))));
     }
     reader.deserialize().map(|row| row.map_err(failed)).collect()
+}
+
+/// A table with these columns that cannot be read.
+pub(crate) fn failure(path: &Path, columns: &[&str], source: csv::Error) -> ReportError {
+    ReportError::Read { path: path.to_path_buf(), expected: columns.join(", "), source }
+}
+
+/// What is wrong with the content of a table.
+pub(crate) fn wrong(message: impl Into<String>) -> csv::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message.into()).into()
 }
 
 /// A number with every digit needed to read back the same one; nothing where it was not measured.
@@ -74,6 +87,8 @@ mod tests {
         assert!(whole().contains("lacks Loss"), "{}", whole());
         fs::write(&path, "Model,Loss\nBase,1\nLoRA,one\n").unwrap();
         assert!(whole().contains("line: 3"), "{}", whole());
+        fs::write(&path, "Model,Loss\nBase,1\n\"LoRA,1\n").unwrap();
+        assert!(whole().contains("cut within quotes"), "{}", whole());
     }
 
     #[test]

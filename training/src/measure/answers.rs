@@ -9,6 +9,10 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::chrf::chrf;
+use super::repetition::{distinct_2, repeats_itself};
+use super::rouge::rouge_l;
+
 /// One answer and what is known about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Answered<'a> {
@@ -20,6 +24,28 @@ pub struct Answered<'a> {
     pub tokens: usize,
     /// Whether the model ended it, rather than the limit of new tokens.
     pub stopped: bool,
+}
+
+/// How close one answer is to the expected one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AnswerScore {
+    /// [`token_f1`], from 0 to 1.
+    pub token_f1: f64,
+    /// [`rouge_l`], from 0 to 1.
+    pub rouge_l: f64,
+    /// [`chrf`], from 0 to 100.
+    pub chrf: f64,
+}
+
+impl AnswerScore {
+    /// The scores of an answer.
+    pub fn of(answer: &str, reference: &str) -> Self {
+        Self {
+            token_f1: token_f1(answer, reference),
+            rouge_l: rouge_l(answer, reference),
+            chrf: chrf(answer, reference),
+        }
+    }
 }
 
 /// A model's answers in numbers.
@@ -35,10 +61,18 @@ pub struct AnswerMetrics {
     pub standard_error: Option<f64>,
     /// The share of those answers that equal their reference once both are normalised.
     pub exact_match: Option<f64>,
+    /// The mean [`rouge_l`] over them, from 0 to 1.
+    pub rouge_l: Option<f64>,
+    /// The mean [`chrf`] over them, from 0 to 100.
+    pub chrf: Option<f64>,
     /// The mean length in tokens.
     pub mean_tokens: f64,
     /// The share of answers that the model ended itself.
-    pub stopped: f64,
+    pub ended: f64,
+    /// The share of answers that [repeat themselves](repeats_itself).
+    pub repeating: f64,
+    /// The different pairs of words in all answers, as a share of all pairs; none where no answer has two words.
+    pub distinct_2: Option<f64>,
 }
 
 impl AnswerMetrics {
@@ -49,17 +83,26 @@ impl AnswerMetrics {
             return None;
         }
         let pairs = || answers.iter().filter_map(|answer| Some((answer.text, answer.reference?)));
-        let scores: Vec<f64> = pairs().map(|(text, reference)| token_f1(text, reference)).collect();
+        let scores: Vec<AnswerScore> =
+            pairs().map(|(text, reference)| AnswerScore::of(text, reference)).collect();
         let exact = pairs().filter(|(text, reference)| exact_match(text, reference)).count();
-        let (token_f1, standard_error) = mean(&scores);
+        let mean_of = |score: fn(&AnswerScore) -> f64| mean(&scores.iter().map(score).collect::<Vec<_>>());
+        let (token_f1, standard_error) = mean_of(|score| score.token_f1);
+        let share = |holds: fn(&Answered<'_>) -> bool| {
+            answers.iter().filter(|answer| holds(answer)).count() as f64 / count
+        };
         Some(Self {
             model: model.to_string(),
             questions: answers.len(),
             token_f1,
             standard_error,
             exact_match: token_f1.map(|_| exact as f64 / scores.len() as f64),
+            rouge_l: mean_of(|score| score.rouge_l).0,
+            chrf: mean_of(|score| score.chrf).0,
             mean_tokens: answers.iter().map(|answer| answer.tokens).sum::<usize>() as f64 / count,
-            stopped: answers.iter().filter(|answer| answer.stopped).count() as f64 / count,
+            ended: share(|answer| answer.stopped),
+            repeating: share(|answer| repeats_itself(answer.text)),
+            distinct_2: distinct_2(answers.iter().map(|answer| answer.text)),
         })
     }
 }
@@ -140,10 +183,12 @@ mod tests {
         let found =
             AnswerMetrics::of("m", &[answer("a b", "b", 4, true), answer("c", "d", 7, false)]).unwrap();
         assert_eq!((found.token_f1, found.standard_error), (Some(0.5), Some(0.5)));
-        assert_eq!((found.exact_match, found.mean_tokens, found.stopped), (Some(0.5), 5.5, 0.5));
+        assert_eq!((found.exact_match, found.mean_tokens, found.ended), (Some(0.5), 5.5, 0.5));
+        // "a b" is the one pair of words.
+        assert_eq!((found.rouge_l, found.repeating, found.distinct_2), (Some(1.0 / 3.0), 0.0, Some(1.0)));
         let open = Answered { text: "x", reference: None, tokens: 1, stopped: true };
         let found = AnswerMetrics::of("m", &[open]).unwrap();
-        assert_eq!((found.token_f1, found.exact_match, found.stopped), (None, None, 1.0));
+        assert_eq!((found.token_f1, found.exact_match, found.ended), (None, None, 1.0));
         assert_eq!(AnswerMetrics::of("m", &[]), None);
     }
 }

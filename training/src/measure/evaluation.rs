@@ -28,6 +28,10 @@ pub struct Score {
     /// It is that of a ratio of means (Cochran, Sampling Techniques, 1977, equation 6.13, without the correction
     /// for a finite population). `None` for fewer than two examples, and under `notebook`.
     pub standard_error: Option<f64>,
+    /// The bits that all tokens cost together for each byte of the text that they stand for: what models with
+    /// different vocabularies compare by. `None` until [`Evaluation::in_bytes`] says how many bytes there are.
+    #[serde(default)]
+    pub bits_per_byte: Option<f64>,
 }
 
 /// The same examples under three protocols.
@@ -111,7 +115,7 @@ pub fn evaluate_records<B: NeoBackend>(
             targets.iter().zip(target_losses(model, &batch, &targets, Padded::Seen))
         {
             add(&mut text[indices[row]], loss);
-            if position >= batch.response_from[row] {
+            if batch.is_response(row, position) {
                 add(&mut response[indices[row]], loss);
             }
         }
@@ -155,7 +159,8 @@ fn total(sums: &[Sum]) -> Sum {
 fn score(sums: &[Sum], measure: &'static str) -> Result<Score, TrainingError> {
     let (loss, tokens, standard_error) =
         ratio(sums).ok_or(TrainingError::NoTokens { measure, examples: sums.len() })?;
-    Ok(Score { loss, perplexity: loss.min(LARGEST_LOSS).exp(), tokens, standard_error })
+    let perplexity = loss.min(LARGEST_LOSS).exp();
+    Ok(Score { loss, perplexity, tokens, standard_error, bits_per_byte: None })
 }
 
 /// The token-weighted mean of sums, their tokens, and the mean's standard error; nothing without a token.

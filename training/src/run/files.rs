@@ -92,6 +92,8 @@ impl RunFiles {
         let path = self.folder.join("metrics.jsonl");
         match self.start {
             Start::New => MetricsLog::create(path),
+            // Cut off before its first row.
+            Start::NewestCheckpoint if state.step == 0 && !path.exists() => MetricsLog::create(path),
             Start::NewestCheckpoint => MetricsLog::resume(path, |row| match row {
                 MetricsRow::Train(row) => state.keeps_step(row.step),
                 MetricsRow::Validation(row) => state.keeps_evaluation(row.step),

@@ -124,7 +124,7 @@ impl<B: NeoBackend> TrainingLoop<'_, B> {
         let patience = config.early_stopping_patience;
         let stalled = patience.is_some_and(|n| self.progress.state.evaluations_without_gain >= n);
         let interrupted = self.fitting.interrupter.should_stop() && !last;
-        let saved = self.progress.checkpoints.path(step).exists();
+        let saved = self.progress.checkpoints.stands(step);
         if improved || (!saved && (due(config.checkpoint_steps) || stalled || interrupted)) {
             self.save()?;
         }

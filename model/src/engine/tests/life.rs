@@ -31,7 +31,7 @@ fn assert_adds_up(stats: EngineStats) {
 #[test]
 fn answers_are_those_of_generate() {
     let model = model();
-    let config = GenerationConfig { max_new_tokens: 9, sampling: Default::default(), end_of_text: None };
+    let config = GenerationConfig { max_new_tokens: 9, sampling: Default::default(), end_tokens: Vec::new() };
     let prompts: Vec<Vec<u32>> = [3, 70, 20].map(ids).into();
     let expected = generate(&model, &prompts, &config, |_, _| ()).unwrap();
     let engine = Engine::start(model, Vec::new(), limits(2, 2 * POSITIONS, 64)).unwrap();

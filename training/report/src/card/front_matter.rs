@@ -103,6 +103,7 @@ mod tests {
             perplexity,
             tokens: 1,
             standard_error: None,
+            bits_per_byte: None,
         };
         let (known, endless) = (row("text", 12.5), row("response", f64::INFINITY));
         let named = |name: &str, repository: Option<&str>| Provenance {

@@ -34,6 +34,7 @@ fn row(model: &str, protocol: &str, perplexity: f64) -> PerplexityRow {
         perplexity,
         tokens: 1000,
         standard_error: Some(0.02),
+        bits_per_byte: Some(1.5),
     }
 }
 
@@ -178,4 +179,54 @@ fn bad_numbers_are_named() {
     let mut bad = rows();
     bad[3] = bad[1].clone();
     assert!(matches!(svg_of_perplexities(&bad), Err(ReportError::Duplicate { .. })));
+}
+
+#[test]
+fn discrimination_shows_its_models_and_what_to_compare_them_with() {
+    use crate::knowledge::{DiscriminationFacts, ModelShare};
+    let model = |model: &str, share| ModelShare { model: model.into(), share, standard_error: Some(0.04) };
+    let mut facts = DiscriminationFacts {
+        others: 3,
+        questions: 120,
+        parameters: 6_300_000,
+        chance: 0.25,
+        shared_words: 0.5,
+        models: vec![model("Base <Model>", 0.3), model("LoRA Model", 0.625)],
+        change: None,
+    };
+    let chart = Chart::discrimination(&facts).unwrap();
+    for part in ["guessing 25.0", "shared words 50.0", "62.5", "Base &lt;Model&gt;", "among 4"] {
+        assert!(chart.svg().contains(part), "{part}: {}", chart.svg());
+    }
+    assert!(chart.png().unwrap().starts_with(b"\x89PNG"));
+    facts.models[0].share = 1.5;
+    assert!(Chart::discrimination(&facts).unwrap_err().to_string().contains("1.5"));
+    facts.models.clear();
+    assert!(Chart::discrimination(&facts).is_err());
+}
+
+#[test]
+fn trials_are_lines_as_far_as_they_went() {
+    let curve = |name: &str, points: &[(f64, f64)], chosen| TrialCurve {
+        name: name.into(),
+        points: points.into(),
+        chosen,
+    };
+    let curves =
+        [curve("1", &[(0.25, 3.0)], false), curve("2", &[(0.25, 2.9), (0.5, 2.7), (1.0, 2.6)], true)];
+    let svg = Chart::trials(&curves).unwrap().svg().to_string();
+    assert!(
+        svg.contains("2 trials, by number; 1 were stopped") && svg.matches("<circle").count() == 6,
+        "{svg}"
+    );
+    // Equal ends have their names side by side.
+    let equal = [curve("7", &[(0.25, 3.0)], false), curve("8", &[(0.25, 3.0)], false)];
+    let svg = Chart::trials(&equal).unwrap().svg().to_string();
+    let place = |name: &str| {
+        let before = svg.split(&format!(">{name}</text>")).next().unwrap();
+        before.rsplit("<text x=\"").next().unwrap().split('"').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert_eq!(place("8") - place("7"), 30.0);
+    assert!(Chart::trials(&[curve("1", &[], false)]).is_err());
+    assert!(Chart::trials(&[curve("1", &[(0.5, f64::NAN)], false)]).unwrap_err().to_string().contains("NaN"));
 }

@@ -1,8 +1,7 @@
-//! What was measured before and after: the protocols, with the honest reading first, and the answers in numbers.
+//! What was measured before and after: the protocols, with the honest reading first.
 
 use super::Findings;
-use super::html::{absent, chart, figure, share, table, whole};
-use crate::answers::AnswerScores;
+use super::html::{absent, chart, figure, table, whole};
 use crate::chart::Chart;
 use crate::error::ReportError;
 use crate::markup::escape;
@@ -28,8 +27,16 @@ pub(super) fn protocols(findings: &Findings, examples: usize) -> Result<String, 
     // From the most telling protocol to the one that flatters.
     let lines: Vec<String> =
         PROTOCOLS.into_iter().rev().flat_map(|protocol| protocol_rows(rows, protocol)).collect();
-    let heads =
-        ["protocol", "model", "perplexity", "change", "loss (nats per token)", "standard error", "tokens"];
+    let heads = [
+        "protocol",
+        "model",
+        "perplexity",
+        "change",
+        "loss (nats per token)",
+        "standard error",
+        "tokens",
+        "bits per byte",
+    ];
     section += &table("performance", &heads, &lines);
     section += &chart(&Chart::perplexities(rows)?);
     Ok(section + "</section>\n")
@@ -86,55 +93,14 @@ fn protocol_rows(rows: &[PerplexityRow], (protocol, scored): (&str, &str)) -> Ve
         let change = if at == 0 { absent() } else { format!("{:+.1} %", row.change_from(found[0])) };
         format!(
             "<tr class=\"{protocol}\" data-model=\"{model}\" data-protocol=\"{protocol}\">{head}<td>{model}</td>\
-             <td>{}</td><td>{change}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+             <td>{}</td><td>{change}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
             figure(row.perplexity, 2),
             figure(row.loss, 4),
             row.standard_error.map_or_else(absent, |error| figure(error, 4)),
             whole(row.tokens),
+            row.bits_per_byte.map_or_else(absent, |bits| figure(bits, 3)),
             model = escape(&row.model)
         )
     };
     found.iter().enumerate().map(line).collect()
-}
-
-/// The section of the answers in numbers.
-pub(super) fn scores(rows: &[AnswerScores]) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
-    let lines: Vec<String> = rows
-        .iter()
-        .map(|row| {
-            format!(
-                "<tr data-model=\"{model}\"><td>{model}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-                 <td>{}</td></tr>\n",
-                whole(row.questions as u64),
-                row.token_f1.map_or_else(absent, |f1| figure(f1, 3)),
-                row.standard_error.map_or_else(absent, |error| figure(error, 3)),
-                row.exact_match.map_or_else(absent, share),
-                figure(row.mean_tokens, 1),
-                share(row.stopped),
-                model = escape(&row.model)
-            )
-        })
-        .collect();
-    let heads = [
-        "model",
-        "questions",
-        "token F1 (0 to 1)",
-        "standard error",
-        "exact match",
-        "mean length (tokens)",
-        "ended by itself",
-    ];
-    format!(
-        "<section>\n<h2>Answers in numbers</h2>\n<p>Token F1 is the overlap with the expected answer in words, as \
-         SQuAD counts it: it tells whether the same words are used, not whether what is said is true.{}</p>\n{}\
-         </section>\n",
-        match rows[0].questions {
-            few @ 0..30 => format!(" {few} questions are few: see the standard error."),
-            _ => String::new(),
-        },
-        table("answer-metrics", &heads, &lines)
-    )
 }

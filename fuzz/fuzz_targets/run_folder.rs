@@ -1,0 +1,9 @@
+//! The files of a run's folder.
+
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../tests/hostile/readers.rs"]
+mod readers;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| readers::run_folder(data));

@@ -1,0 +1,225 @@
+//! The same run under several seeds: how much of a result is the seed's.
+//!
+//! Each seed decides the adapter's first weights, the order and the dropout of a run of its own in `seed-N`; the split is
+//! that of the first seed for all, so that every run learns from the same records and is measured on the same others.
+
+use std::path::{Path, PathBuf};
+
+use gptneo_report::{SpreadRow, write_spread};
+use gptneo_training::metrics::MetricsRow;
+use serde_json::json;
+
+use super::folder::{RunFolder, refuse_used};
+use super::measures::{Measures, Name};
+use super::opening::Opening;
+use crate::settings::{Layer, Settings};
+use crate::{Error, Remedy, Result};
+
+/// Where a seed's run goes, behind which its number stands.
+const PREFIX: &str = "seed-";
+
+/// How far each run goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The whole way, with all measures.
+    Whole,
+    /// The training alone.
+    Training,
+}
+
+/// Runs that differ in their seed alone.
+pub struct Seeds {
+    extent: Extent,
+    folder: PathBuf,
+    runs: Vec<SeedRun>,
+}
+
+/// One of them.
+struct SeedRun {
+    seed: u64,
+    /// The run; none where it came to its end before.
+    opening: Option<Opening>,
+}
+
+impl Seeds {
+    /// New runs under `count` seeds, from the settings' own on, in the folder that the settings name.
+    ///
+    /// # Errors
+    /// No seed, a used folder, or as [`Opening::new`].
+    pub fn new(settings: Settings, count: usize, extent: Extent) -> Result<Self> {
+        let folder = settings.run.folder()?.to_path_buf();
+        refuse_used(&folder)?;
+        let first = settings.training.seed;
+        let runs = seeds(first, count)?.map(|seed| {
+            Ok(SeedRun { seed, opening: Some(Opening::new(of_seed(&settings, &folder, first, seed))?) })
+        });
+        Ok(Self { extent, runs: runs.collect::<Result<_>>()?, folder })
+    }
+
+    /// The runs in `folder` go on, those that came to their end aside; with `layer` over their own settings.
+    ///
+    /// # Errors
+    /// There are none, or as [`Opening::resume`].
+    pub fn resume(folder: &Path, layer: &Layer, count: usize, extent: Extent) -> Result<Self> {
+        let first = first_seed(folder)?;
+        let begun = RunFolder::existing(run_folder(folder, first))?.settings_with(layer.clone())?;
+        let one = |seed| {
+            let run = RunFolder::at(run_folder(folder, seed));
+            let opening = if extent.is_done(&run) {
+                None
+            } else if run.settings_file().is_file() {
+                let output = json!({ "output": run.path() });
+                Some(Opening::resume(run.path(), layer.clone().with("run", &output)?)?)
+            } else {
+                Some(Opening::new(of_seed(&begun, folder, first, seed))?)
+            };
+            Ok(SeedRun { seed, opening })
+        };
+        let runs = seeds(first, count)?.map(one).collect::<Result<_>>()?;
+        Ok(Self { extent, folder: folder.to_path_buf(), runs })
+    }
+
+    /// The folder of all runs.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How many seeds there are.
+    pub fn count(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// The runs that are still to be done, each with its seed.
+    pub fn openings(&mut self) -> impl Iterator<Item = (u64, Opening)> {
+        self.runs.iter_mut().filter_map(|run| Some((run.seed, run.opening.take()?)))
+    }
+
+    /// Mean and spread of every measure over the runs, which have all come to their end; written to `seeds.csv` too.
+    ///
+    /// # Errors
+    /// A run's table is missing or damaged, or the file cannot be written.
+    pub fn summarise(&self) -> Result<Vec<SpreadRow>> {
+        let all: Vec<Measures> = self
+            .runs
+            .iter()
+            .map(|run| self.extent.measures(&RunFolder::at(run_folder(&self.folder, run.seed))))
+            .collect::<Result<_>>()?;
+        let names: Vec<&Name> = all.iter().take(1).flat_map(|one| &one.0).map(|(name, _)| name).collect();
+        let rows: Vec<SpreadRow> = names
+            .into_iter()
+            .filter_map(|name| {
+                let of =
+                    |one: &Measures| one.0.iter().find(|(other, _)| other == name).map(|(_, value)| *value);
+                let values: Vec<f64> = all.iter().filter_map(of).collect();
+                SpreadRow::of(&name.0, &name.1, &values)
+            })
+            .collect();
+        write_spread(self.table(), &rows)?;
+        Ok(rows)
+    }
+
+    /// The table of the measures.
+    pub fn table(&self) -> PathBuf {
+        self.folder.join("seeds.csv")
+    }
+}
+
+/// The seeds from the first on.
+fn seeds(first: u64, count: usize) -> Result<impl Iterator<Item = u64>> {
+    match first.checked_add(count as u64) {
+        Some(end) if count > 0 => Ok(first..end),
+        _ => Err(Error::settings(
+            format!("{count} seeds from {first} on cannot be had"),
+            Remedy::Either(vec![Remedy::say("ask for at least one"), Remedy::Lower("training.seed")]),
+        )),
+    }
+}
+
+/// The settings of a seed's run.
+fn of_seed(settings: &Settings, folder: &Path, first: u64, seed: u64) -> Settings {
+    let mut settings = settings.clone();
+    settings.data.split_seed = settings.data.split_seed.or(Some(first));
+    settings.training.seed = seed;
+    settings.run.output = Some(run_folder(folder, seed));
+    settings
+}
+
+fn run_folder(folder: &Path, seed: u64) -> PathBuf {
+    folder.join(format!("{PREFIX}{seed}"))
+}
+
+/// The smallest seed that has a folder.
+fn first_seed(folder: &Path) -> Result<u64> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let seeds = entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse().ok());
+    seeds.min().ok_or_else(|| {
+        Error::settings(
+            format!("there are no runs of several seeds in {}: it has no folder {PREFIX}N", folder.display()),
+            Remedy::say("give the folder of such runs, or start new ones"),
+        )
+    })
+}
+
+impl Extent {
+    /// Whether a run came to its end. Of a whole one, the page is the last that it writes, and the table of perplexities is
+    /// only written after the training.
+    fn is_done(self, run: &RunFolder) -> bool {
+        match self {
+            Self::Whole => run.performance_table().is_file() && run.report().is_file(),
+            Self::Training => (run.adapter().exists() || run.merged().exists()) && run.report().is_file(),
+        }
+    }
+
+    /// What a run measured.
+    fn measures(self, run: &RunFolder) -> Result<Measures> {
+        if self == Self::Whole {
+            return Measures::read(run);
+        }
+        let (mut training, mut validation) = (None, None::<f64>);
+        for row in run.metrics()? {
+            match row {
+                MetricsRow::Train(row) => training = Some(row.loss),
+                MetricsRow::Validation(row) => {
+                    validation = Some(validation.map_or(row.loss, |best| best.min(row.loss)));
+                }
+            }
+        }
+        let named = [("last training loss", training), ("best validation loss", validation)];
+        let found =
+            named.into_iter().filter_map(|(name, loss)| Some(((name.to_string(), String::new()), loss?)));
+        Ok(Measures(found.collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn seeds_share_a_split_and_have_folders_of_their_own() {
+        let mut settings = Settings::default();
+        settings.training.seed = 7;
+        let folder = Path::new("runs/a");
+        let all: Vec<Settings> =
+            seeds(7, 3).unwrap().map(|seed| of_seed(&settings, folder, 7, seed)).collect();
+        assert_eq!(all.iter().map(|one| one.training.seed).collect::<Vec<_>>(), [7, 8, 9]);
+        assert!(all.iter().all(|one| one.data_options().seed == 7));
+        assert_eq!(all[2].run.output.as_deref(), Some(Path::new("runs/a/seed-9")));
+        settings.data.split_seed = Some(1);
+        assert_eq!(of_seed(&settings, folder, 7, 8).data_options().seed, 1);
+        assert!(seeds(7, 0).is_err() && seeds(u64::MAX, 2).is_err());
+    }
+
+    #[test]
+    fn a_folder_without_seeds_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let message =
+            Seeds::resume(folder.path(), &Layer::default(), 2, Extent::Whole).err().unwrap().to_string();
+        assert!(message.contains("no runs of several seeds"), "{message}");
+        for seed in [12, 9] {
+            std::fs::create_dir(run_folder(folder.path(), seed)).unwrap();
+        }
+        assert_eq!(first_seed(folder.path()).unwrap(), 9);
+    }
+}

@@ -1,0 +1,311 @@
+//! A search for settings: a small grid of trials, trained one after the other, of which the hopeless are stopped early.
+//!
+//! Successive halving (K. Jamieson and A. Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter
+//! Optimization", AISTATS 2016): all trials are trained to the first rung, the better part of them to the second, and so
+//! on; the last rung is a trial's whole training. A trial is paused at a rung and goes on from there bit for bit, so that
+//! its learning rate falls as if it had never been paused. Trials are ranked by their lowest validation loss; records that
+//! none of them saw are measured once, at the end, with the chosen one.
+//!
+//! What is done stands in the trials' own folders, so that a sweep that was interrupted goes on with what is left.
+
+mod inputs;
+mod plan;
+mod trial;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use gptneo_datasets::DataFiles;
+use gptneo_files::{FileError, write_file};
+use gptneo_model::WeightFormat;
+use gptneo_report::{Chart, TrialCurve, TrialRow, write_trials};
+use gptneo_training::TuningKind;
+use gptneo_training::measure::{Discrimination, Evaluation};
+use serde::Serialize;
+
+use self::inputs::Inputs;
+pub use self::plan::Halving;
+use self::plan::Plan;
+use self::trial::TrialRun;
+use super::evaluate::{Candidate, Exam, Examined, Paired, Syllabus};
+use super::folder::{RunFolder, refuse_used};
+use super::model_folder::ModelFolder;
+use super::progress::Observer;
+use super::source::{Found, Kind, Source};
+use crate::{Error, Remedy, Result};
+
+/// What a sweep keeps of the file that it was begun with.
+const PLAN_FILE: &str = "sweep.toml";
+
+/// A sweep in its folder.
+pub struct Sweep {
+    plan: Plan,
+    folder: PathBuf,
+}
+
+/// A moment of a sweep, for whoever watches it.
+#[derive(Clone, Debug)]
+pub enum Moment<'a> {
+    /// A trial is trained up to a step.
+    Training {
+        /// Its number, from 1.
+        trial: usize,
+        /// How many trials there are.
+        trials: usize,
+        /// The rung, from 1.
+        rung: usize,
+        /// The step at which it is paused, or ends.
+        until: usize,
+        /// What it differs in.
+        settings: &'a [(String, String)],
+    },
+    /// A rung is done, and these trials go on; their numbers count from 1.
+    Halved {
+        /// The rung, from 1.
+        rung: usize,
+        /// Those that go on, the best first.
+        survivors: &'a [usize],
+    },
+    /// The chosen trial is measured on what was put aside.
+    Testing {
+        /// Batches that are done.
+        done: usize,
+        /// All batches.
+        total: usize,
+    },
+}
+
+/// What a sweep found.
+#[derive(Serialize)]
+pub struct SweepOutcome {
+    /// The trials, in the grid's order.
+    pub trials: Vec<TrialRow>,
+    /// The number of the chosen one, from 1.
+    pub chosen: usize,
+    /// The folder of its adapter, or of its model after full tuning.
+    pub weights: PathBuf,
+    /// The chosen one on the records that were put aside.
+    pub test: Test,
+}
+
+/// The base and the chosen trial on records that no trial saw.
+#[derive(Serialize)]
+pub struct Test {
+    /// The base.
+    pub base: TestScores,
+    /// The chosen trial.
+    pub tuned: TestScores,
+    /// The chosen trial against the base, row by row.
+    pub paired: Paired,
+}
+
+/// One model's measures on them.
+#[derive(Serialize)]
+pub struct TestScores {
+    /// The three protocols.
+    pub protocols: Option<Evaluation>,
+    /// Answers told from others, where there were enough records for it.
+    pub discrimination: Option<Discrimination>,
+}
+
+impl Sweep {
+    /// A new sweep in `folder`, which must be new or empty.
+    ///
+    /// # Errors
+    /// A file that describes no sweep, or a used folder.
+    pub fn new(file: &Path, folder: &Path) -> Result<Self> {
+        let plan = Plan::read(file)?;
+        refuse_used(folder)?;
+        Ok(Self { plan, folder: folder.to_path_buf() })
+    }
+
+    /// The sweep in `folder` goes on, as its own `sweep.toml` says.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn resume(folder: &Path) -> Result<Self> {
+        let file = folder.join(PLAN_FILE);
+        if !file.is_file() {
+            let what = format!("there is no sweep in {}: {PLAN_FILE} is missing", folder.display());
+            return Err(Error::settings(what, Remedy::say("give the folder of a sweep, or start a new one")));
+        }
+        Ok(Self { plan: Plan::read(&file)?, folder: folder.to_path_buf() })
+    }
+
+    /// The folder of all trials.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Trains, chooses and measures. `find` turns names of model and data into local files; `watch` gives each training
+    /// its observer.
+    ///
+    /// # Errors
+    /// What `find` and `watch` say, an interrupt ([`Error::Interrupted`]), or what a trial says.
+    pub fn run<E: From<Error>, O: Observer + 'static>(
+        &self,
+        find: impl FnMut(Kind, &Path, Option<&Source>) -> Result<Found, E>,
+        mut watch: impl FnMut() -> Result<O, E>,
+        tell: &mut (dyn FnMut(Moment<'_>) + Send),
+    ) -> Result<SweepOutcome, E> {
+        self.keep_plan()?;
+        let inputs = Inputs::find(&self.plan, &self.folder, find)?;
+        let Plan { halving, trials, .. } = &self.plan;
+        let mut runs: Vec<TrialRun> = trials
+            .iter()
+            .enumerate()
+            .map(|(at, trial)| {
+                TrialRun::of(inputs.settings(&trial.settings), at + 1, halving, &inputs, &self.folder)
+            })
+            .collect();
+        let mut alive: Vec<usize> = (0..runs.len()).collect();
+        for rung in 0..halving.rungs {
+            // In the grid's order, whatever their rank.
+            let mut order = alive.clone();
+            order.sort_unstable();
+            for at in order {
+                let run = &mut runs[at];
+                if run.is_due(rung)? {
+                    tell(Moment::Training {
+                        trial: at + 1,
+                        trials: trials.len(),
+                        rung: rung + 1,
+                        until: run.until(rung),
+                        settings: &trials[at].shown(),
+                    });
+                    run.train(rung, watch()?)?;
+                }
+                run.rungs = rung + 1;
+            }
+            let losses: Vec<Option<f64>> =
+                runs.iter().map(|run| run.validation_loss(rung)).collect::<Result<_>>()?;
+            let loss = |at: &usize| losses[*at].unwrap_or(f64::INFINITY);
+            alive.sort_by(|a, b| loss(a).total_cmp(&loss(b)).then(a.cmp(b)));
+            if rung + 1 < halving.rungs {
+                alive.truncate(halving.survivors(alive.len()));
+                let survivors: Vec<usize> = alive.iter().map(|at| at + 1).collect();
+                tell(Moment::Halved { rung: rung + 1, survivors: &survivors });
+            }
+        }
+        Ok(self.conclude(&inputs, &runs, alive[0], tell)?)
+    }
+
+    /// Tells of the trials in a table and a chart, and measures the chosen one on what was put aside.
+    fn conclude(
+        &self,
+        inputs: &Inputs,
+        runs: &[TrialRun],
+        chosen: usize,
+        tell: &mut (dyn FnMut(Moment<'_>) + Send),
+    ) -> Result<SweepOutcome> {
+        let rows: Vec<TrialRow> = runs
+            .iter()
+            .enumerate()
+            .map(|(at, run)| {
+                Ok(TrialRow {
+                    trial: at + 1,
+                    settings: self.plan.trials[at].shown(),
+                    steps: run.steps()?,
+                    total_steps: run.total_steps(),
+                    rungs: run.rungs,
+                    validation_loss: run.validation_loss(run.rungs.saturating_sub(1))?,
+                    chosen: at == chosen,
+                })
+            })
+            .collect::<Result<_>>()?;
+        write_trials(self.table(), &rows)?;
+        let curves: Vec<TrialCurve> = runs
+            .iter()
+            .enumerate()
+            .map(|(at, run)| {
+                let points = run.curve()?;
+                Ok(TrialCurve { name: (at + 1).to_string(), points, chosen: at == chosen })
+            })
+            .collect::<Result<_>>()?;
+        Chart::trials(&curves)?.write_png(self.chart())?;
+        let weights = runs[chosen].weights();
+        let outcome = SweepOutcome {
+            trials: rows,
+            chosen: chosen + 1,
+            test: self.test(inputs, &weights, tell)?,
+            weights,
+        };
+        let text = serde_json::to_string_pretty(&outcome).unwrap_or_default();
+        write_file(&self.result(), |file| writeln!(file, "{text}"))?;
+        Ok(outcome)
+    }
+
+    fn test(
+        &self,
+        inputs: &Inputs,
+        weights: &Path,
+        tell: &mut (dyn FnMut(Moment<'_>) + Send),
+    ) -> Result<Test> {
+        let settings = &self.plan.settings;
+        let base = ModelFolder::open(inputs.model.clone())?;
+        let files = DataFiles::of(&inputs.test)?;
+        let mut syllabus = Syllabus {
+            texts: files.to_measure(),
+            discriminate: settings.answers.discriminate,
+            ..Syllabus::default()
+        };
+        let exam = loop {
+            match Exam::of(syllabus, &inputs.test_options, &base) {
+                // There are not so many answers: fewer may do, or none.
+                Err(Error::Training(gptneo_training::TrainingError::Setting { .. }))
+                    if syllabus.discriminate > 0 =>
+                {
+                    syllabus.discriminate -= 1;
+                }
+                other => break other?,
+            }
+        };
+        let lora = settings.model.tuning == TuningKind::Lora;
+        let tuned = if lora { None } else { Some(ModelFolder::open(weights)?) };
+        let mut sit = |name, model: &ModelFolder, adapter: Option<&Path>| {
+            let batch_size = settings.training.batch_size;
+            let candidate = Candidate { name, model, adapter, weights: WeightFormat::F32, batch_size };
+            exam.set(settings.run.place(), candidate, &mut |done, total| {
+                tell(Moment::Testing { done, total })
+            })
+        };
+        let before = sit("Base Model", &base, settings.model.adapter.as_deref())?;
+        let after = match &tuned {
+            Some(tuned) => sit("Tuned Model", tuned, None)?,
+            None => sit("LoRA Model", &base, Some(weights))?,
+        };
+        let paired = Paired::of(&before, &after);
+        Ok(Test { base: before.into(), tuned: after.into(), paired })
+    }
+
+    fn keep_plan(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.folder).map_err(FileError::on("create the folder", &self.folder))?;
+        Ok(write_file(&self.folder.join(PLAN_FILE), |file| file.write_all(self.plan.text.as_bytes()))?)
+    }
+
+    /// The table of the trials.
+    pub fn table(&self) -> PathBuf {
+        self.folder.join("sweep.csv")
+    }
+
+    /// The chart of their validation losses.
+    pub fn chart(&self) -> PathBuf {
+        self.folder.join("sweep_chart.png")
+    }
+
+    /// All that was found, as JSON.
+    pub fn result(&self) -> PathBuf {
+        self.folder.join("sweep.json")
+    }
+
+    /// The folder of a trial, which counts from 1.
+    pub fn trial(&self, number: usize) -> RunFolder {
+        RunFolder::at(trial::folder(&self.folder, number))
+    }
+}
+
+impl From<Examined> for TestScores {
+    fn from(found: Examined) -> Self {
+        Self { protocols: found.protocols, discrimination: found.discrimination }
+    }
+}

@@ -1,0 +1,263 @@
+//! What a sweep file asks for: the settings of all trials, the grid of those that vary, and how the trials are halved.
+//!
+//! The file is a settings file with two more tables. `[grid.SECTION]` lists values for keys of that section; every
+//! combination is a trial. `[sweep]` says how many trials go on.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::settings::{Layer, Origin, Settings};
+use crate::{Error, Remedy, Result};
+
+/// The sections whose settings may vary: trials share the base and the rows.
+const VARYING: [&str; 2] = ["lora", "training"];
+/// What a grid may not vary: where a sweep measures is its own affair, and the seed decides the split as well.
+const FIXED: [&str; 2] = ["training.eval_steps", "training.seed"];
+
+/// How trials are halved, and what is measured at the end: the table `[sweep]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Halving {
+    /// Of so many trials one goes on from each rung to the next, which is so many times as long; 2 by default.
+    pub factor: usize,
+    /// How many rungs there are, the last being a trial's whole training; 3 by default. With 1, all are trained whole.
+    pub rungs: usize,
+    /// The share of the records that is put aside and measured once, at the end; 0.1 by default.
+    pub test_fraction: f64,
+    /// A file to measure on at the end instead.
+    pub test_data: Option<PathBuf>,
+}
+
+impl Default for Halving {
+    fn default() -> Self {
+        Self { factor: 2, rungs: 3, test_fraction: 0.1, test_data: None }
+    }
+}
+
+/// A sweep as its file describes it.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// The file's text.
+    pub(super) text: String,
+    /// The settings that no trial changes.
+    pub(super) settings: Settings,
+    pub(super) halving: Halving,
+    pub(super) trials: Vec<Trial>,
+}
+
+/// One combination of the grid.
+#[derive(Clone, Debug)]
+pub(super) struct Trial {
+    /// The keys that vary, as `section.key`, with this trial's values.
+    pub(super) values: Vec<(String, Value)>,
+    pub(super) settings: Settings,
+}
+
+impl Trial {
+    /// The values as people read them.
+    pub(super) fn shown(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+        self.values.iter().map(|(key, value)| (key.clone(), text(value))).collect()
+    }
+}
+
+impl Plan {
+    /// Reads a sweep file.
+    ///
+    /// # Errors
+    /// It cannot be read or is not TOML; the grid is empty or has what cannot vary; or a combination makes no sense.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::settings(format!("cannot read the sweep file {}: {error}", path.display()), Remedy::None)
+        })?;
+        Self::of(text, &path.display().to_string())
+    }
+
+    fn of(text: String, name: &str) -> Result<Self> {
+        let refuse = |what: String, remedy: &str| {
+            Error::settings(format!("the sweep file {name}: {what}"), Remedy::say(remedy))
+        };
+        let mut table: Table = toml::from_str(&text).map_err(|error| {
+            Error::settings(format!("the sweep file {name} is wrong: {error}"), Remedy::None)
+        })?;
+        let halving = table.remove("sweep").map_or(Ok(Halving::default()), Value::try_into);
+        let halving: Halving = halving.map_err(|error| refuse(format!("[sweep]: {error}"), "correct it"))?;
+        halving.check().map_err(|what| refuse(what, "correct it"))?;
+        let grid = grid(table.remove("grid")).map_err(|what| {
+            refuse(what, "list values to try, such as learning_rate = [1e-3, 3e-3] under [grid.training]")
+        })?;
+        if table.get("training").is_some_and(|training| training.get("eval_steps").is_some()) {
+            return Err(refuse(
+                "eval_steps is given, but a sweep measures at its rungs".into(),
+                "leave it out",
+            ));
+        }
+        let base = layer(&table, &[])?;
+        let settings = Settings::resolve(Origin::Defaults, base)?;
+        let trials = combinations(&grid)
+            .into_iter()
+            .enumerate()
+            .map(|(at, values)| {
+                let settings =
+                    Settings::resolve(Origin::Defaults, layer(&table, &values)?).map_err(|error| {
+                        let shown: Vec<String> =
+                            values.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+                        refuse(
+                            format!("trial {} ({}): {error}", at + 1, shown.join(", ")),
+                            "change that value",
+                        )
+                    })?;
+                Ok(Trial { values, settings })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { text, settings, halving, trials })
+    }
+}
+
+impl Halving {
+    fn check(&self) -> Result<(), String> {
+        let Self { factor, rungs, test_fraction, .. } = self;
+        match () {
+            () if *factor < 2 => Err(format!("factor is {factor}, expected 2 or more")),
+            () if !(1..=20).contains(rungs) => Err(format!("rungs is {rungs}, expected 1 to 20")),
+            () if !(*test_fraction > 0.0 && *test_fraction < 1.0) => {
+                Err(format!("test_fraction is {test_fraction}, expected more than 0 and less than 1"))
+            }
+            () => Ok(()),
+        }
+    }
+
+    /// The steps after which each rung ends, of a training of `total` steps: all but the last are multiples of the first.
+    pub(super) fn steps(&self, total: usize) -> Vec<usize> {
+        let shares = (1..self.rungs).fold(1usize, |product, _| product.saturating_mul(self.factor));
+        let first = total.div_ceil(shares).max(1);
+        let multiple = |rung: u32| first.saturating_mul(self.factor.saturating_pow(rung)).min(total);
+        (0..self.rungs as u32)
+            .map(|rung| if rung as usize + 1 == self.rungs { total } else { multiple(rung) })
+            .collect()
+    }
+
+    /// How many of `alive` trials go on to the next rung.
+    pub(super) fn survivors(&self, alive: usize) -> usize {
+        alive.div_ceil(self.factor)
+    }
+}
+
+/// The grid's keys with their values, in the order of their names.
+fn grid(grid: Option<Value>) -> Result<Vec<(String, Vec<Value>)>, String> {
+    let Some(Value::Table(sections)) = grid else { return Err("it has no table [grid.SECTION]".into()) };
+    let mut found = Vec::new();
+    for (section, keys) in sections {
+        let Value::Table(keys) = keys else { return Err(format!("grid.{section} is no table")) };
+        if !VARYING.contains(&section.as_str()) {
+            return Err(format!(
+                "[grid.{section}] cannot vary; what can are the keys of {}",
+                VARYING.join(" and ")
+            ));
+        }
+        for (key, values) in keys {
+            let name = format!("{section}.{key}");
+            if FIXED.contains(&name.as_str()) {
+                return Err(format!("{name} cannot vary: it is the same for all trials"));
+            }
+            match values {
+                Value::Array(values) if !values.is_empty() => found.push((name, values)),
+                _ => return Err(format!("{name} is no list of values")),
+            }
+        }
+    }
+    if found.is_empty() { Err("its grid has no key".into()) } else { Ok(found) }
+}
+
+/// Every way to take one value of each key, the last key's values changing fastest.
+fn combinations(grid: &[(String, Vec<Value>)]) -> Vec<Vec<(String, Value)>> {
+    grid.iter().fold(vec![Vec::new()], |begun, (key, values)| {
+        let extend = |one: &Vec<(String, Value)>| {
+            let one = one.clone();
+            values.iter().map(move |value| [one.clone(), vec![(key.clone(), value.clone())]].concat())
+        };
+        begun.iter().flat_map(extend).collect()
+    })
+}
+
+/// The file's settings as a layer, with a combination over them.
+fn layer(table: &Table, values: &[(String, Value)]) -> Result<Layer> {
+    let mut layer = Layer::default();
+    for (section, keys) in table {
+        layer = layer.with(section, keys)?;
+    }
+    for (name, value) in values {
+        if let Some((section, key)) = name.split_once('.') {
+            layer = layer.with(section, &Table::from_iter([(key.to_string(), value.clone())]))?;
+        }
+    }
+    Ok(layer)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn plan(text: &str) -> Result<Plan> {
+        Plan::of(text.into(), "a.toml")
+    }
+
+    #[test]
+    fn every_combination_is_a_trial_with_the_files_settings_under_it() {
+        let found = plan(
+            "[model]\npath = \"base\"\n[training]\nepochs = 5\nseed = 9\n[lora]\nalpha = 4.0\n[sweep]\nrungs = 2\n\
+             [grid.training]\nlearning_rate = [1e-3, 3e-3]\n[grid.lora]\nr = [2, 4]\ntarget_modules = [[\"q_proj\"]]\n",
+        )
+        .unwrap();
+        let tried: Vec<(usize, f64)> = found
+            .trials
+            .iter()
+            .map(|one| (one.settings.lora.r, one.settings.training.learning_rate))
+            .collect();
+        assert_eq!(tried, [(2, 1e-3), (2, 3e-3), (4, 1e-3), (4, 3e-3)]);
+        assert!(
+            found
+                .trials
+                .iter()
+                .all(|one| one.settings.training.epochs == 5 && one.settings.lora.alpha == 4.0)
+        );
+        let shown = found.trials[1].shown();
+        assert_eq!(shown[1], ("lora.target_modules".to_string(), "[\"q_proj\"]".to_string()));
+        assert_eq!((found.halving.rungs, found.halving.factor), (2, 2));
+    }
+
+    #[test]
+    fn rungs_are_multiples_and_end_with_the_whole() {
+        let halving = Halving::default();
+        assert_eq!(halving.steps(405), [102, 204, 405]);
+        assert_eq!(halving.steps(400), [100, 200, 400]);
+        assert_eq!(halving.steps(1), [1, 1, 1]);
+        assert_eq!(Halving { rungs: 1, ..halving.clone() }.steps(7), [7]);
+        assert_eq!([9, 8, 2, 1].map(|alive| halving.survivors(alive)), [5, 4, 1, 1]);
+    }
+
+    #[test]
+    fn what_cannot_be_swept_is_refused_by_name() {
+        let grid = "[grid.training]\nlearning_rate = [1e-3]\n";
+        for (text, words) in [
+            ("[model]\npath = \"base\"\n".to_string(), "no table [grid.SECTION]"),
+            ("[grid.data]\nsupervise = [\"text\"]\n".into(), "[grid.data] cannot vary"),
+            ("[grid.training]\nseed = [1, 2]\n".into(), "training.seed cannot vary"),
+            ("[grid.training]\nlearning_rate = 1e-3\n".into(), "training.learning_rate is no list"),
+            ("[grid.training]\nlearning_rat = [1e-3]\n".into(), "learning_rat"),
+            ("[grid.lora]\nr = [4, 0]\n".into(), "trial 2 (lora.r = 0)"),
+            (format!("{grid}[sweep]\nfactor = 1\n"), "factor is 1"),
+            (format!("{grid}[sweep]\ntest_fraction = 1.0\n"), "test_fraction is 1"),
+            (format!("{grid}[sweep]\nkeep = 1\n"), "keep"),
+            (format!("{grid}[training]\neval_steps = 5\n"), "measures at its rungs"),
+            (format!("{grid}[modle]\npath = \"x\"\n"), "modle"),
+            ("nonsense".into(), "is wrong"),
+        ] {
+            let said = plan(&text).unwrap_err().to_string();
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
+}

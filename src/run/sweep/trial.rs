@@ -1,0 +1,159 @@
+//! One trial of a sweep: a training run that is paused at each rung and goes on from there.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gptneo_training::metrics::{MetricsRow, ValidationRow};
+use gptneo_training::{Interrupter, TuningKind};
+
+use super::inputs::Inputs;
+use super::plan::Halving;
+use crate::run::folder::RunFolder;
+use crate::run::opening::{Opening, local};
+use crate::run::progress::{Event, Observer};
+use crate::settings::{Layer, Settings};
+use crate::{Error, Result};
+
+/// The folder of trial `number`, from 1.
+pub(super) fn folder(sweep: &Path, number: usize) -> PathBuf {
+    sweep.join(format!("trial-{number:02}"))
+}
+
+/// A trial and its folder.
+pub(super) struct TrialRun {
+    /// From 1.
+    number: usize,
+    settings: Settings,
+    folder: RunFolder,
+    /// The steps at which each rung ends.
+    rung_steps: Vec<usize>,
+    /// How many rungs it was trained for.
+    pub(super) rungs: usize,
+}
+
+impl TrialRun {
+    pub(super) fn of(
+        mut settings: Settings,
+        number: usize,
+        halving: &Halving,
+        inputs: &Inputs,
+        sweep: &Path,
+    ) -> Self {
+        let folder = RunFolder::at(folder(sweep, number));
+        let rung_steps = halving.steps(settings.training.total_steps(inputs.examples));
+        // All rungs but the last end at a multiple of the first, and the last with the training.
+        settings.training.eval_steps = rung_steps.first().copied();
+        settings.run.output = Some(folder.path().to_path_buf());
+        Self { number, settings, folder, rung_steps, rungs: 0 }
+    }
+
+    /// The step at which a rung, from 0, ends.
+    pub(super) fn until(&self, rung: usize) -> usize {
+        self.rung_steps[rung]
+    }
+
+    /// All steps that its settings ask for.
+    pub(super) fn total_steps(&self) -> usize {
+        self.rung_steps.last().copied().unwrap_or(0)
+    }
+
+    /// Whether it has not been trained to the end of a rung yet. One that stopped early is done with all of them.
+    pub(super) fn is_due(&self, rung: usize) -> Result<bool> {
+        let reached = self.validations()?.last().is_some_and(|row| row.step >= self.until(rung));
+        let last = rung + 1 == self.rung_steps.len();
+        Ok(!self.weights().exists() && (last || !reached))
+    }
+
+    /// Trains up to the end of a rung.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] where the user stopped it before that, or what the training says.
+    pub(super) fn train(&self, rung: usize, observer: impl Observer + 'static) -> Result<()> {
+        let opening = match self.folder.settings_file().is_file() {
+            true => Opening::resume(self.folder.path(), Layer::default())?,
+            false => Opening::new(self.settings.clone())?,
+        };
+        let paused = Arc::new(AtomicBool::new(false));
+        let until = self.until(rung);
+        let pausing =
+            Pausing { observer, first: self.number == 1, until, interrupter: None, paused: paused.clone() };
+        match opening.read::<Error>(local)?.train(pausing) {
+            Err(Error::Interrupted { .. }) if paused.load(Ordering::SeqCst) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Where its adapter goes, or its model after full tuning; there once it has come to its end.
+    pub(super) fn weights(&self) -> PathBuf {
+        match self.settings.model.tuning {
+            TuningKind::Lora => self.folder.adapter(),
+            TuningKind::Full => self.folder.merged(),
+        }
+    }
+
+    /// The lowest validation loss up to the end of a rung, whatever came behind it: a sweep that goes on must choose as
+    /// it chose before.
+    pub(super) fn validation_loss(&self, rung: usize) -> Result<Option<f64>> {
+        let until = self.until(rung);
+        let rows = self.validations()?.into_iter().filter(|row| row.step <= until);
+        Ok(rows.map(|row| row.loss).min_by(f64::total_cmp))
+    }
+
+    /// The steps that were trained.
+    pub(super) fn steps(&self) -> Result<usize> {
+        let step = |row: &MetricsRow| match row {
+            MetricsRow::Train(row) => row.step,
+            MetricsRow::Validation(row) => row.step,
+        };
+        Ok(self.metrics()?.iter().map(step).max().unwrap_or(0))
+    }
+
+    /// The validation losses over the share of its steps.
+    pub(super) fn curve(&self) -> Result<Vec<(f64, f64)>> {
+        let total = self.total_steps().max(1) as f64;
+        Ok(self.validations()?.into_iter().map(|row| (row.step as f64 / total, row.loss)).collect())
+    }
+
+    fn validations(&self) -> Result<Vec<ValidationRow>> {
+        let rows = self.metrics()?.into_iter();
+        Ok(rows
+            .filter_map(|row| match row {
+                MetricsRow::Validation(row) => Some(row),
+                MetricsRow::Train(_) => None,
+            })
+            .collect())
+    }
+
+    fn metrics(&self) -> Result<Vec<MetricsRow>> {
+        if self.folder.metrics_file().is_file() { self.folder.metrics() } else { Ok(Vec::new()) }
+    }
+}
+
+/// An observer that pauses the training once it is measured at a step.
+struct Pausing<O> {
+    observer: O,
+    /// Whether it is the sweep's first trial.
+    first: bool,
+    until: usize,
+    interrupter: Option<Interrupter>,
+    paused: Arc<AtomicBool>,
+}
+
+impl<O: Observer> Observer for Pausing<O> {
+    fn hear(&mut self, event: Event<'_>) {
+        match event {
+            Event::TrainingBegins { interrupter, .. } => self.interrupter = Some(interrupter.clone()),
+            Event::Row(MetricsRow::Validation(row)) if row.step >= self.until => {
+                if let Some(interrupter) = &self.interrupter {
+                    self.paused.store(true, Ordering::SeqCst);
+                    interrupter.stop(None);
+                }
+            }
+            // Of trials that are alike, one is told what it will take.
+            Event::Preflight(_) if !self.first => return,
+            _ => {}
+        }
+        self.observer.hear(event);
+    }
+}

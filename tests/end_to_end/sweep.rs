@@ -1,0 +1,151 @@
+//! `run --seeds`, `compare` of several runs, and `sweep`.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::pipeline::{table, whole_way};
+use super::*;
+
+#[test]
+fn several_seeds_share_a_split_and_are_told_by_mean_and_spread() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("runs");
+    let seeds = |more: &[&str]| {
+        good(&borrowed(&whole_way(&output, &[&["--seeds", "3", "--seed", "5"], more].concat())))
+    };
+    let said = seeds(&["--samples", "0"]);
+    assert!(said.contains("deviation") && said.contains("discrimination"), "{said}");
+    let run = |seed: u64| output.join(format!("seed-{seed}"));
+    let records = |seed| -> Vec<String> {
+        table(&run(seed).join("held_out_losses.csv")).into_iter().map(|row| row[0].clone()).collect()
+    };
+    assert_eq!(records(5), records(6));
+    assert_ne!(adapter_bytes(&run(5)), adapter_bytes(&run(6)));
+    let spread = table(&output.join("seeds.csv"));
+    assert_eq!(spread[0], ["Measure", "Model", "Mean", "Standard Deviation", "Smallest", "Largest", "Runs"]);
+    let row = |measure: &str, model: &str| {
+        spread.iter().find(|row| row[0] == measure && row[1] == model).unwrap_or_else(|| panic!("{measure}"))
+    };
+    let losses: Vec<f64> = [5, 6, 7]
+        .map(|seed| {
+            let rows = table(&run(seed).join("model_performance_comparison.csv"));
+            rows.iter().find(|row| row[0] == "LoRA Model" && row[3] == "response").unwrap()[1]
+                .parse()
+                .unwrap()
+        })
+        .to_vec();
+    let mean: f64 = row("loss, response", "LoRA Model")[2].parse().unwrap();
+    assert!((mean - losses.iter().sum::<f64>() / 3.0).abs() < 1e-12, "{mean} {losses:?}");
+    assert_eq!(row("loss, text", "Base Model")[3], "0", "the base knows no seed");
+    row("token F1", "LoRA Model");
+
+    // One that did not come to its end is made up for, the others stay.
+    std::fs::remove_file(run(6).join("report.html")).unwrap();
+    let kept = std::fs::metadata(run(5).join("report.html")).unwrap().modified().unwrap();
+    let output = output.display().to_string();
+    good(&["run", "--seeds", "3", "--resume", "--output", &output]);
+    assert!(run(6).join("report.html").exists());
+    assert_eq!(std::fs::metadata(run(5).join("report.html")).unwrap().modified().unwrap(), kept);
+
+    let paths = [5, 6, 7].map(|seed| run(seed).display().to_string());
+    let arguments = ["compare", &paths[0], &paths[1], &paths[2], "--json"];
+    let compared: Value = serde_json::from_str(&good(&arguments)).unwrap();
+    assert_eq!(compared["runs"].as_array().unwrap().len(), 3);
+    let differences = compared["differences"].as_array().unwrap();
+    assert_eq!(differences.len(), 2);
+    assert_eq!(compared["difference"], differences[0]["difference"]);
+    for (at, one) in differences.iter().enumerate() {
+        let loss = |at: usize| compared["runs"][at]["loss"].as_f64().unwrap();
+        assert!((one["difference"].as_f64().unwrap() - (loss(at + 1) - loss(0))).abs() < 1e-9, "{compared}");
+        assert!(
+            one["discrimination"]["p_value"].is_number() && one["answers"]["chrF"]["interval"].is_array()
+        );
+    }
+    let said = good(&arguments[..4]);
+    assert!(
+        said.contains(&format!("{} against {}", paths[2], paths[0])) && said.contains("McNemar"),
+        "{said}"
+    );
+}
+
+#[test]
+fn training_alone_takes_several_seeds_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("runs");
+    let mut arguments = train(&output);
+    arguments.extend(["--seeds", "2", "--samples", "0"].map(String::from));
+    good(&borrowed(&arguments));
+    assert_ne!(adapter_bytes(&output.join("seed-3")), adapter_bytes(&output.join("seed-4")));
+    let spread = table(&output.join("seeds.csv"));
+    let best: f64 = spread.iter().find(|row| row[0] == "best validation loss").unwrap()[2].parse().unwrap();
+    let losses = [3, 4].map(|seed| {
+        let rows =
+            rows(&output.join(format!("seed-{seed}"))).into_iter().filter(|row| row["split"] == "validation");
+        rows.map(|row| row["loss"].as_f64().unwrap()).fold(f64::INFINITY, f64::min)
+    });
+    assert!((best - (losses[0] + losses[1]) / 2.0).abs() < 1e-12, "{best} {losses:?}");
+}
+
+fn sweep_file(folder: &Path) -> String {
+    let file = folder.join("sweep.toml");
+    let text = format!(
+        "[model]\npath = {:?}\n[data]\npath = {:?}\nmax_seq_length = 64\nvalidation_fraction = 0.2\n\
+         [training]\nmax_steps = 8\nbatch_size = 4\n[answers]\nsamples = 0\n[lora]\nr = 2\n[run]\nbackend = \"flex\"\n\
+         [grid.training]\nlearning_rate = [1e-6, 3e-3]\n[grid.lora]\nalpha = [2.0, 4.0]\n[sweep]\nrungs = 2\n",
+        fixture("window"),
+        fixture("records.json")
+    );
+    std::fs::write(&file, text).unwrap();
+    file.display().to_string()
+}
+
+#[test]
+fn a_sweep_stops_the_hopeless_goes_on_and_measures_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, output) = (sweep_file(folder.path()), folder.path().join("sweep"));
+    let name = output.display().to_string();
+    let found: Value = serde_json::from_str(&good(&["sweep", &file, "--output", &name, "--json"])).unwrap();
+    let trials = found["trials"].as_array().unwrap();
+    let steps: Vec<u64> = trials.iter().map(|trial| trial["steps"].as_u64().unwrap()).collect();
+    // In the order alpha, learning rate: the rate of almost nothing is stopped at the first rung, both times.
+    assert_eq!(steps, [4, 8, 4, 8], "{found}");
+    let chosen = found["chosen"].as_u64().unwrap();
+    assert!([2, 4].contains(&chosen), "{found}");
+    let losses: Vec<f64> = trials.iter().map(|trial| trial["validation_loss"].as_f64().unwrap()).collect();
+    assert!(losses.iter().all(|loss| *loss >= losses[chosen as usize - 1]), "{losses:?}");
+    assert!(found["test"]["paired"]["response"]["difference"].as_f64().unwrap() < 0.0, "{found}");
+    let rows = table(&output.join("sweep.csv"));
+    assert_eq!(rows[0][..3], ["Trial", "lora.alpha", "training.learning_rate"]);
+    assert_eq!((rows.len(), rows[chosen as usize][7].as_str()), (5, "yes"));
+    assert!(std::fs::read(output.join("sweep_chart.png")).unwrap().starts_with(b"\x89PNG"));
+    // No question of the test is in the search.
+    let questions = |name: &str| -> Vec<String> {
+        let records = json(output.join("parts").join(name));
+        records
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|record| record["input"].as_str().unwrap().to_string())
+            .collect()
+    };
+    let search = questions("search.json");
+    assert!(questions("test.json").iter().all(|question| !search.contains(question)));
+
+    // A trial that was paused and goes on is one that ran through, bit for bit.
+    let whole = folder.path().join("whole");
+    let settings = output.join(format!("trial-{chosen:02}/settings.toml")).display().to_string();
+    good(&["train", "--config", &settings, "--output", &whole.display().to_string()]);
+    assert!(adapter_bytes(&whole) == adapter_bytes(&output.join(format!("trial-{chosen:02}"))));
+
+    // Going on with what is done changes nothing; what is missing is made up for.
+    std::fs::remove_dir_all(output.join("trial-03")).unwrap();
+    let again: Value =
+        serde_json::from_str(&good(&["sweep", "--resume", "--output", &name, "--json"])).unwrap();
+    assert_eq!(again, found);
+    let (code, said) = bad(&["sweep", &file, "--output", &name]);
+    assert!(code == 2 && said.contains("is not empty"), "{said}");
+    let nowhere = folder.path().join("nowhere").display().to_string();
+    let (code, said) = bad(&["sweep", "--resume", "--output", &nowhere]);
+    assert!(code == 2 && said.contains("sweep.toml is missing"), "{said}");
+}

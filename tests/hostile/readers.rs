@@ -1,0 +1,71 @@
+//! The readers of a run's files, given anything at all: they read it or say in one plain line what is wrong. The fuzz
+//! targets and the quick test call the same functions.
+
+use std::fs;
+use std::path::Path;
+
+use gptneo_lora::Error;
+use gptneo_lora::run::RunFolder;
+use gptneo_lora::settings::Settings;
+use gptneo_training::checkpoint::Checkpoints;
+
+/// A settings file. What is read is written and read again as the same.
+pub(crate) fn settings(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match Settings::from_toml(text) {
+        Err(error) => check(&error),
+        Ok(settings) => {
+            let Ok(written) = settings.to_toml() else { return };
+            match Settings::from_toml(&written) {
+                Ok(read) => assert_eq!(read.to_toml().ok(), Some(written)),
+                Err(error) => panic!("what was written is not read: {error}"),
+            }
+        }
+    }
+}
+
+/// A file of a run's folder: the first byte says which, all others are its contents.
+pub(crate) fn run_folder(data: &[u8]) {
+    let Some((which, contents)) = data.split_first() else { return };
+    let Ok(folder) = tempfile::tempdir() else { return };
+    let run = RunFolder::at(folder.path());
+    let put = |path: &Path| fs::write(path, contents).is_ok();
+    let read = match which {
+        b'm' => put(&run.manifest_file()) && told(run.manifest()),
+        b'l' => put(&run.metrics_file()) && told(run.metrics()),
+        b's' => put(&run.samples_file()) && told(run.samples()),
+        b'h' => put(&run.held_out_table()) && told(run.held_out()),
+        b'c' => {
+            let checkpoints = Checkpoints::new(run.checkpoints());
+            let path = checkpoints.path(2);
+            fs::create_dir_all(&path).is_ok()
+                && put(&path.join("state.json"))
+                && told(checkpoints.newest().map_err(Error::from))
+        }
+        _ => put(&run.settings_file()) && told(run.settings()),
+    };
+    // Whether it was read is the reader's to say.
+    let _ = read;
+}
+
+fn told<T>(read: Result<T, Error>) -> bool {
+    read.as_ref().err().is_none_or(|error| {
+        check(error);
+        false
+    })
+}
+
+/// One line, short, without names of Rust's types and without characters that steer a terminal.
+fn check(error: &Error) {
+    let mut said = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    assert!(!said.contains(|character: char| character.is_control()), "{said:?}");
+    assert!(said.chars().count() < 1500, "{} characters: {said:.300}", said.chars().count());
+    for word in ["usize", "u64", "u32", "i64", "f64", "struct ", "Shape {", "Some("] {
+        assert!(!said.contains(word) || said.contains(&format!("`{word}")), "{word}: {said}");
+    }
+}

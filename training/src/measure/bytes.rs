@@ -1,0 +1,87 @@
+//! Bits per byte: a loss in terms of the text itself, so that models with different vocabularies compare.
+//!
+//! A loss per token depends on how long the tokens are. The bits that all tokens of a text cost together, for each byte
+//! of it, do not.
+
+use gptneo_datasets::{DataError, Example, Tokenizer};
+
+use super::evaluation::{Evaluation, Score};
+
+/// The bytes of UTF-8 that examples stand for, without their end-of-text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes {
+    /// Of the whole texts.
+    pub text: u64,
+    /// Of the answers, with the space that leads each.
+    pub response: u64,
+}
+
+impl Bytes {
+    /// Counts those of `examples`, each cut to its first `max_length` ids as it is scored.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub fn of(examples: &[Example], tokenizer: &Tokenizer, max_length: usize) -> Result<Self, DataError> {
+        let mut bytes = Self { text: 0, response: 0 };
+        for example in examples {
+            let ids = &example.ids[..example.ids.len().min(max_length)];
+            bytes.text += tokenizer.decode(ids)?.len() as u64;
+            bytes.response += tokenizer.decode(&ids[example.response_from.min(ids.len())..])?.len() as u64;
+        }
+        Ok(bytes)
+    }
+}
+
+impl Evaluation {
+    /// The same with [`Score::bits_per_byte`].
+    #[must_use]
+    pub fn in_bytes(self, bytes: Bytes) -> Self {
+        let over = |score: Score, bytes: u64| Score { bits_per_byte: bits_per_byte(&score, bytes), ..score };
+        Self {
+            notebook: over(self.notebook, bytes.text),
+            text: over(self.text, bytes.text),
+            response: over(self.response, bytes.response),
+        }
+    }
+}
+
+/// The bits of all tokens together for each byte; none without a byte.
+fn bits_per_byte(score: &Score, bytes: u64) -> Option<f64> {
+    let bits = score.loss * score.tokens as f64 / std::f64::consts::LN_2;
+    (bytes > 0).then(|| bits / bytes as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use gptneo_datasets::{Overlong, PromptTemplate, Record, Supervise, encode_examples};
+
+    use super::*;
+
+    #[test]
+    fn bytes_are_those_of_the_text_whatever_the_tokens() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/wide");
+        let tokenizer = Tokenizer::from_folder(Path::new(folder)).unwrap();
+        let template: PromptTemplate = "{input} {output}".parse().unwrap();
+        let records = [Record::new("Why?", "Paper – and paste."), Record::new("25 °C?", "Yes.")];
+        let (supervise, cut) = (Supervise::Text, Overlong::Cut);
+        let texts = encode_examples(&records, &template, &tokenizer, 64, supervise, cut).unwrap();
+        let found = Bytes::of(&texts.examples, &tokenizer, 64).unwrap();
+        let length = |texts: [&str; 2]| texts.map(|text| text.len() as u64).iter().sum::<u64>();
+        let whole = length(["Why? Paper – and paste.", "25 °C? Yes."]);
+        assert_eq!(found, Bytes { text: whole, response: length([" Paper – and paste.", " Yes."]) });
+        let cut = Bytes::of(&texts.examples, &tokenizer, 5).unwrap();
+        assert!(cut.text < whole && cut.response < found.response, "{cut:?}");
+    }
+
+    #[test]
+    fn bits_per_byte_are_the_loss_in_other_units() {
+        let nats = std::f64::consts::LN_2 * 3.0;
+        let score =
+            Score { loss: nats, perplexity: 8.0, tokens: 10, standard_error: None, bits_per_byte: None };
+        assert_eq!(bits_per_byte(&score, 40), Some(0.75));
+        assert_eq!(bits_per_byte(&score, 0), None);
+    }
+}
