@@ -21,6 +21,13 @@ metric_list: [{{metric: {metric}}}]
 """
 
 
+def short(server, records, positions):
+    """Records whose every pair of question and answer fits: a longer text each backend cuts in another place."""
+    count = lambda text: server.post("/tokenize", {"prompt": text})["count"]  # noqa: E731
+    half = positions // 2 - 12
+    return [r for r in records if count(r["input"]) <= half and count(r["output"]) <= half]
+
+
 def write_tasks(folder, records):
     """A choice among answers, and the likelihood of whole texts."""
     rows = []
@@ -76,6 +83,7 @@ def flat(responses):
 
 
 def run(checks, server, model, positions, folder, records):
+    records = short(server, records, positions)[:24]
     tasks = write_tasks(folder, records)
     expected = evaluate(
         folder, "hf", tasks, "hf", f"pretrained={model},dtype=float32,max_length={positions}", batch=4

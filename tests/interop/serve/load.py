@@ -24,9 +24,9 @@ def bodies(models):
     random.seed(3)
     found = []
     for number in range(REQUESTS):
-        words = " ".join(random.choice(["rest", "a virus", "skin", "the heart", "What is"]) for _ in range(random.randint(1, 60)))
+        words = " ".join(random.choice(["rest", "a virus", "skin", "the heart", "What is"]) for _ in range(random.randint(1, 12)))
         body = {
-            "model": random.choice(models), "prompt": words, "max_tokens": random.randint(1, 120),
+            "model": random.choice(models), "prompt": words, "max_tokens": random.randint(1, 60),
             "temperature": random.choice([0, 0, 1]), "seed": number, "logprobs": 1, "ignore_eos": random.random() < 0.5,
         }
         found.append((body, random.randint(0, 20) if number % 3 == 0 else None))
