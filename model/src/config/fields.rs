@@ -111,7 +111,7 @@ impl Fields<'_> {
             (Some(value), _) => ("attention_layers", kinds(value)),
             (None, Some(value)) => ("attention_types", expanded(value, layers)),
             (None, None) => {
-                ("attention_types", Some(vec![AttentionKind::Global, AttentionKind::Local].repeat(12)))
+                ("attention_types", Some([AttentionKind::Global, AttentionKind::Local].repeat(12)))
             }
         };
         match read {
