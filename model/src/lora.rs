@@ -15,9 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ModelError, ModuleName, NeoBackend, Precision, Target, ops};
 
-/// A higher rank than any layer has sides; the sizes that follow from it stay numbers.
-const HIGHEST_RANK: usize = 1 << 24;
-
 /// LoRA's settings, by PEFT's names. The defaults are this project's recipe, not PEFT's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -72,6 +69,9 @@ impl LoraConfig {
         alpha / if self.use_rslora { rank.sqrt() } else { rank }
     }
 
+    /// The highest rank: more than any matrix has.
+    pub const HIGHEST_RANK: usize = 1 << 24;
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -83,11 +83,9 @@ impl LoraConfig {
             problems.push("the rank r is 0, expected at least 1".to_string());
         }
         let ranks = self.rank_pattern.values().chain([&self.r]);
-        problems.extend(
-            ranks
-                .filter(|rank| **rank > HIGHEST_RANK)
-                .map(|rank| format!("the rank {rank} is beyond all sizes, expected at most {HIGHEST_RANK}")),
-        );
+        problems.extend(ranks.filter(|rank| **rank > Self::HIGHEST_RANK).map(|rank| {
+            format!("the rank {rank} is beyond all sizes, expected at most {}", Self::HIGHEST_RANK)
+        }));
         if !self.alpha.is_finite() {
             problems.push(format!("alpha is {}, expected a number", self.alpha));
         }

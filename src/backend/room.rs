@@ -65,6 +65,9 @@ impl Place {
     }
 }
 
+/// What a load begins with.
+const MODEL: &str = "the model takes";
+
 impl Load<'_> {
     /// As [`Place::check_memory`], on the processor.
     ///
@@ -79,14 +82,16 @@ impl Load<'_> {
         for (what, bytes, remedy) in self.parts() {
             taken += bytes;
             if taken > limit {
-                return Err(Error::settings(
-                    format!(
-                        "{what} at least {}, but this program can have {} of memory",
-                        size(taken),
-                        size(limit)
-                    ),
-                    remedy,
-                ));
+                let what = format!(
+                    "{what} at least {}, but this program can have {} of memory",
+                    size(taken),
+                    size(limit)
+                );
+                // A model that is too large is no setting's fault.
+                return Err(match what.starts_with(MODEL) {
+                    true => Error::input(what, remedy),
+                    false => Error::settings(what, remedy),
+                });
             }
         }
         Ok(())
@@ -103,7 +108,7 @@ impl Load<'_> {
         };
         let parameters = parameters(self.model);
         let mut parts = vec![(
-            "the model takes",
+            MODEL,
             parameters * of_weight,
             Remedy::say("take a smaller model, or a machine with more memory"),
         )];

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use gptneo_datasets::PromptTemplate;
 use gptneo_files::{FileError, write_file, write_folder, write_whole};
+use gptneo_model::checkpoint::GENERATION_FILE;
 use gptneo_model::export::{
     ExportFormat, GgufType, Stored, as_gpt2, exact_positions, read_folder, read_gguf,
     write_folder as write_gpt2, write_gguf,
@@ -281,8 +282,11 @@ impl<B: NeoBackend> Writing<'_, B> {
 
     /// Writes the files of a GPT-2's folder into `folder`, and proves them.
     fn gpt2(&self, folder: &Path) -> Result<ExportReport> {
-        let mut files = self.export.model.kept_files()?;
+        let mut files = self.export.model.tokenizer().files();
         files.retain(|(name, _)| name != CHAT_TEMPLATE_FILE);
+        // Of the model's other files those that say how it is used; a GPT-Neo's own page would be wrong here.
+        let own = self.export.model.kept_files()?.into_iter();
+        files.extend(own.filter(|(name, _)| name == GENERATION_FILE));
         files.push((CHAT_TEMPLATE_FILE.into(), prompt::jinja(self.export.template).into_bytes()));
         write_gpt2(self.plain, self.export.positions(), folder)?;
         for (name, bytes) in files {

@@ -1,13 +1,14 @@
 //! Which settings cannot be, each named by its key, so that whoever shows it can name its flag.
 
 use gptneo_datasets::DataError;
+use gptneo_model::LoraConfig;
 use gptneo_training::Unfit;
 
 use super::{Settings, TuningKind};
 use crate::{Error, Problem, Remedy, Result};
 
 /// The settings that have a range.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 27] = [
     "training.learning_rate",
     "training.epsilon",
     "training.weight_decay",
@@ -31,6 +32,10 @@ const KEYS: [&str; 23] = [
     "data.validation_fraction",
     "data.validation_limit",
     "data.max_seq_length",
+    "data.bad_records",
+    "data.format",
+    "data.max_data_size",
+    "data.overlong",
 ];
 
 impl Settings {
@@ -67,7 +72,10 @@ impl Settings {
     fn unfit_of_lora(&self) -> Vec<Unfit> {
         let lora = &self.lora;
         let found = [
-            Unfit::count("r", lora.r),
+            Unfit::count("r", lora.r).or_else(|| {
+                let (found, most) = (lora.r.to_string(), LoraConfig::HIGHEST_RANK);
+                (lora.r > most).then(|| Unfit { name: "r", found, expected: format!("at most {most}") })
+            }),
             Unfit::number("alpha", lora.alpha, |_| true, "a finite number"),
             Unfit::number(
                 "dropout",

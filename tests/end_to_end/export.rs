@@ -96,7 +96,7 @@ fn what_cannot_be_exported_is_refused_in_one_line_and_nothing_is_left() {
         assert!(found == *code && said.contains(word) && !said.contains("panicked"), "{arguments:?}: {said}");
     }
     let (code, said) = bad(&["export", "--model", &other, "--format", "gguf", "--output", &out]);
-    assert!(code == 1 && said.contains("\"relu\", only \"gelu_new\""), "{said}");
+    assert!(code == 1 && said.contains("\"relu\"") && said.contains("gelu_new"), "{said}");
     assert_eq!(names(folder.path()), ["other", "taken.gguf"]);
     assert_eq!(std::fs::read_to_string(&taken).unwrap(), "mine");
 }

@@ -17,11 +17,11 @@
 //! // A matrix of 2 rows and 32 columns.
 //! let tensors = [TensorInfo { name: "output.weight".into(), shape: vec![2, 32], kind: TensorType::Q8_0 }];
 //! let mut file = Vec::new();
-//! write(&mut file, &metadata, &tensors, |_| Ok::<_, gptneo_gguf::GgufError>(vec![0.5; 64]))?;
+//! write(&mut file, &metadata, &tensors, |_| Ok::<_, gptneo_gguf::GgufError>(vec![127.0; 64]))?;
 //!
 //! let mut reader = Reader::new(Cursor::new(file))?;
 //! assert_eq!(*reader.metadata(), metadata);
-//! assert_eq!(reader.values("output.weight")?, vec![0.5; 64]);
+//! assert_eq!(reader.values("output.weight")?, vec![127.0; 64]);
 //! # Ok::<(), gptneo_gguf::GgufError>(())
 //! ```
 

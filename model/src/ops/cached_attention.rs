@@ -267,4 +267,22 @@ mod tests {
             }
         }
     }
+    fn written<B: NeoBackend>() -> Vec<f64> {
+        let (cache, new) = (random::<B, 2>([10, 3], 1), random::<B, 2>([5, 3], 2));
+        values(&super::super::write_rows(cache, &[3, 4, 9, 0, 1], new).to_data())
+    }
+
+    #[test]
+    fn rows_go_to_their_places_and_no_further() {
+        let [mut expected, new] = [([10, 3], 1), ([5, 3], 2)].map(|(shape, seed)| {
+            let rows = values(&random::<NdArray, 2>(shape, seed).to_data());
+            rows.chunks(3).map(<[f64]>::to_vec).collect::<Vec<_>>()
+        });
+        for (place, row) in [3, 4, 9, 0, 1].into_iter().zip(new) {
+            expected[place] = row;
+        }
+        let expected = expected.concat();
+        assert_eq!(written::<Flex>(), expected);
+        assert_eq!(written::<NdArray>(), expected);
+    }
 }

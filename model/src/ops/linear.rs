@@ -261,7 +261,7 @@ pub(super) fn plain_add_low_rank<B: Backend>(
         return unwrap(y + low_rank(x, lora));
     }
     let part = s![rows, ..];
-    let added = y.clone().slice(part.clone()) + low_rank(x.slice(part.clone()), lora);
+    let added = y.clone().slice(part) + low_rank(x.slice(part), lora);
     unwrap(y.slice_assign(part, added))
 }
 

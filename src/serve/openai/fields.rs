@@ -121,6 +121,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Deserialize, ToSchema)]
+    #[allow(dead_code)]
     struct Own {
         text: String,
         parts: Option<Vec<Part>>,

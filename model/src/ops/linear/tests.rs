@@ -315,3 +315,40 @@ fn an_adapter_of_another_type_is_refused() {
     let layer = LinearWeights { update: Some(update), ..matrix([3, 4], DType::F32).into() };
     linear(matrix([5, 4], DType::F32), layer, Precision::F32);
 }
+
+/// Rows with an update of their own, all of them and some, are those of a layer that has it.
+#[test]
+fn some_rows_get_an_update_and_the_others_none() {
+    fn added<B: NeoBackend>(rows: Range<usize>) -> Vec<f32> {
+        let all = inputs();
+        let of = |index: usize| {
+            let data = TensorData::new(all[index].clone(), shapes()[index]);
+            Tensor::<B, 2>::from_data(data, &Default::default())
+        };
+        let y = linear(of(0), of(1), Precision::F32);
+        let update = LoraUpdate { a: of(3), b: of(4), scale: SCALE, dropout: 0.0 };
+        add_low_rank(y, of(0), rows, update).into_data().to_vec().unwrap()
+    }
+    fn of_layer(with_update: bool) -> Vec<f32> {
+        let all = inputs();
+        let of = |index: usize| {
+            let data = TensorData::new(all[index].clone(), shapes()[index]);
+            Tensor::<Flex, 2>::from_data(data, &Default::default())
+        };
+        let update = LoraUpdate { a: of(3), b: of(4), scale: SCALE, dropout: 0.0 };
+        let layer = LinearWeights { weight: of(1), bias: None, update: with_update.then_some(update) };
+        linear(of(0), layer, Precision::F32).into_data().to_vec().unwrap()
+    }
+    let (with, without) = (of_layer(true), of_layer(false));
+    let output = SIZES[2];
+    for rows in [0..SIZES[0], 0..1, 130..290] {
+        let mut expected = without.clone();
+        let part = rows.start * output..rows.end * output;
+        expected[part.clone()].copy_from_slice(&with[part]);
+        assert_eq!(added::<Flex>(rows.clone()), expected, "{rows:?}");
+        for (found, expected) in added::<NdArray>(rows).iter().zip(&expected) {
+            // Sums of ten f32 products.
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+    }
+}
