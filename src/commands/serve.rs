@@ -42,12 +42,12 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     }
     let (stop, stops) = oneshot::channel();
     let _listening = interrupt::listen(move || {
-        eprintln!("finishing what was begun; interrupt again to stop at once");
+        notes::warn("finishing what was begun; interrupt again to stop at once");
         // Where the server has ended by itself there is nothing to stop.
         let _ = stop.send(());
     })?;
     // What `--quiet` asks to hear is the result, and of a server that is its address.
-    eprintln!("{} answers as {models}", url(address));
+    notes::warn(format_args!("{} answers as {models}", url(address)));
     match serve(listener, Server::new(engine, folder.tokenizer().clone(), models, key), &origins, stops)? {
         Ended::Drained => Ok(()),
         Ended::CutOff(unfinished) => {
