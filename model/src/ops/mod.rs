@@ -116,7 +116,7 @@ pub trait NeoBackend: Backend {
     }
 
     /// The most rows of a product or an attention of which each is the same, to the last bit, however many there are;
-    /// where a backend does not promise that, as many as it likes. Beyond, from [`WIDE_ROWS`] on, that holds again, with
+    /// where a backend does not promise that, as many as it likes. Beyond, from `WIDE_ROWS` on, that holds again, with
     /// sums in another order.
     fn narrow_rows() -> usize {
         PLAIN_NARROW_ROWS
