@@ -136,7 +136,9 @@ mod tests {
         .unwrap();
         for key in KEYS {
             let (section, name) = key.split_once('.').unwrap();
-            let optional = ["validation_limit", "max_seq_length"].contains(&name);
+            // What a file leaves out at its default.
+            let optional = ["bad_records", "format", "max_data_size", "max_seq_length", "validation_limit"];
+            let optional = optional.contains(&name);
             assert!(optional || settings[section].get(name).is_some(), "{key}");
         }
     }
