@@ -5,7 +5,6 @@
 //! as they stand on the Hugging Face Hub.
 
 mod layout;
-mod rows;
 
 use std::path::Path;
 
@@ -17,7 +16,17 @@ use crate::example::Example;
 use crate::prompt::PromptTemplate;
 use crate::record::DEFAULT_INSTRUCTION;
 use crate::record::Record;
+use crate::rows::{Row, read_rows};
+use crate::size::DataSize;
+use crate::source::{Budget, FileFormat, RECORD_COST};
 use crate::tokenizer::Tokenizer;
+use crate::value::Names;
+
+/// The files that hold questions, for messages.
+const SUPPORTED: &str =
+    ".json, .jsonl, .ndjson, .csv, .tsv and .parquet; all but Parquet also with .gz or .zst after it";
+/// Rows that are looked at before the layout is settled.
+const LOOKED_AT: usize = 64;
 
 /// A question with its choices, one of which is right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,45 +52,92 @@ pub struct EncodedChoices {
     pub answer: usize,
 }
 
-/// Reads the questions of a `.json` (an array of objects), `.jsonl`, `.ndjson`, `.csv` or `.parquet` file.
+/// Reads the questions of a JSON, JSON Lines, CSV, TSV or Parquet file, of which no more than `limit` is read.
 ///
 /// # Errors
-/// The file is missing, damaged, empty or of another format; its columns are those of no layout
+/// The file is missing, damaged, empty, of another format or larger than `limit`; its columns are those of no layout
 /// ([`DataError::UnknownLayout`]); or questions cannot be used, all of them at once ([`DataError::BadRecords`]).
-pub fn read_choices(path: &Path) -> Result<Vec<ChoiceQuestion>, DataError> {
-    let rows = rows::read(path)?;
-    if rows.is_empty() {
-        return Err(DataError::Empty { path: path.to_path_buf(), what: "questions" });
+pub fn read_choices(path: &Path, limit: DataSize) -> Result<Vec<ChoiceQuestion>, DataError> {
+    let (wanted, budget) = (layout::columns(), Budget::new(limit));
+    if matches!(FileFormat::of(path), None | Some(FileFormat::Text)) {
+        return Err(DataError::UnknownFormat { path: path.to_path_buf(), supported: SUPPORTED });
     }
-    let mut columns: Vec<&String> = Vec::new();
-    for name in rows.iter().filter_map(|row| row.fields.as_ref().ok()).flat_map(|fields| fields.keys()) {
-        if !columns.contains(&name) {
-            columns.push(name);
+    let mut names = Names::new(wanted.iter().map(String::as_str));
+    let mut collector = Collector::default();
+    read_rows(path, &budget, &mut names, &mut |row, names| {
+        budget.spend(RECORD_COST, path)?;
+        collector.take(row, names);
+        Ok(())
+    })?;
+    collector.finish(path, &names)
+}
+
+/// Takes rows and keeps the questions.
+#[derive(Default)]
+struct Collector {
+    layout: Option<Layout>,
+    /// Rows that wait until the layout is settled.
+    waiting: Vec<Row>,
+    count: usize,
+    /// Rows that could be read, whatever they hold.
+    readable: usize,
+    questions: Vec<ChoiceQuestion>,
+    bad: Vec<BadRecord>,
+}
+
+impl Collector {
+    fn take(&mut self, row: Row, names: &Names) {
+        self.count += 1;
+        self.readable += usize::from(row.fields.is_ok());
+        match self.layout {
+            Some(layout) => self.turn(layout, self.count, row),
+            None => {
+                self.waiting.push(row);
+                if self.waiting.len() >= LOOKED_AT {
+                    self.settle(names);
+                }
+            }
         }
     }
-    let layout = match Layout::of(&columns) {
-        Some(layout) => layout,
-        // Without a readable row there are no columns to speak of: the rows' own faults say more.
-        None if columns.is_empty() => Layout::Plain,
-        None => {
-            let found = columns.into_iter().cloned().collect();
-            return Err(DataError::UnknownLayout { path: path.to_path_buf(), found });
-        }
-    };
-    let records = rows.len();
-    let mut questions = Vec::with_capacity(records);
-    let mut bad = Vec::new();
-    for (index, row) in rows.into_iter().enumerate() {
-        match row.fields.and_then(|fields| layout.question(&fields)) {
-            Ok(question) => questions.push(question),
-            Err(reason) => bad.push(BadRecord { record: index + 1, line: row.line, reason }),
+
+    /// Finds the layout, if the columns so far are those of one, and turns the rows that waited for it.
+    fn settle(&mut self, names: &Names) {
+        self.layout = Layout::of(&names.seen);
+        if let Some(layout) = self.layout {
+            let waiting = std::mem::take(&mut self.waiting);
+            let first = self.count - waiting.len();
+            waiting.into_iter().enumerate().for_each(|(at, row)| self.turn(layout, first + at + 1, row));
         }
     }
-    match bad.is_empty() {
-        true => Ok(questions),
-        false => {
-            let (path, bad) = (path.to_path_buf(), BadRecords::of(records, bad));
-            Err(DataError::BadRecords { path, format: None, bad })
+
+    fn turn(&mut self, layout: Layout, record: usize, Row { line, fields }: Row) {
+        match fields.and_then(|mut fields| layout.question(&mut fields)) {
+            Ok(question) => self.questions.push(question),
+            Err(reason) => self.bad.push(BadRecord { record, line, reason }),
+        }
+    }
+
+    fn finish(mut self, path: &Path, names: &Names) -> Result<Vec<ChoiceQuestion>, DataError> {
+        let path = path.to_path_buf();
+        self.settle(names);
+        match self.layout {
+            _ if self.count == 0 => return Err(DataError::Empty { path, what: "questions" }),
+            None if self.readable > 0 => {
+                return Err(DataError::UnknownLayout { path, found: names.seen.clone() });
+            }
+            // Without a readable row there are no columns to speak of: the rows' own faults say more.
+            None => {
+                let waiting = std::mem::take(&mut self.waiting);
+                waiting.into_iter().zip(1..).for_each(|(row, record)| self.turn(Layout::Plain, record, row));
+            }
+            Some(_) => {}
+        }
+        match self.bad.is_empty() {
+            true => Ok(self.questions),
+            false => {
+                let bad = BadRecords::of(self.count, self.bad);
+                Err(DataError::BadRecords { path, format: None, bad })
+            }
         }
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let exam = args.choices.as_deref().map(hub::data).transpose()?.unwrap_or_default();
     let mut choices = Vec::new();
     for file in exam.to_measure() {
-        choices.extend(read_choices(file)?);
+        choices.extend(read_choices(file, settings.data.options.max_data_size)?);
     }
     choices.truncate(args.limit.unwrap_or(usize::MAX));
     let model = super::open_model(hub::model(settings.model.folder()?)?)?;

@@ -14,12 +14,12 @@ fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
 
 fn read(name: &str, text: &str) -> Vec<ChoiceQuestion> {
     let (_folder, path) = file(name, text);
-    read_choices(&path).unwrap()
+    read_choices(&path, DataSize::DEFAULT).unwrap()
 }
 
 fn fault(name: &str, text: &str) -> String {
     let (_folder, path) = file(name, text);
-    read_choices(&path).unwrap_err().to_string()
+    read_choices(&path, DataSize::DEFAULT).unwrap_err().to_string()
 }
 
 fn expected(choices: &[&str], answer: usize) -> ChoiceQuestion {
@@ -85,9 +85,38 @@ fn each_mistake_is_told_with_its_record_and_its_remedy() {
     let said = fault("a.jsonl", cards);
     assert!(said.contains("`instruction`, `input`, `output`") && said.contains("MedMCQA"), "{said}");
     assert!(fault("a.jsonl", "nonsense\n").contains("record 1 (line 1): no JSON"));
-    assert!(fault("a.jsonl", "3\n").contains("it is no object"));
+    assert!(fault("a.jsonl", "3\n").contains("a number, expected an object"));
     assert!(fault("a.json", "").contains("no questions"));
     assert!(fault("a.txt", "x").contains(".parquet"));
+}
+
+#[test]
+fn an_exam_is_read_as_other_data_are() {
+    let one = |answer: &str| {
+        format!(r#"{{"question":"Which organ pumps blood?","choices":["lung","heart"],"answer":{answer}}}"#)
+    };
+    let two = [expected(&["lung", "heart"], 1), expected(&["lung", "heart"], 0)];
+    // An object a line under .json, tabs for commas, and packed.
+    let lines = format!("{}\n{}\n", one("1"), one("\"0\""));
+    assert_eq!(read("a.json", &lines), two);
+    let tabs = "question\tchoices\tanswer\nWhich organ pumps blood?\t\"[\"\"lung\"\",\"\"heart\"\"]\"\t1\n";
+    assert_eq!(read("a.tsv", tabs), two[..1]);
+    let (_folder, packed) = file("a.jsonl.gz", "");
+    let mut gzip = flate2::write::GzEncoder::new(std::fs::File::create(&packed).unwrap(), Default::default());
+    std::io::Write::write_all(&mut gzip, lines.as_bytes()).unwrap();
+    gzip.finish().unwrap();
+    assert_eq!(read_choices(&packed, DataSize::DEFAULT).unwrap(), two);
+    // Under the limit that is given, with a line of text that a terminal can show.
+    let said = read_choices(&packed, DataSize::of_bytes(100)).unwrap_err();
+    assert!(matches!(said, DataError::TooLarge { .. }), "{said}");
+    let hostile = format!("\"{}\"", "\\u001b[2J".repeat(500));
+    let said = fault("a.jsonl", &one(&hostile));
+    assert!(said.len() < 400 && !said.contains('\u{1b}'), "{said:?}");
+    assert!(fault("a.jsonl", &"[".repeat(100_000)).len() < 400);
+    assert!(fault("a.csv", "question,choices,answer\n\"a,").contains("quot"));
+    let ends: Vec<String> = (0..30).map(|at| format!("\"ending{at}\":\"{at}\"")).collect();
+    let said = fault("a.jsonl", &format!("{{\"sent1\":\"a\",{},\"label\":0}}", ends.join(",")));
+    assert!(said.contains("27 choices, expected at most 26"), "{said}");
 }
 
 #[test]
