@@ -93,6 +93,16 @@ impl Inputs {
         })
     }
 
+    /// The same after the folder `from` has become `to`.
+    pub(super) fn moved(mut self, from: &Path, to: &Path) -> Self {
+        for path in [&mut self.model, &mut self.search, &mut self.test] {
+            if let Ok(below) = path.strip_prefix(from) {
+                *path = to.join(below);
+            }
+        }
+        self
+    }
+
     /// The settings of a trial on these files.
     pub(super) fn settings(&self, trial: &Settings) -> Settings {
         let mut settings = trial.clone();
