@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gptneo_files::{FileError, in_plain_words};
+use gptneo_files::{FileError, in_plain_words, read_small};
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -93,7 +93,7 @@ fn refused_values(error: &toml::de::Error) -> Error {
 
 /// Reads a settings file, checked on its own first, so that an error names the line.
 fn read_table(path: &Path) -> Result<Table> {
-    let bytes = std::fs::read(path).map_err(FileError::on("read", path))?;
+    let bytes = read_small(path).map_err(FileError::on("read", path))?;
     let name = path.display().to_string();
     let text = String::from_utf8(bytes).map_err(|_| {
         Error::settings(format!("the settings {name} are wrong: they are not UTF-8"), Remedy::None)
@@ -111,7 +111,7 @@ fn checked_table(text: &str, name: &str) -> Result<Table> {
 }
 
 /// What is wrong, and where in the file.
-fn with_place(text: &str, error: &toml::de::Error) -> String {
+pub(crate) fn with_place(text: &str, error: &toml::de::Error) -> String {
     let said = in_plain_words(error.message());
     let start = error.span().map_or(0, |span| span.start.min(text.len()));
     let before = text.get(..start).unwrap_or_default();
