@@ -12,7 +12,6 @@ mod proof;
 mod sample_text;
 
 use std::fmt;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use gptneo_datasets::PromptTemplate;
