@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gptneo_files::{FileError, in_plain_words, read_small};
+use gptneo_files::{FileError, excerpt, in_plain_words, read_small};
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -119,7 +119,7 @@ pub(crate) fn with_place(text: &str, error: &toml::de::Error) -> String {
     let line = text.lines().nth(number - 1).unwrap_or_default();
     match line.split_once('=') {
         Some((key, _)) if !key.trim().is_empty() => {
-            format!("line {number}, {}: {said}", in_plain_words(&format!("`{}`", key.trim())))
+            format!("line {number}, `{}`: {said}", excerpt(key.trim()))
         }
         _ => format!("line {number}: {said}"),
     }
