@@ -24,7 +24,7 @@ def limit():
 
 
 class Answer:
-    """A call of the program: its exit code (none where it was ended after ten seconds of processor time or a minute),
+    """A call of the program: its exit code (none where it was ended after ten seconds of processor time or five minutes),
     what it said, and what it took."""
 
     def __init__(self, command, here, said=b""):
@@ -40,7 +40,7 @@ class Answer:
                     break
                 # Beside others on the machine, the processor's time says what the program took.
                 if not late and time.monotonic() - began > SECONDS and (
-                        processor_seconds(child.pid) > SECONDS or time.monotonic() - began > 6 * SECONDS):
+                        processor_seconds(child.pid) > SECONDS or time.monotonic() - began > 30 * SECONDS):
                     late = True
                     child.kill()
                 time.sleep(0.005)
