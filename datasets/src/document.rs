@@ -103,12 +103,11 @@ struct Documents<'a> {
 
 impl Documents<'_> {
     fn cut_at_markers(&mut self, mut source: Source, marker: &str) -> Result<(), DataError> {
-        let bare = |document: &str| document.trim_matches(['\n', '\r']);
         let mut line = Vec::new();
         while let Some(text) = source.next_text(&mut line)? {
             for (at, piece) in text.split(marker).enumerate() {
                 if at > 0 {
-                    self.end(bare)?;
+                    self.end(without_empty_lines)?;
                 }
                 match piece.strip_suffix("\r\n") {
                     Some(piece) => self.open.extend([piece, "\n"]),
@@ -116,7 +115,7 @@ impl Documents<'_> {
                 }
             }
         }
-        self.end(bare)
+        self.end(without_empty_lines)
     }
 
     fn cut_at_blank_lines(&mut self, mut source: Source) -> Result<(), DataError> {
@@ -144,6 +143,11 @@ impl Documents<'_> {
         self.open.clear();
         Ok(())
     }
+}
+
+/// The document without line ends before and after it.
+fn without_empty_lines(document: &str) -> &str {
+    document.trim_matches(['\n', '\r'])
 }
 
 #[cfg(test)]

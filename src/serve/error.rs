@@ -55,7 +55,8 @@ impl ApiError {
 
     /// A field with a value that cannot be.
     pub(super) fn field(name: impl Into<String>, message: impl std::fmt::Display) -> Self {
-        let name = excerpt(&name.into());
+        let name: String = name.into();
+        let name = excerpt(&name);
         Self::malformed(format!("`{name}` {message}")).about(name)
     }
 

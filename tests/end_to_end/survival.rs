@@ -99,7 +99,7 @@ fn a_second_process_says_at_once_that_it_is_not_alone() {
     let gpt2_folder = shown("gpt2");
     let gpt2 =
         ["export", "--model", &model, "--format", "gpt2", "--output", &gpt2_folder, "--max-positions", "8"];
-    for (name, command) in [("table.csv", &compare[..]), ("model.gguf", &gguf)] {
+    for (name, command) in [("table.csv", &compare[..]), ("model.gguf", &gguf[..])] {
         let claim = FileClaim::new(place(name)).unwrap();
         refused(command, "another process is writing");
         drop(claim);

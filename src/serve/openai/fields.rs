@@ -3,13 +3,12 @@
 
 use std::borrow::Cow;
 
+use gptneo_files::in_plain_words;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use utoipa::PartialSchema;
 use utoipa::openapi::schema::{AdditionalProperties, Object, Schema};
 use utoipa::openapi::{RefOr, schema};
-
-use gptneo_files::in_plain_words;
 
 use crate::serve::error::ApiError;
 
