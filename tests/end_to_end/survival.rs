@@ -113,7 +113,7 @@ fn a_second_process_says_at_once_that_it_is_not_alone() {
     good(&gpt2);
     let sweep_folder = shown("sweep");
     let plan = format!(
-        "[model]\npath = {model:?}\n[data]\npath = {:?}\n[training]\nmax_steps = 1\n[grid.lora]\nr = [2]\n",
+        "[model]\npath = {model:?}\n[data]\npath = {:?}\n[training]\nmax_steps = 1\n[sweep]\nrungs = 1\n[grid.lora]\nr = [2]\n",
         fixture("records.json")
     );
     fs::write(place("plan.toml"), plan).unwrap();
