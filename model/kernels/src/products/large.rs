@@ -13,10 +13,10 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::blocks::{Block, blocks};
-use super::panels::{FLOATS, Panels, pack_columns, pack_rows};
+use super::panels::{Panels, pack_columns, pack_rows};
 use super::tile::{Part, tile};
 use super::weight::{Factor, Weight};
-use crate::memory::{prefetch, written};
+use crate::memory::written;
 use crate::registers::arch;
 
 /// Columns of a task, whole panels: as many as leave enough tasks. Each task brings its rows of x close together anew.
@@ -137,8 +137,7 @@ impl Task<'_, '_> {
                 pack_rows::<PANEL>(factor, terms.clone(), range.clone(), panels);
             }
             for (index, rows) in rows.chunks_mut(TALL).enumerate() {
-                let (x, following) = x[index * TALL * factor.depth..].split_at(rows.len() * factor.depth);
-                let mut following = following.chunks_exact(factor.depth).take(TALL);
+                let x = &x[index * TALL * factor.depth..][..rows.len() * factor.depth];
                 let x = close_together(x, factor.depth, terms.clone(), close);
                 let starts = (0..columns).step_by(PANEL);
                 for (panel, start) in panels.chunks_exact_mut(depth * PANEL).zip(starts) {
@@ -146,10 +145,6 @@ impl Task<'_, '_> {
                     if index == 0 && factor.columns_together {
                         let end = range.end.min(range.start + start + PANEL);
                         pack_columns::<PANEL>(factor, terms.clone(), range.start + start..end, panel);
-                    }
-                    // Each panel asks for its share of the rows that follow.
-                    for row in following.by_ref().take(TALL.div_ceil(columns.div_ceil(PANEL))) {
-                        row[terms.clone()].iter().step_by(FLOATS).for_each(prefetch);
                     }
                     let panel = S::as_simd_f32s(panel).0.as_chunks::<W>().0;
                     let mut part = Part::<'_, '_, PANEL> { rows, start, add: first > 0, bias };

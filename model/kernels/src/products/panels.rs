@@ -7,7 +7,7 @@ use crate::memory::prefetch;
 
 /// Bytes of a cache line, and the f32 that it holds.
 const LINE: usize = 64;
-pub(super) const FLOATS: usize = LINE / size_of::<f32>();
+const FLOATS: usize = LINE / size_of::<f32>();
 
 /// A buffer that begins with a cache line: no register is loaded from two of them.
 #[derive(Default)]
