@@ -7,7 +7,7 @@ use gptneo_training::Precision;
 
 use super::flags::{BackendFlag, LoraFlags, WeightsFlag};
 use super::numbers::{any_seed, at_least_one};
-use super::values;
+use super::values::{self, RegisterBits};
 
 /// What `bench` measures.
 #[derive(Debug, Subcommand)]
@@ -88,10 +88,6 @@ pub(crate) struct BenchProductsArgs {
     #[arg(long)]
     pub(crate) json: bool,
 }
-
-/// Bits of registers, or none for the widest.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RegisterBits(pub(crate) Option<usize>);
 
 /// Parses a number of rows: more than these tell no more.
 fn some_rows(text: &str) -> Result<usize, String> {

@@ -11,8 +11,6 @@ use gptneo_model::WeightFormat;
 use gptneo_model::export::{ExportFormat, GgufType};
 use gptneo_training::Precision;
 
-use super::bench::RegisterBits;
-
 /// Parses the name of one of `all`.
 pub(super) fn one_of<T, const N: usize>(
     all: [T; N],
@@ -48,6 +46,10 @@ pub(super) fn backend() -> impl TypedValueParser<Value = BackendKind> {
         BackendKind::Ndarray => "A second CPU backend, to compare with",
     })
 }
+
+/// Bits of registers, or none for the widest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RegisterBits(pub(crate) Option<usize>);
 
 pub(super) fn register_bits() -> impl TypedValueParser<Value = RegisterBits> {
     // A value that is no number is the one that leaves the choice to the program.

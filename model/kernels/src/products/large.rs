@@ -14,20 +14,18 @@ use rayon::prelude::*;
 
 use super::blocks::{Block, blocks};
 use super::panels::{Panels, pack_columns, pack_rows};
-use super::tile::{Part, tile};
+use super::tile::{DEPTH, Part, tile};
 use super::weight::{Factor, Weight};
 use crate::memory::written;
 use crate::registers::arch;
 
 /// Columns of a task, whole panels: as many as leave enough tasks. Each task brings its rows of x close together anew.
 const COLUMNS: [usize; 4] = [384, 192, 96, 32];
-/// Terms of the sums that are added at a time.
-pub(super) const DEPTH: usize = 768;
 /// Rows of x that meet all panels together.
 const TALL: usize = 48;
 
 /// The fewest rows of a task, where rows are cut as well: each task makes its own panels.
-const ROWS: usize = 256;
+const ROWS: usize = 512;
 /// Tasks for each thread: the last of them keep few waiting.
 const TASKS: usize = 2;
 /// Multiplications and additions from which on more threads are worth waking.
@@ -222,7 +220,7 @@ mod tests {
         [9, 65, COLUMNS[1] + 34],
         [5, DEPTH + 3, 40],
         [30, 2 * DEPTH + 1, 4],
-        [2 * ROWS + 5, 150, 130],
+        [2 * ROWS + 5, 70, 130],
     ];
 
     #[test]

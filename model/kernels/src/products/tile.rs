@@ -4,8 +4,10 @@ use std::mem::MaybeUninit;
 
 use pulp::Simd;
 
-use super::large::DEPTH;
 use crate::memory::prefetch;
+
+/// Terms of the sums that are added at a time.
+pub(super) const DEPTH: usize = 768;
 
 /// Writes the sums of `T` rows of x with the columns of a panel, which holds for each term `W` registers of them; no more
 /// terms than `DEPTH`. Plain loops over arrays: they are unrolled, and the sums stay in registers. What takes them is
