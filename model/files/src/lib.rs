@@ -7,7 +7,7 @@
 //!
 //! Others at the same place are kept out by locks that end with their process: a [`Claim`] takes a folder that is to
 //! appear, a [`Lock`] one that is there. What a process left that died is removed by the next one at the same place.
-//! [`in_plain_words`] is how a file's parser is quoted.
+//! [`in_plain_words`] is how a file's parser is quoted, [`parse_size`] reads a size in bytes as people write it.
 //!
 //! ```
 //! use std::io::Write;
@@ -28,6 +28,7 @@ mod file;
 mod folder;
 mod hash;
 mod lock;
+mod size;
 mod wording;
 mod workshop;
 
@@ -38,6 +39,7 @@ pub use file::{write_file, write_files, write_whole};
 pub use folder::write_folder;
 pub use hash::sha256;
 pub use lock::Lock;
+pub use size::{Unitless, parse_size, size_in_units};
 pub use wording::in_plain_words;
 pub use workshop::remove_dead;
 
