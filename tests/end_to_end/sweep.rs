@@ -159,7 +159,7 @@ fn a_sweep_chooses_by_and_reports_on_files_of_ones_own() {
     let test = lines(folder.path(), "last.jsonl", &asked(45..50));
     let (file, output) = (folder.path().join("sweep.toml"), folder.path().join("sweep"));
     let settings = format!(
-        "[model]\npath = {:?}\n[data]\npath = {train:?}\nmax_seq_length = 64\ntest_data = \"no-such-file\"\n\
+        "[model]\npath = {:?}\n[data]\npath = {train:?}\nmax_seq_length = 64\ntest_data = \"no-such-file.jsonl\"\n\
          [training]\nmax_steps = 4\nbatch_size = 4\n[answers]\nsamples = 0\ndiscriminate = 0\n\
          [run]\nbackend = \"flex\"\n[grid.training]\nlearning_rate = [1e-3, 3e-3]\n[sweep]\nrungs = 2\n",
         fixture("window")
