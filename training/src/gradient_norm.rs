@@ -62,7 +62,7 @@ impl<B: NeoBackend> GradientSums<B> {
         let transaction = self.0.into_iter().chain(also).fold(Transaction::default(), Transaction::register);
         let mut read = transaction.execute().into_iter().map(|data| data.iter::<f64>().collect::<Vec<_>>());
         let norm = match asked.then(|| read.next()).flatten().as_deref() {
-            Some([sum, finite]) => GradientNorm { norm: sum.sqrt(), finite: *finite == 1.0 },
+            Some([sum, not_finite]) => GradientNorm { norm: sum.sqrt(), finite: *not_finite == 0.0 },
             Some(_) => GradientNorm { norm: f64::NAN, finite: false },
             None => GradientNorm { norm: 0.0, finite: true },
         };

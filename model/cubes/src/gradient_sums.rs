@@ -47,7 +47,7 @@ fn shares(
     }
 }
 
-/// Adds up what the cubes left: the sum, and 1 where all is finite or 0.
+/// Adds up what the cubes left.
 #[cube(launch)]
 fn total(sums: &Array<f32>, result: &mut Array<f32>, #[comptime] units: u32) {
     let mut sum = f32::new(0.0);
@@ -62,16 +62,12 @@ fn total(sums: &Array<f32>, result: &mut Array<f32>, #[comptime] units: u32) {
     let met = sum_in_cube(met, units);
     if UNIT_POS == 0 {
         result[0] = sum;
-        let mut finite = f32::new(1.0);
-        if met > 0.0 {
-            finite = f32::new(0.0);
-        }
-        result[1] = finite;
+        result[1] = met;
     }
 }
 
-/// Writes the sum of squares of all elements of `gradients`, each times `factor` first, to `result[0]`, and 1 to
-/// `result[1]` if every element is finite, else 0.
+/// Writes the sum of squares of all elements of `gradients`, each times `factor` first, to `result[0]`, and 0 to
+/// `result[1]` if every element is finite, else a positive number.
 pub fn gradient_sums<R: Runtime>(
     client: &ComputeClient<R>,
     gradients: Vec<TensorBinding<R>>,

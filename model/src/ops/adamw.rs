@@ -119,11 +119,11 @@ pub(super) fn plain_sums<B: Backend>(gradients: Vec<FloatTensor<B>>, unscale: Op
         sums.push(gradient.square().sum());
     }
     let sum = Tensor::cat(sums, 0).sum();
-    let finite = match finite.is_empty() {
-        true => Tensor::ones([1], (&sum.device(), DType::F32)),
-        false => Tensor::cat(finite, 0).all().float().cast(DType::F32),
+    let met = match finite.is_empty() {
+        true => Tensor::zeros([1], (&sum.device(), DType::F32)),
+        false => Tensor::cat(finite, 0).all().bool_not().float().cast(DType::F32),
     };
-    Tensor::cat(vec![sum.cast(DType::F32), finite], 0).into_primitive().tensor()
+    Tensor::cat(vec![sum.cast(DType::F32), met], 0).into_primitive().tensor()
 }
 
 #[cfg(test)]

@@ -257,9 +257,9 @@ pub trait NeoBackend: Backend {
         cross_entropy::gradients::<Self>(hidden, weight, targets, precision, head)
     }
 
-    /// Two numbers of all `gradients` together, f32 `[2]`: the sum of the squares of their elements, and, where
-    /// `unscale` is given, which each is multiplied with before, 1 if every element is finite or 0; else 1. At least one
-    /// gradient.
+    /// Two numbers of all `gradients` together, at least one, f32 `[2]`: the sum of the squares of their elements, each
+    /// multiplied with `unscale` before, and 0 if every element is finite, else a positive number. Without `unscale` a
+    /// backend need not look for the second.
     fn gradient_sums(gradients: Vec<FloatTensor<Self>>, unscale: Option<f64>) -> FloatTensor<Self> {
         adamw::plain_sums::<Self>(gradients, unscale)
     }
