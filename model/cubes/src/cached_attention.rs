@@ -67,7 +67,7 @@ fn rows(
         let shrunk = f32::exp(before - largest);
         // The barriers of the sum also publish the weights.
         sum = sum * shrunk + sum_in_cube(added, units);
-        mixed = mixed * shrunk;
+        mixed *= shrunk;
         if unit < size {
             for key in 0..keys_here {
                 let place = (table[first + start + key] as usize * heads + head) * size;

@@ -34,7 +34,7 @@ fn rows<F: Float>(
     while at < columns {
         let z = f32::cast_from(logits[start + at]);
         if z > largest {
-            sum = sum * f32::exp(largest - z);
+            sum *= f32::exp(largest - z);
             largest = z;
         }
         sum += f32::exp(z - largest);
@@ -52,7 +52,7 @@ fn rows<F: Float>(
     while at < columns {
         let mut gradient = f32::exp(f32::cast_from(logits[start + at]) - of_row) / sum;
         if at == target {
-            gradient = gradient - 1.0;
+            gradient -= 1.0;
         }
         logits[start + at] = F::cast_from(gradient * lift);
         at += units as usize;

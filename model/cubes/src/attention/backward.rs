@@ -59,8 +59,8 @@ fn of_queries<N: Size>(
                 let score = dot(&row, &key_tile, at, parts);
                 if score > largest {
                     let shrunk = f32::exp(largest - score);
-                    sum = sum * shrunk;
-                    mean = mean * shrunk;
+                    sum *= shrunk;
+                    mean *= shrunk;
                     largest = score;
                 }
                 let weight = f32::exp(score - largest);

@@ -46,7 +46,7 @@ fn forward<N: Size>(
                 let score = dot(&row, &key_tile, at, parts);
                 if score > largest {
                     let shrunk = f32::exp(largest - score);
-                    sum = sum * shrunk;
+                    sum *= shrunk;
                     #[unroll]
                     for part in 0..parts {
                         mixed[part] = mixed[part] * Vector::new(shrunk);
