@@ -92,6 +92,6 @@ pub use lora::{Lora, LoraConfig, LoraLinear};
 pub use mlp::Mlp;
 pub use norm::LayerNorm;
 pub use ops::{NeoBackend, Precision};
-pub use sampling::{Sampler, SamplingConfig};
+pub use sampling::{PenaltyScope, Sampler, SamplingConfig};
 pub use target::{ModuleName, Target};
 pub use weight_format::WeightFormat;

@@ -8,7 +8,7 @@ use gptneo_lora::backend::{BackendKind, Place};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
 use gptneo_model::export::{ExportFormat, GgufType};
 use gptneo_model::generate::GenerationConfig;
-use gptneo_model::{ModuleName, SamplingConfig, WeightFormat};
+use gptneo_model::{ModuleName, PenaltyScope, SamplingConfig, WeightFormat};
 use gptneo_training::{Precision, Schedule, TuningKind};
 use serde::{Serialize, Serializer};
 
@@ -282,6 +282,9 @@ pub(crate) struct AnswerFlags {
     /// The longest answer in tokens
     #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) max_new_tokens: Option<usize>,
+    /// Make tokens that an answer has already less likely, for both models alike; 1 does nothing
+    #[arg(long, value_name = "X", value_parser = number)]
+    pub(crate) repetition_penalty: Option<f64>,
 }
 
 /// How a text is continued.
@@ -299,7 +302,8 @@ pub(crate) struct GenerationFlags {
     /// Choose among the likeliest tokens that together have probability P
     #[arg(long, value_name = "P", value_parser = number)]
     pub(crate) top_p: Option<f64>,
-    /// Make tokens that occurred less likely; 1 does nothing
+    /// Make tokens that occurred less likely, those of the prompt too; in compare, those of the answer alone. 1 does
+    /// nothing
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = number)]
     pub(crate) repetition_penalty: f64,
     /// Seed of the random choices
@@ -311,7 +315,8 @@ impl From<&GenerationFlags> for GenerationConfig {
     /// The flags alone: no token ends a text yet.
     fn from(flags: &GenerationFlags) -> Self {
         let &GenerationFlags { max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed } = flags;
-        let sampling = SamplingConfig { temperature, top_k, top_p, repetition_penalty, seed };
+        let penalty_scope = PenaltyScope::Text;
+        let sampling = SamplingConfig { temperature, top_k, top_p, repetition_penalty, penalty_scope, seed };
         Self { max_new_tokens, sampling, end_tokens: Vec::new() }
     }
 }

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use gptneo_datasets::{DataReport, Dataset, Example, Reading};
 use gptneo_model::WeightFormat;
+use gptneo_report::Decoding;
 use gptneo_training::TuningKind;
 
 use super::data::{FoundData, OpenedData};
 use super::embedded::Unpacked;
+use super::facts;
 use super::folder::RunFolder;
 use super::manifest::{Inputs, Manifest};
 use super::model_folder::ModelFolder;
@@ -141,6 +143,16 @@ impl Run {
     /// The settings, resolved.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What is tuned on what.
+    pub fn title(&self) -> String {
+        facts::title(&self.settings)
+    }
+
+    /// How the answers are chosen.
+    pub fn decoding(&self) -> Decoding {
+        facts::decoding(&self.settings)
     }
 
     /// How the data were read.

@@ -204,7 +204,7 @@ impl<B: NeoBackend> Started<B> {
     }
 
     /// What the model is asked while it learns, if anything.
-    fn samples(&self) -> Result<Option<SampleQuestions>> {
+    pub(crate) fn samples(&self) -> Result<Option<SampleQuestions>> {
         let Run { settings, data, base, .. } = &self.run;
         let (tokenizer, positions) = (base.tokenizer(), base.config().max_position_embeddings);
         let (asked, wanted) = (&data.split.validation, settings.answers.samples);
@@ -216,6 +216,7 @@ impl<B: NeoBackend> Started<B> {
         Ok((!questions.is_empty()).then(|| SampleQuestions {
             questions,
             max_new_tokens: settings.answers.max_new_tokens,
+            sampling: settings.answers.sampling(),
             tokenizer: tokenizer.clone(),
         }))
     }
@@ -233,6 +234,7 @@ impl<B: NeoBackend> Started<B> {
             losses: facts::losses(&metrics),
             steps: facts::steps(&metrics),
             samples: facts::samples(folder.samples()?),
+            decoding: facts::decoding(settings),
             data: facts::data(&self.run.data_report()),
             settings: settings.to_toml()?,
             manifest: self.manifest.to_json(),

@@ -8,7 +8,7 @@ use super::{Settings, TuningKind};
 use crate::{Error, Problem, Remedy, Result};
 
 /// The settings that have a range.
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 28] = [
     "training.learning_rate",
     "training.epsilon",
     "training.weight_decay",
@@ -28,6 +28,7 @@ const KEYS: [&str; 27] = [
     "lora.dropout",
     "answers.questions",
     "answers.max_new_tokens",
+    "answers.repetition_penalty",
     "answers.samples",
     "data.validation_fraction",
     "data.validation_limit",
@@ -93,6 +94,7 @@ impl Settings {
         let some = |name, value| if value == 0 { None } else { Unfit::count(name, value) };
         let found = [
             Unfit::count("max_new_tokens", answers.max_new_tokens),
+            Unfit::number("repetition_penalty", answers.repetition_penalty, |x| x > 0.0, "a positive number"),
             some("questions", answers.questions),
             some("samples", answers.samples),
         ];

@@ -12,9 +12,9 @@ mod presets;
 use std::path::{Path, PathBuf};
 
 use gptneo_datasets::{DEFAULT_LENGTH, DataOptions};
-use gptneo_model::LoraConfig;
 use gptneo_model::checkpoint::{Dtype, SaveFormat, ShardSize};
 use gptneo_model::export::{ExportFormat, GgufType};
+use gptneo_model::{LoraConfig, PenaltyScope, SamplingConfig};
 use gptneo_training::{Precision, TrainingConfig, TuningKind};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -81,6 +81,9 @@ pub struct AnswerSettings {
     pub questions: usize,
     /// The longest answer in tokens.
     pub max_new_tokens: usize,
+    /// What makes tokens that an answer has already less likely, the same for base and tuned; 1, which does nothing, by
+    /// default. The question's own words are free.
+    pub repetition_penalty: f64,
     /// How many held-out questions are answered after every measurement of the validation loss.
     pub samples: usize,
     /// How many held-out questions both models answer for the measures of their answers; those shown are among them.
@@ -91,7 +94,25 @@ pub struct AnswerSettings {
 
 impl Default for AnswerSettings {
     fn default() -> Self {
-        Self { questions: 5, max_new_tokens: 100, samples: 3, scored_questions: 32, discriminate: 3 }
+        Self {
+            questions: 5,
+            max_new_tokens: 100,
+            repetition_penalty: 1.0,
+            samples: 3,
+            scored_questions: 32,
+            discriminate: 3,
+        }
+    }
+}
+
+impl AnswerSettings {
+    /// How each token of an answer is chosen: the likeliest, after the penalty.
+    pub fn sampling(&self) -> SamplingConfig {
+        SamplingConfig {
+            repetition_penalty: self.repetition_penalty,
+            penalty_scope: PenaltyScope::Answer,
+            ..SamplingConfig::default()
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod report;
 mod runs;
 mod serve;
 mod server;
+mod story;
 mod survival;
 mod sweep;
 mod training;
