@@ -42,12 +42,20 @@ class Counter:
         }
         self.failures = []
 
+    def call(self, arguments):
+        command = [self.args.program, *map(str, arguments), "--backend", "cuda"]
+        return subprocess.run(command, capture_output=True, text=True, env=self.environment, stdin=subprocess.DEVNULL)
+
+    def fails(self, *arguments):
+        """What a run says that is to fail; none where it does not."""
+        done = self.call(arguments)
+        return done.stderr if done.returncode == 1 else None
+
     def run(self, *arguments):
         """The counts of one run, and what it printed. A run that fails is noted."""
-        command = [self.args.program, *map(str, arguments), "--backend", "cuda"]
         counts = self.folder / "counts.json"
         counts.unlink(missing_ok=True)
-        done = subprocess.run(command, capture_output=True, text=True, env=self.environment, stdin=subprocess.DEVNULL)
+        done = self.call(arguments)
         if done.returncode != 0:
             said = done.stderr.strip()
             self.failures.append(said)
@@ -101,6 +109,12 @@ def evaluation(counter, folder):
                 "--output", Path(folder) / f"run-{counter.architecture}")
 
 
+def refuses_bf16(counter, config):
+    """Whether a GPU without products in bf16 is known before its kernels fail to compile."""
+    said = counter.fails("bench", "train", "--config", config, "--length", 16, "--steps", 1, "--precision", "bf16")
+    return said is not None and "no products in bf16" in said
+
+
 def measure(args):
     report = {"architectures": {}}
     with tempfile.TemporaryDirectory() as folder:
@@ -119,6 +133,8 @@ def measure(args):
                 if precision != "bf16" or architecture == "90":
                     report[f"train_step_{precision}"] = train_step(counter, config, precision)
             evaluation(counter, folder)
+            if architecture == "75":
+                report["bf16_refused_on_sm_75"] = refuses_bf16(counter, config)
             failed = sum("Compilation Error" in said for said in counter.failures)
             report["architectures"][name] = {
                 "kernels": counter.kernels(), "failed": failed, "runs_failed": len(counter.failures)
@@ -132,6 +148,12 @@ def problems(report, recorded):
         f"{name}: {counts['runs_failed']} runs failed, {counts['failed']} of them because a kernel does not compile"
         for name, counts in report["architectures"].items() if counts["runs_failed"]
     ]
+    found += [
+        f"{name}: no compiled kernel is kept in the user's cache folder"
+        for name, counts in report["architectures"].items() if not counts["kernels"]
+    ]
+    if not report["bf16_refused_on_sm_75"]:
+        found.append("sm_75: training in bf16, in which it has no products, is not refused before it begins")
     for part, limits in recorded.items():
         for name in LIMITED:
             value = report.get(part, {}).get(name, float("inf"))

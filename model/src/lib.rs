@@ -53,7 +53,8 @@
 //! | [`small_medical`] | a small base of our own, as the bytes of its files |
 //!
 //! The crate reads and writes local files only. Its errors are [`ModelError`]. The CPU's kernels, on slices, are a crate of
-//! their own, `gptneo-kernels`, what writes whole files and folders is `gptneo-files`, and the GGUF format `gptneo-gguf`.
+//! their own, `gptneo-kernels`, those of GPUs are `gptneo-cubes`, what writes whole files and folders is `gptneo-files`, and
+//! the GGUF format `gptneo-gguf`.
 
 pub mod adapter;
 mod attention;

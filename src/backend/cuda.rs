@@ -15,7 +15,7 @@ use cudarc::{driver, nccl, nvrtc};
 use self::toolkit::TOOLKIT;
 use super::device::Device;
 use super::unusable;
-use crate::Result;
+use crate::{Error, Result};
 
 /// What must be done before the program starts a thread.
 pub(super) fn prepare() {
@@ -69,14 +69,15 @@ pub(super) fn check_nccl() -> Result<()> {
     // SAFETY: loading a library runs its initialisers; this is NVIDIA's own, which Burn loads later in any case.
     #[allow(unsafe_code)]
     let found = unsafe { nccl::sys::is_culib_present() };
-    if found {
-        return Ok(());
-    }
-    Err(unusable(
+    if found { Ok(()) } else { Err(no_nccl()) }
+}
+
+fn no_nccl() -> Error {
+    unusable(
         "several devices exchange gradients through NCCL, but the library libnccl.so is not found. NVIDIA's packages \
          install it as libnccl.so.2: make a link to that one named libnccl.so (on Debian and Ubuntu the package \
          libnccl-dev has it), in a folder that LD_LIBRARY_PATH names; or give one device",
-    ))
+    )
 }
 
 /// Whether the driver's library loads.
@@ -135,11 +136,21 @@ fn describe(number: i32) -> Result<(Device, (i32, i32)), DriverError> {
         // cubecl's memory management takes no larger page.
         largest_tensor_bytes: Some(memory / 4),
         software: false,
-        f16: (major, minor) >= (5, 3),
-        // Older GPUs have the type, but no products in it: such a kernel fails to compile when it is first used.
-        bf16: major >= 8,
+        f16: has_f16((major, minor)),
+        bf16: has_bf16((major, minor)),
     };
     Ok((device, (major, minor)))
+}
+
+/// Whether a GPU of this compute capability computes in f16.
+fn has_f16(capability: (i32, i32)) -> bool {
+    capability >= (5, 3)
+}
+
+/// Whether a GPU of this compute capability computes in bf16. Older ones have the type, but no products in it: such a
+/// kernel fails to compile when it is first used.
+fn has_bf16(capability: (i32, i32)) -> bool {
+    capability >= (8, 0)
 }
 
 #[cfg(test)]
@@ -155,5 +166,23 @@ mod tests {
         let message = check_compiler((13, 1), (13, 0)).unwrap_err().to_string();
         assert!(message.contains("NVRTC 13.1") && message.contains("up to 13.0"), "{message}");
         assert!(check_compiler((13, 0), (12, 8)).is_err());
+    }
+
+    #[test]
+    fn a_t4_computes_in_f16_and_not_in_bf16() {
+        assert!(has_f16((7, 5)) && !has_bf16((7, 5)));
+        assert!(has_f16((8, 0)) && has_bf16((8, 0)));
+        assert!(!has_f16((5, 2)));
+    }
+
+    #[test]
+    fn several_devices_without_nccl_are_told_which_file_is_looked_for() {
+        match check_nccl() {
+            Ok(()) => (), // it is installed here, under that name
+            Err(error) => {
+                let said = error.to_string();
+                assert!(said.contains("libnccl.so is not found") && said.contains("libnccl.so.2"), "{said}");
+            }
+        }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) enum BenchCommand {
     Train(BenchTrainArgs),
     /// Greedy continuation of random prompts
     Generate(BenchGenerateArgs),
+    /// The processor's matrix products, each beside what its fused multiply-adds reach
+    Products(BenchProductsArgs),
 }
 
 /// The model of a benchmark.
@@ -68,6 +70,36 @@ pub(crate) struct BenchGenerateArgs {
     pub(crate) weights: WeightsFlag,
     #[command(flatten)]
     pub(crate) common: BenchFlags,
+}
+
+/// What `bench products` takes.
+#[derive(Debug, Args)]
+pub(crate) struct BenchProductsArgs {
+    /// A config.json, whose layers' products they are [default: the shape of GPT-Neo-125M]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Rows of the first factor: tokens that pass a layer together
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1,8,64,512,2048", value_parser = some_rows)]
+    pub(crate) rows: Vec<usize>,
+    /// Bits of the processor's registers: 256 holds it to AVX2, as if it had no wider ones
+    #[arg(long, value_name = "BITS", default_value = "auto", value_parser = values::register_bits())]
+    pub(crate) registers: RegisterBits,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Bits of registers, or none for the widest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RegisterBits(pub(crate) Option<usize>);
+
+/// Parses a number of rows: more than these tell no more.
+fn some_rows(text: &str) -> Result<usize, String> {
+    const MOST: usize = 65_536;
+    match at_least_one(text)? {
+        rows if rows <= MOST => Ok(rows),
+        _ => Err(format!("expected at most {MOST}")),
+    }
 }
 
 /// Parses the number of steps: more than these tell no more, and take days.

@@ -11,6 +11,8 @@ use gptneo_model::WeightFormat;
 use gptneo_model::export::{ExportFormat, GgufType};
 use gptneo_training::Precision;
 
+use super::bench::RegisterBits;
+
 /// Parses the name of one of `all`.
 pub(super) fn one_of<T, const N: usize>(
     all: [T; N],
@@ -45,6 +47,11 @@ pub(super) fn backend() -> impl TypedValueParser<Value = BackendKind> {
         BackendKind::Flex => "The fast CPU backend",
         BackendKind::Ndarray => "A second CPU backend, to compare with",
     })
+}
+
+pub(super) fn register_bits() -> impl TypedValueParser<Value = RegisterBits> {
+    // A value that is no number is the one that leaves the choice to the program.
+    PossibleValuesParser::new(["auto", "256", "512"]).map(|bits| RegisterBits(bits.parse().ok()))
 }
 
 pub(super) fn data_format() -> impl TypedValueParser<Value = DataFormat> {

@@ -1,4 +1,7 @@
-//! `bench`: the time and memory of training steps and of generation, on random tokens.
+//! `bench`: the time and memory of training steps and of generation, on random tokens; the pace of matrix products.
+
+#[cfg(feature = "flex")]
+mod products;
 
 use anyhow::Result;
 use gptneo_lora::backend::machine::peak_memory;
@@ -18,6 +21,13 @@ pub(crate) fn run(what: &BenchCommand) -> Result<()> {
     match what {
         BenchCommand::Train(args) => train(args),
         BenchCommand::Generate(args) => generation(args),
+        #[cfg(feature = "flex")]
+        BenchCommand::Products(args) => products::run(args),
+        #[cfg(not(feature = "flex"))]
+        BenchCommand::Products(_) => Err(Misuse::error(
+            "bench products measures the processor's own kernels, which are not in this build: build with the cargo \
+             feature flex",
+        )),
     }
 }
 

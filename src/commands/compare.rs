@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use gptneo_datasets::{ReadData, Tokenizer, read_data};
+use gptneo_files::FileClaim;
+use gptneo_lora::Error;
 use gptneo_lora::run::answers::Question;
 use gptneo_lora::run::compare::{Comparison, RunDifference, RunLoss, compare_runs};
 use gptneo_lora::run::side_by_side::{Ask, Tuned, ask};
@@ -44,6 +46,8 @@ fn ask_both(args: &CompareArgs, base: &Path) -> Result<()> {
         (None, None) => return Err(Misuse::error("the tuned form is missing: give --adapter or --tuned")),
     };
     tuned.check(&base)?;
+    // Taken before the work: of two at once, the second says so now.
+    let output = args.output.as_ref().map(FileClaim::new).transpose().map_err(Error::from)?;
     let questions = questions(args, &settings, base.tokenizer())?;
     let mut config = GenerationConfig::from(&args.generation);
     config.end_tokens = base.end_tokens_of_tuned();
@@ -57,8 +61,9 @@ fn ask_both(args: &CompareArgs, base: &Path) -> Result<()> {
             progress = None;
         }
     })?;
-    if let Some(output) = &args.output {
-        write_generation(output, &found.comparisons)?;
+    if let Some(output) = output {
+        write_generation(output.file(), &found.comparisons)?;
+        output.settle().map_err(Error::from)?;
     }
     match args.json {
         true => output::json(&found),

@@ -1,4 +1,7 @@
-//! The time of training steps and of generation, on random tokens.
+//! The time of training steps and of generation, on random tokens; and the pace of the products beneath them.
+
+#[cfg(feature = "flex")]
+mod products;
 
 use std::time::Instant;
 
@@ -8,6 +11,8 @@ use gptneo_model::{GptNeo, GptNeoConfig, LoraConfig, NeoBackend, SamplingConfig,
 use gptneo_training::timing::{TimedStep, time_steps};
 use gptneo_training::{Precision, Tuning, TuningKind};
 
+#[cfg(feature = "flex")]
+pub use self::products::{BenchProducts, ProductRates, TimedProduct, time_products};
 use crate::backend::{Job, Load, Place, Training, Work, dispatch};
 use crate::{Error, Remedy, Result};
 

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use gptneo_files::{FileError, in_plain_words, is_free, write_file};
+use gptneo_files::{FileError, in_plain_words, is_free, read_small_text, write_file};
 use gptneo_report::{HeldOutRow, read_held_out};
 use gptneo_training::metrics::{MetricsRow, read_metrics};
 use gptneo_training::samples::{SampleRow, read_samples};
@@ -176,7 +176,7 @@ impl RunFolder {
     /// The file is missing or damaged.
     pub fn manifest(&self) -> Result<Manifest> {
         let path = self.manifest_file();
-        let text = std::fs::read_to_string(&path).map_err(FileError::on("read", &path))?;
+        let text = read_small_text(&path).map_err(FileError::on("read", &path))?;
         serde_json::from_str(&text).map_err(|error| {
             let reason = in_plain_words(&error.to_string());
             let what = format!("{} is not a manifest of this program: {reason}", path.display());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use gptneo_datasets::{
     CHAT_TEMPLATE_FILE, DEFAULT_INSTRUCTION, PROMPT_TEMPLATE_FILE, PromptTemplate, Tokenizer,
 };
-use gptneo_files::Claim;
+use gptneo_files::{Claim, read_small};
 use gptneo_model::adapter;
 use gptneo_model::checkpoint::{Dtype, SaveFormat, rounded, save_model};
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
@@ -146,7 +146,7 @@ impl Merge<'_> {
 fn template_files(folders: &[&Path]) -> Vec<(String, Vec<u8>)> {
     let read = |folder: &&Path| -> Vec<(String, Vec<u8>)> {
         let names = [CHAT_TEMPLATE_FILE, PROMPT_TEMPLATE_FILE];
-        let read = |name: &str| Some((name.to_string(), std::fs::read(folder.join(name)).ok()?));
+        let read = |name: &str| Some((name.to_string(), read_small(&folder.join(name)).ok()?));
         names.into_iter().filter_map(read).collect()
     };
     folders.iter().map(read).find(|files| !files.is_empty()).unwrap_or_default()

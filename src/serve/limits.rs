@@ -5,6 +5,8 @@ use std::time::Duration;
 /// Bounds of requests.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
+    /// How long the first line and the headers of a request may take to arrive.
+    pub(super) header_time: Duration,
     /// Bytes of a body.
     pub(super) body: usize,
     /// How long a body may take to arrive.
@@ -22,6 +24,7 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            header_time: Duration::from_secs(60),
             body: 4 << 20,
             body_time: Duration::from_secs(30),
             choices: 128,

@@ -6,6 +6,7 @@
 
 mod answer;
 mod chat_template;
+mod connections;
 mod error;
 mod events;
 mod key;
@@ -27,7 +28,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use axum::serve::ListenerExt;
 use futures_util::future::{self, Either};
 use tokio::sync::oneshot;
 
@@ -67,30 +67,21 @@ pub(crate) fn serve(
     let router = router::router(&server, origins);
     let ended = runtime.block_on(async {
         listener.set_nonblocking(true)?;
-        // A token is small and is not to wait for the next one.
-        let at_once = |stream: &mut tokio::net::TcpStream| {
-            // What cannot be had is only slower.
-            let _ = stream.set_nodelay(true);
-        };
-        let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(at_once);
+        let listener = tokio::net::TcpListener::from_std(listener)?;
         let (ending, ends) = oneshot::channel();
-        let of_signal = server.clone();
-        let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+        let stopped = async {
             // A sender that is gone means the same.
             let _ = stop.await;
-            of_signal.end();
+            server.end();
             let _ = ending.send(());
-        });
+        };
+        let serving = connections::serve(listener, router, server.limits.header_time, stopped);
         let cut = async {
             let _ = ends.await;
             drained(&server).await
         };
-        let serving = async { serving.await };
         anyhow::Ok(match future::select(pin!(serving), pin!(cut)).await {
-            Either::Left((result, _)) => {
-                result?;
-                Ended::Drained
-            }
+            Either::Left(_) => Ended::Drained,
             Either::Right((ended, _)) => ended,
         })
     });

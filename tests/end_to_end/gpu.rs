@@ -1,6 +1,8 @@
 //! A GPU backend against flex, on whatever device there is: wgpu, in CI on a software Vulkan, or the one that
 //! `GPTNEO_LORA_TEST_BACKEND` names. And what is said where a backend has nothing to compute on.
 
+mod kernels;
+
 use std::process::Output;
 
 use super::*;
@@ -235,6 +237,28 @@ fn half_weights_fit_where_whole_ones_do_not() {
     let found = ids(&gpu(), "f16");
     assert_eq!(found.as_array().unwrap().len(), 4);
     assert_eq!(found, ids("flex", "f32"));
+}
+
+/// A product on a GPU may be rounded to TF32: what a merge writes comes from the processor, so that it is the same
+/// whatever is asked for, and needs no GPU.
+#[test]
+#[cfg(feature = "wgpu")]
+fn a_merge_is_made_on_the_processor() {
+    let folder = tempfile::tempdir().unwrap();
+    let merged = |backend: &str| {
+        let output = folder.path().join(backend);
+        let (model, adapter) = (fixture("window"), fixture("adapter_qv"));
+        let mut command = program(&["merge", "--model", &model, "--adapter", &adapter, "--backend", backend]);
+        command
+            .arg("--output")
+            .arg(&output)
+            .env("VK_DRIVER_FILES", "/none.json")
+            .env("VK_ICD_FILENAMES", "/none.json");
+        let done = command.output().unwrap();
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        std::fs::read(output.join("model.safetensors")).unwrap()
+    };
+    assert!(merged("wgpu") == merged("flex"));
 }
 
 #[test]

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What `gptneo-lora export` writes, in transformers and in llama.cpp.
+"""What `gptneo-lora export` writes, in transformers, in llama.cpp and in mlx-lm.
 
-    exports.py target/debug/gptneo-lora --model DIR --records FILE.json [--node FOLDER] [--only WORD] [--prompts 20]
+    exports.py target/debug/gptneo-lora --model DIR --records FILE.json [--node FOLDER] [--mlx PYTHON] [--prompts 20]
     exports.py target/debug/gptneo-lora --odd --vocabulary DIR --records FILE.json [--node FOLDER]
 
 `--model` is the folder of a GPT-Neo; `--odd` makes a random one of head size 10, three layers, window 7 and 50,259 rows
 for the 50,257 tokens of `--vocabulary`. `--node` is a folder where `npm install` put node-llama-cpp (package.json beside
-this file); without it llama.cpp is left out. A line for each check; exit status 1 if one fails. README.md says what is
+this file); without it llama.cpp is left out. `--mlx` is a Python that has mlx-lm (requirements-mlx.txt). A line for each check; exit status 1 if one fails. README.md says what is
 checked and within which tolerance.
 """
 
@@ -152,6 +152,23 @@ def check_llama_cpp(checks, neo, files, node, texts, expected_ids, prompts, expe
         checks.say(f"llama.cpp, {kind}: the folder's chat template", found["chat_template"] == template)
 
 
+def check_mlx(checks, neo, folder, python, prompts, expected):
+    job, result = (folder.parent / name for name in ("mlx-job.json", "mlx-result.json"))
+    count = len(expected[0])
+    job.write_text(json.dumps({"folder": str(folder), "prompts": prompts, "new_tokens": count, "messages": MESSAGES}),
+                   encoding="utf-8")
+    done = subprocess.run([python, HERE / "mlx_greedy.py", job, result], capture_output=True, text=True, check=False)
+    if done.returncode:
+        checks.say("mlx-lm: loads", False, done.stderr[-2000:])
+        return
+    found = json.loads(result.read_text())
+    same = sum(one == other for one, other in zip(found["prompts"], expected))
+    worst = max(behind(neo, prompt, made) for prompt, made in zip(prompts, found["prompts"]))
+    checks.say(f"mlx-lm: greedy {count} tokens", worst < TIE,
+               f"{same} of {len(prompts)} the same; else at most {worst:.1e} of the largest logit behind")
+    checks.say("mlx-lm: the chat template renders the recipe's prompts", found["rendered"] == RENDERED)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", type=Path)
@@ -160,6 +177,7 @@ def main():
     parser.add_argument("--vocabulary", type=Path, help="the tokenizer's folder for --odd")
     parser.add_argument("--records", type=Path, required=True, help="a JSON array of instruction, input and output")
     parser.add_argument("--node", type=Path, help="a folder with node_modules/node-llama-cpp")
+    parser.add_argument("--mlx", help="a Python that has mlx-lm")
     parser.add_argument("--prompts", type=int, default=20)
     parser.add_argument("--blocks", type=int, default=8, help="blocks of full length for the perplexity")
     args = parser.parse_args()
@@ -195,6 +213,8 @@ def main():
         blocks = [stream[n * positions:(n + 1) * positions] for n in range(args.blocks)]
         expected = [continued(neo, prompt, count) for prompt in prompts]
         check_transformers(checks, neo, files["gpt2"], prompts, expected)
+        if args.mlx:
+            check_mlx(checks, neo, files["gpt2"], args.mlx, prompts, expected)
         if args.node:
             check_llama_cpp(checks, neo, files, args.node, texts, ids, prompts, expected, blocks)
     print(f"{checks.done} checks, {checks.failed} failed")

@@ -8,30 +8,29 @@ use gptneo_datasets::TokenBatch;
 use gptneo_model::{GptNeo, NeoBackend};
 
 use crate::fine_tune::FineTune;
-use crate::step_input::{StepInput, StepLoss};
+use crate::step_input::{StepInput, StepLoss, number};
 
-/// Forward and backward over each batch of a step or of a device's share of it: gradients and summed loss. Every
+/// Forward and backward over each batch of a step or of a device's share of it: gradients, and the summed loss of each
+/// batch, `[1]`, which is not waited for. Every
 /// batch's loss is divided by `tokens`, the supervised tokens of the whole step, so that the gradients add up to
 /// those of one large batch, times the loss scale.
 pub(crate) fn gradients<B: NeoBackend>(
     model: &FineTune<Autodiff<B>>,
     input: &StepInput,
     tokens: usize,
-) -> (GradientsParams, f64) {
+) -> (GradientsParams, Vec<Tensor<B, 1>>) {
     let device = model.model.head_weight().device();
     // Dropout follows from the step's number alone: a resumed run draws what an uninterrupted one did.
     Autodiff::<B>::seed(&device, input.seed);
     let mut accumulator = GradientsAccumulator::new();
-    let mut sum = 0.0;
+    let mut sums = Vec::new();
     for batch in &input.micro_batches {
         let Some(loss) = loss_sum(&model.model, batch, &device) else { continue };
-        let value = loss.clone().inner();
+        sums.push(loss.clone().inner());
         let gradients = (loss / tokens as f64 * input.loss_scale).backward();
         accumulator.accumulate(model, GradientsParams::from_grads(gradients, model));
-        // Read last: a GPU would wait for the host between the two passes.
-        sum += number(value);
     }
-    (accumulator.grads(), sum)
+    (accumulator.grads(), sums)
 }
 
 /// The loss of a batch, without gradients.
@@ -70,9 +69,4 @@ fn loss_sum<B: NeoBackend>(
     let hidden = hidden.reshape([rows * tokens, size]).select(0, sources);
     let targets = Tensor::<B, 1, Int>::from_data(TensorData::new(targets, [count]), device);
     Some(model.cross_entropy_sum(hidden, targets))
-}
-
-/// One number from the device.
-fn number<B: Backend>(tensor: Tensor<B, 1>) -> f64 {
-    tensor.into_data().iter::<f64>().next().unwrap_or(f64::NAN)
 }

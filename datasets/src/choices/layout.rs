@@ -18,13 +18,13 @@ pub(super) enum Layout {
 }
 
 const OPTIONS: [&str; 4] = ["opa", "opb", "opc", "opd"];
-/// As many endings are looked for as there are letters for options.
-const MOST_ENDINGS: usize = 26;
+/// The most choices that a question may have: as many as there are letters.
+const MOST: usize = 26;
 
 /// Every field that some layout reads.
 pub(super) fn fields() -> impl Iterator<Item = String> {
     let others = ["question", "choices", "answer", "cop", "options", "answer_idx", "sent1", "sent2", "label"];
-    others.into_iter().chain(OPTIONS).map(String::from).chain((0..MOST_ENDINGS).map(ending))
+    others.into_iter().chain(OPTIONS).map(String::from).chain((0..=MOST).map(ending))
 }
 
 impl Layout {
@@ -62,8 +62,9 @@ impl Layout {
             Self::MedMcqa => texts(fields, OPTIONS.map(String::from)),
             Self::MedQa => by_letter(fields),
             Self::Endings => {
+                // One more than there may be is looked at, so that too many are refused and not passed over.
                 let names: Vec<String> =
-                    (0..MOST_ENDINGS).map(ending).take_while(|name| fields.get(name).is_some()).collect();
+                    (0..=MOST).map(ending).take_while(|name| fields.get(name).is_some()).collect();
                 texts(fields, names)
             }
         };
@@ -137,7 +138,7 @@ fn by_letter(fields: &mut Fields) -> Result<Vec<String>, String> {
     };
     let mut choices = Vec::with_capacity(pairs.len());
     for (at, (key, value)) in pairs.into_iter().enumerate() {
-        let wanted = char::from(b'A' + at.min(25) as u8).to_string();
+        let wanted = char::from(b'A' + at.min(MOST - 1) as u8).to_string();
         match value {
             _ if key != wanted => {
                 let found = Value::Text(key).shown();
@@ -189,7 +190,7 @@ fn letter(fields: &mut Fields, choices: usize) -> Result<usize, String> {
         [letter @ b'A'..=b'Z'] => usize::from(letter - b'A'),
         _ => usize::MAX,
     };
-    let last = char::from(b'A' + choices.clamp(1, 26) as u8 - 1);
+    let last = char::from(b'A' + choices.clamp(1, MOST) as u8 - 1);
     match at < choices {
         true => Ok(at),
         false => {
@@ -203,6 +204,9 @@ fn letter(fields: &mut Fields, choices: usize) -> Result<usize, String> {
 fn fault_of(choices: &[String]) -> Option<String> {
     if choices.len() < 2 {
         return Some(format!("{} choices, expected at least two", choices.len()));
+    }
+    if choices.len() > MOST {
+        return Some(format!("{} choices, expected at most {MOST}", choices.len()));
     }
     if let Some(at) = choices.iter().position(|choice| choice.trim().is_empty()) {
         return Some(format!("choice {at} is empty; leave it out, or the question"));

@@ -118,6 +118,18 @@ fn tables_and_packed_files_are_read_as_records_are() {
 }
 
 #[test]
+fn what_a_file_holds_is_told_so_that_a_terminal_can_show_it() {
+    let one = |answer: &str| format!(r#"{{"question":"Q","choices":["lung","heart"],"answer":{answer}}}"#);
+    let said = fault("a.jsonl", &one(&format!("\"{}\"", "\\u001b[2J".repeat(500))));
+    assert!(said.len() < 400 && !said.contains('\u{1b}'), "{said:?}");
+    assert!(fault("a.jsonl", &"[".repeat(100_000)).len() < 400);
+    assert!(fault("a.csv", "question,choices,answer\n\"a,").contains("quot"));
+    let ends: Vec<String> = (0..30).map(|at| format!("\"ending{at}\":\"{at}\"")).collect();
+    let said = fault("a.jsonl", &format!("{{\"sent1\":\"a\",{},\"label\":0}}", ends.join(",")));
+    assert!(said.contains("27 choices, expected at most 26"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_used_is_left_out_and_counted_where_that_is_asked_for() {
     let text = "question,opa,opb,opc,opd,cop\na,w,x,y,z,0\nb,w,w,y,z,1\nc,w,x,y,z,-1\n";
     let (_folder, path) = file("a.csv", text);

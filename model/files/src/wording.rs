@@ -3,6 +3,10 @@
 
 /// The most characters of a file's own text that are shown in one piece.
 const SHOWN: usize = 80;
+/// The most characters of a message, whatever a file has that looks like the end of a quotation.
+const LONGEST: usize = 1000;
+/// What parsers say behind a name of the file's, which may have any marks in it.
+const BEHIND_A_NAME: &str = "`, expected";
 
 /// What parsers call things, and what their readers do.
 const WORDS: [(&str, &str); 24] = [
@@ -61,11 +65,19 @@ pub fn in_plain_words(message: &str) -> String {
         rest = after;
     }
     plain.push_str(&translated(rest));
-    plain
+    match plain.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &plain[..end]),
+        None => plain,
+    }
 }
 
 /// Where a quotation ends; a quotation mark that is escaped in it does not end it.
 fn closing(quoted: &str, mark: char) -> Option<usize> {
+    if mark == '`'
+        && let Some(end) = quoted.rfind(BEHIND_A_NAME)
+    {
+        return Some(end);
+    }
     let mut escaped = false;
     quoted.char_indices().find_map(|(index, character)| {
         let ends = character == mark && !escaped;
@@ -155,6 +167,10 @@ mod tests {
         assert!(plain.ends_with("…`, expected one of `a`, `b`"), "{plain}");
         assert_eq!(in_plain_words(r#"a "b\"c" usize"#), r#"a "b\"c" a whole number, 0 or more"#);
         assert_eq!(in_plain_words("torn `half"), "torn `half`");
+        let marks = format!("unknown field `{}`, expected one of `a`, `b`", "a`\"usize".repeat(500));
+        let plain = in_plain_words(&marks);
+        assert!(plain.chars().count() < 140 && plain.ends_with("…`, expected one of `a`, `b`"), "{plain}");
+        assert!(in_plain_words(&"`x`\"y\" ".repeat(5000)).chars().count() <= 1001);
         assert_eq!(in_plain_words("two\nlines"), "two lines");
     }
 }

@@ -46,6 +46,8 @@ mod attention;
 mod linear;
 mod memory;
 mod products;
+mod rates;
+mod registers;
 mod rows;
 mod tasks;
 #[cfg(test)]
@@ -60,6 +62,8 @@ pub use linear::{
     linear_input_gradient,
 };
 pub use products::{FEW as FEW_ROWS, Weight};
+pub use rates::multiply_adds;
+pub use registers::{Registers, register_bits};
 pub use rows::{
     cross_entropy, cross_entropy_gradients, gelu, gelu_backward, layer_norm, layer_norm_backward,
     layer_norm_input_gradient,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Param;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
-use gptneo_files::{FileError, excerpt, write_folder};
+use gptneo_files::{FileError, excerpt, read_small, write_folder};
 
 use super::attach;
 use super::config_file::{config_from_json, config_to_json};
@@ -215,7 +215,7 @@ fn why_unexpected(name: &str) -> String {
 }
 
 fn read_config(path: &Path, paths: &[String]) -> Result<LoraConfig, ModelError> {
-    let bytes = match std::fs::read(path) {
+    let bytes = match read_small(path) {
         Ok(bytes) => bytes,
         Err(error) => {
             return Err(no_adapter(path).unwrap_or_else(|| FileError::on("read", path)(error).into()));

@@ -29,7 +29,7 @@ const PARTS: usize = 64;
 /// What the gradient of logits in half precision is multiplied with for the product with the head. It is made before
 /// the scale of the loss is known, and most words are so unlikely that f16 would round their part to nothing. The
 /// gradients of a row add up to 2 at most, so the product stays below 512 times the head's largest weight.
-const LIFT: f64 = 256.0;
+pub(super) const LIFT: f64 = 256.0;
 
 /// The summed negative log-likelihood of each row's target, `[1]`.
 ///
@@ -107,11 +107,11 @@ pub(super) fn logits<B: NeoBackend>(
 }
 
 /// The type of the loss, for hidden states of `dtype`.
-fn loss_type(dtype: DType) -> DType {
+pub(super) fn loss_type(dtype: DType) -> DType {
     if is_half(dtype) { DType::F32 } else { dtype }
 }
 
-fn is_half(dtype: DType) -> bool {
+pub(super) fn is_half(dtype: DType) -> bool {
     matches!(dtype, DType::F16 | DType::BF16)
 }
 

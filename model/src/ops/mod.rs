@@ -3,11 +3,14 @@
 //!
 //! A backend joins with an empty `impl`; one that has a faster kernel overrides the method it is faster at.
 
+mod adamw;
 mod attention;
 mod autodiff;
 mod backends;
 mod cached_attention;
 mod cross_entropy;
+#[cfg(feature = "cubes")]
+mod cube;
 mod dropout;
 #[cfg(feature = "flex")]
 mod flex;
@@ -24,6 +27,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
 use burn::tensor::{Tensor, TensorPrimitive, s};
 
+pub use adamw::{AdamWRule, AdamWStep, AdamWTensors, GradientFactors};
 pub use attention::{AttentionRule, causal_attention};
 pub use cached_attention::{CachedText, CachedTexts, cached_attention};
 pub(crate) use cross_entropy::CHUNK as HEAD_ROWS;
@@ -251,6 +255,21 @@ pub trait NeoBackend: Backend {
         head: Parameters,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>) {
         cross_entropy::gradients::<Self>(hidden, weight, targets, precision, head)
+    }
+
+    /// Two numbers of all `gradients` together, at least one, f32 `[2]`: the sum of the squares of their elements, each
+    /// multiplied with `unscale` before, and 0 if every element is finite, else a positive number. Without `unscale` a
+    /// backend need not look for the second.
+    fn gradient_sums(gradients: Vec<FloatTensor<Self>>, unscale: Option<f64>) -> FloatTensor<Self> {
+        adamw::plain_sums::<Self>(gradients, unscale)
+    }
+
+    /// A step of AdamW for all these parameters, in their order; see [`AdamWRule`].
+    fn adamw(
+        tensors: Vec<AdamWTensors<FloatTensor<Self>>>,
+        rule: AdamWRule,
+    ) -> Vec<AdamWStep<FloatTensor<Self>>> {
+        adamw::plain::<Self>(tensors, rule)
     }
 }
 

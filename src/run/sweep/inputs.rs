@@ -87,6 +87,25 @@ impl Inputs {
         Ok(Self { model, data, validation, test: vec![test], options, examples, warnings })
     }
 
+    /// The same after the folder `from` has become `to`.
+    pub(super) fn moved(mut self, from: &Path, to: &Path) -> Self {
+        let mut paths: Vec<&mut PathBuf> = vec![&mut self.model];
+        paths.extend(&mut self.test);
+        for found in self.validation.iter_mut().chain([&mut self.data]) {
+            paths.push(&mut found.path);
+            let files = found.files.iter_mut();
+            paths.extend(files.flat_map(|DataFiles { training, validation, test, .. }| {
+                training.iter_mut().chain(validation).chain(test)
+            }));
+        }
+        for path in paths {
+            if let Ok(below) = path.strip_prefix(from) {
+                *path = to.join(below);
+            }
+        }
+        self
+    }
+
     /// The settings of a trial on these files.
     pub(super) fn settings(&self, trial: &Settings) -> Settings {
         let mut settings = trial.clone();

@@ -2,9 +2,11 @@
 """Ask `gptneo-lora serve` what the world's clients ask, and more of them at once than it has places for.
 
     serve.py target/debug/gptneo-lora [--only WORD] [--node FOLDER]
+    serve.py target/release/gptneo-lora --only speed --model DIR
 
-WORD: openai, node, template, lm_eval, schemathesis, load, kills or restarts. FOLDER: where `npm install` was run on
-package.json; without it the Node client is left out. A line for each check; exit status 1 if one fails. README.md says
+WORD: openai, node, template, lm_eval, schemathesis, load, kills, restarts or speed. FOLDER: where `npm install` was run on
+package.json; without it the Node client is left out. `speed` wants a release build, a quiet machine and --model, a model
+with room for 1,000 tokens. A line for each check; exit status 1 if one fails. README.md says
 what is checked. Everything stays on 127.0.0.1.
 """
 
@@ -90,7 +92,10 @@ def main():
     parser.add_argument("program", type=Path)
     parser.add_argument("--only", default="")
     parser.add_argument("--node", type=Path)
+    parser.add_argument("--model", type=Path, help="what `speed` measures")
     arguments = parser.parse_args()
+    if arguments.only == "speed" and not arguments.model:
+        parser.error("speed needs --model DIR")
     program, checks = arguments.program.resolve(), Checks()
     wanted = lambda name: arguments.only in ("", name)  # noqa: E731
     base, adapter = FIXTURES / "window", FIXTURES / "adapter_qv"
@@ -127,6 +132,10 @@ def main():
                 load.run_kills(checks, program, ["--model", slow])
             if wanted("restarts"):
                 load.run_restarts(checks, program, ["--model", slow])
+        if arguments.only == "speed":
+            import speed
+
+            speed.run_speed(checks, program, arguments.model)
     print(f"{checks.done - checks.failed} of {checks.done} checks hold")
     sys.exit(bool(checks.failed))
 

@@ -12,6 +12,7 @@ pub use self::dropout::SeededDropout;
 pub use self::low_rank::{LowRank, add_low_rank};
 use crate::memory::zeros;
 use crate::products::{FEW, Factor, Weight, few_rows_product, large_product};
+use crate::registers::unheld;
 use crate::tiles::{TileUnit, Values};
 
 /// The fewest rows of x, and the least other size, of a product of f32 that tiles of bf16 make faster: the weight is
@@ -101,7 +102,7 @@ fn through_weight(layer: &Linear<'_>) -> Vec<f32> {
 
 /// The unit for a product of f32 that is large enough for it.
 fn for_f32([rows, depth, columns]: [usize; 3]) -> Option<TileUnit> {
-    let pays = rows >= TILED_ROWS && depth.min(columns) >= TILED_SIDE;
+    let pays = unheld() && rows >= TILED_ROWS && depth.min(columns) >= TILED_SIDE;
     pays.then(TileUnit::for_f32).flatten()
 }
 

@@ -30,10 +30,11 @@ mod x86_64 {
 
     use half::bf16;
     use pulp::x86::V3;
-    use pulp::{Arch, NullaryFnOnce, Simd, WithSimd, cast};
+    use pulp::{NullaryFnOnce, Simd, WithSimd, cast};
 
     use super::Weight;
     use crate::memory::prefetch;
+    use crate::registers::arch;
 
     /// Running sums.
     const SUMS: usize = 16;
@@ -57,16 +58,14 @@ mod x86_64 {
                 let scales = &scales[first * input / block..];
                 match out {
                     [out] => simd.vectorize(OneRow { simd, rows: Int8 { values, scales, block }, x, out }),
-                    out => Arch::new().dispatch(SomeRows { values, scales, block, x, input, out }),
+                    out => arch().dispatch(SomeRows { values, scales, block, x, input, out }),
                 }
             }
             Weight::Bf16(values) if input.is_multiple_of(SUMS) => {
                 let values = &values[first * input..];
                 match out {
                     [out] => simd.vectorize(OneRow { simd, rows: Bf16(values), x, out }),
-                    out => {
-                        Arch::new().dispatch(SomeRows { values, scales: &[], block: input, x, input, out })
-                    }
+                    out => arch().dispatch(SomeRows { values, scales: &[], block: input, x, input, out }),
                 }
             }
             Weight::F32(_) | Weight::Bf16(_) | Weight::Int8 { .. } => return false,
