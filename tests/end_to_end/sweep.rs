@@ -189,7 +189,7 @@ fn a_sweep_chooses_by_and_reports_on_files_of_ones_own() {
     }
     // What is reported is what the chosen one gets on the test file.
     let weights = found["weights"].as_str().unwrap();
-    let (window, length) = (fixture("window"), ["--max-seq-length", "64", "--json"]);
+    let (window, length) = (fixture("window"), ["--max-seq-length", "64", "--batch-size", "4", "--json"]);
     let examined =
         [&["evaluate", "--model", &window, "--adapter", weights, "--data", &test][..], &length].concat();
     let examined: Value = serde_json::from_str(&good(&examined)).unwrap();
