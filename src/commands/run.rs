@@ -54,7 +54,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
 /// The run on one screen, and under it what came of it and where to go on.
 fn told_as_story(run: Run, folder: &RunFolder, decoding: Decoding) -> Result<()> {
     let lora = run.settings().model.tuning == TuningKind::Lora;
-    let story = Story::begin(&run.title(), lora, decoding.reading());
+    let story = Story::begin(&run.title(), lora, decoding.brief());
     let outcome = run.complete(Watch::telling(story.clone())).map_err(failure::of_run("run"))?;
     let Findings { perplexities, scores, discrimination, .. } = &outcome.findings;
     let mut text = format!("\n{}", tables::before_and_after(perplexities, scores));

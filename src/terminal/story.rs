@@ -44,7 +44,7 @@ const STAGES: [Stage; 6] =
 /// What is known of a run so far.
 struct Facts {
     title: String,
-    /// How its answers are chosen, as a part of a sentence.
+    /// How its answers are chosen, in a few words.
     decoding: String,
     /// The stage that goes on; none once all is done.
     stage: Option<Stage>,

@@ -110,8 +110,14 @@ fn curve(facts: &Facts, width: usize) -> Vec<Line> {
 /// The question and its answers, the first and the last ones where there is not room for all.
 fn answers(facts: &Facts, width: usize, room: usize) -> Vec<Line> {
     let Some(question) = &facts.question else { return Vec::new() };
-    // A blank line, and the question.
-    let room = room.saturating_sub(2);
+    let (asked, chosen) = (bold(question), faint(&facts.decoding));
+    let gap = plain("   ");
+    let one_line = vec![asked.clone(), gap, chosen.clone()];
+    let header = match line_width(&one_line) <= width {
+        true => vec![Vec::new(), one_line],
+        false => vec![Vec::new(), vec![asked], vec![chosen]],
+    };
+    let room = room.saturating_sub(header.len());
     if room == 0 {
         return Vec::new();
     }
@@ -121,12 +127,7 @@ fn answers(facts: &Facts, width: usize, room: usize) -> Vec<Line> {
         false => facts.answers.iter().collect(),
     };
     let each = (room / shown.len().max(1)).clamp(1, ANSWER);
-    let mut header = vec![bold(question)];
-    let decoding = format!("   {}", facts.decoding);
-    if line_width(&header) + decoding.chars().count() <= width {
-        header.push(faint(&decoding));
-    }
-    let mut lines = vec![Vec::new(), header];
+    let mut lines = header;
     for (step, answer) in shown {
         let name = if *step == 0 { "  at first".to_string() } else { format!("  step {step}") };
         let answer = if answer.is_empty() { "(nothing)" } else { answer };
@@ -213,7 +214,7 @@ mod tests {
             "▸ train     step 40 of 80, 1234 tokens/s, 1 min 15 s left",
             "· merge     adapter and base",
             "   held out 3.50 → 3.25",
-            "  at first  answer 0",
+            "Why?   the likeliest token\n  at first  answer 0",
             "  step 80   answer 8",
         ] {
             assert!(text.contains(part), "{part}: {text}");
@@ -224,6 +225,8 @@ mod tests {
             assert!(lines.len() <= height.max(fixed), "{width} x {height}: {}", shown(&lines));
             assert!(closing(&facts, width, height).len() <= height.max(4), "{width} x {height}");
         }
+        facts.question = Some("Why is that so, ".repeat(5));
+        assert!(shown(&lines(&facts, 79, 23)).contains("\nthe likeliest token\n  at first"));
         facts.lora = false;
         facts.notice = Some("finishing".into());
         let text = shown(&lines(&facts, 79, 23));

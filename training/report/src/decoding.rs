@@ -27,6 +27,14 @@ impl Decoding {
         }
     }
 
+    /// It in a few words.
+    pub fn brief(self) -> String {
+        match self.repetition_penalty {
+            1.0 => "likeliest token".to_string(),
+            penalty => format!("likeliest token, repetition penalty {penalty}"),
+        }
+    }
+
     /// It as a sentence.
     pub fn sentence(self) -> String {
         let reading = self.reading();
@@ -41,6 +49,8 @@ mod tests {
     #[test]
     fn a_penalty_is_said_where_there_is_one() {
         assert_eq!(Decoding::default().sentence(), "The likeliest token each time.");
+        assert_eq!(Decoding::default().brief(), "likeliest token");
+        assert_eq!(Decoding { repetition_penalty: 1.1 }.brief(), "likeliest token, repetition penalty 1.1");
         let said = Decoding { repetition_penalty: 1.1 }.reading();
         assert!(said.contains("penalty of 1.1") && said.contains("same for every model"), "{said}");
     }
