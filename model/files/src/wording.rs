@@ -5,7 +5,8 @@
 const SHOWN: usize = 80;
 /// The most characters of a message, whatever a file has that looks like the end of a quotation.
 const LONGEST: usize = 1000;
-/// What parsers say behind a name of the file's, which may have any marks in it.
+/// What parsers say before and behind a name of the file's, which may have any marks in it.
+const BEFORE_A_NAME: [&str; 2] = ["unknown field ", "unknown variant "];
 const BEHIND_A_NAME: &str = "`, expected";
 
 /// What parsers call things, and what their readers do.
@@ -55,7 +56,9 @@ pub fn in_plain_words(message: &str) -> String {
         let mark = if rest[start..].starts_with('"') { '"' } else { '`' };
         plain.push_str(&translated(&rest[..start]));
         let quoted = &rest[start + 1..];
-        let (text, after) = match closing(quoted, mark) {
+        let is_name = BEFORE_A_NAME.iter().any(|words| rest[..start].ends_with(words));
+        let end = if is_name { quoted.rfind(BEHIND_A_NAME) } else { None };
+        let (text, after) = match end.or_else(|| closing(quoted, mark)) {
             Some(end) => (&quoted[..end], &quoted[end + 1..]),
             None => (quoted, ""),
         };
@@ -73,11 +76,6 @@ pub fn in_plain_words(message: &str) -> String {
 
 /// Where a quotation ends; a quotation mark that is escaped in it does not end it.
 fn closing(quoted: &str, mark: char) -> Option<usize> {
-    if mark == '`'
-        && let Some(end) = quoted.rfind(BEHIND_A_NAME)
-    {
-        return Some(end);
-    }
     let mut escaped = false;
     quoted.char_indices().find_map(|(index, character)| {
         let ends = character == mark && !escaped;
