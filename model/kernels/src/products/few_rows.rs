@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::blocks::blocks;
-use super::packed_row;
+use super::packed_row::{self, STREAMED};
 use super::weight::Weight;
 use crate::memory::zeros;
 use crate::registers::arch;
@@ -61,9 +61,10 @@ impl WithSimd for Task<'_, '_> {
         let Self { x, weight, input, first, out } = self;
         let mut scratch = Vec::new();
         let columns = out.first().map_or(0, |row| row.len());
+        let tall = if out.len() <= STREAMED { 1 } else { TALL };
         let mut column = 0;
         while column < columns {
-            let count = if column + TALL <= columns { TALL } else { 1 };
+            let count = if column + tall <= columns { tall } else { 1 };
             let start = (first + column) * input;
             let weight = weight.floats(start..start + count * input, &mut scratch);
             if count == TALL {

@@ -11,7 +11,7 @@ use crate::memory::prefetch;
 /// terms than `DEPTH`. Plain loops over arrays: they are unrolled, and the sums stay in registers. What takes them is
 /// memory of the caller's: returned and read by an index they would lie in memory from the first term on.
 #[inline(always)]
-#[allow(clippy::needless_range_loop)]
+#[allow(clippy::needless_range_loop, clippy::manual_memcpy)]
 pub(super) fn tile<S: Simd, const T: usize, const W: usize>(
     simd: S,
     x: &[[f32; DEPTH]; T],
