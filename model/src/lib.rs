@@ -55,6 +55,7 @@
 //! The crate reads and writes local files only. Its errors are [`ModelError`]. The CPU's kernels, on slices, are a crate of
 //! their own, `gptneo-kernels`, what writes whole files and folders is `gptneo-files`, and the GGUF format `gptneo-gguf`.
 
+mod activations;
 pub mod adapter;
 mod attention;
 mod block;
@@ -81,6 +82,7 @@ pub mod small_medical;
 mod target;
 mod weight_format;
 
+pub use activations::Activations;
 pub use attention::SelfAttention;
 pub use block::Block;
 pub use config::{Activation, AttentionKind, GptNeoConfig};

@@ -13,7 +13,8 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelError, ModuleName, NeoBackend, Precision, Target, ops};
+use crate::ops::{self, Draws};
+use crate::{ModelError, ModuleName, NeoBackend, Precision, Target};
 
 /// LoRA's settings, by PEFT's names. The defaults are this project's recipe, not PEFT's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -202,13 +203,19 @@ impl<B: Backend> LoraLinear<B> {
 impl<B: NeoBackend> LoraLinear<B> {
     /// `[rows, in]` to `[rows, out]`.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.forward_drawing(x, &mut Draws::New)
+    }
+
+    /// As [`LoraLinear::forward`], with the dropout that `draws` gives.
+    pub(crate) fn forward_drawing(&self, x: Tensor<B, 2>, draws: &mut Draws<B>) -> Tensor<B, 2> {
         let layer = ops::LinearWeights {
             weight: self.weight.val(),
             bias: self.bias.as_ref().map(Param::val),
             update: self.lora.as_ref().map(Lora::update),
         };
-        ops::linear(x, layer, self.precision)
+        ops::linear_drawing(x, layer, self.precision, draws)
     }
+
     /// As [`LoraLinear::forward`], with further updates, each of the rows that it is for: one product with the weight for
     /// all rows, whatever their adapters.
     pub(crate) fn forward_adapted<'a>(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use gptneo_training::Precision;
 
-use super::flags::{BackendFlag, LoraFlags, WeightsFlag};
+use super::flags::{BackendFlag, LoraFlags, MemoryFlags, WeightsFlag};
 use super::numbers::{any_seed, at_least_one};
 use super::values;
 
@@ -44,6 +44,8 @@ pub(crate) struct BenchTrainArgs {
     /// Steps; the first does not count in the median
     #[arg(long, value_name = "N", default_value = "5", value_parser = few_steps)]
     pub(crate) steps: usize,
+    #[command(flatten)]
+    pub(crate) held: MemoryFlags,
     #[command(flatten)]
     pub(crate) lora: LoraFlags,
     #[command(flatten)]

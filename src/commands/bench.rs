@@ -5,7 +5,7 @@ use gptneo_lora::backend::machine::peak_memory;
 use gptneo_lora::run::bench::{BenchGeneration, BenchModel, BenchTraining, time_generation, time_training};
 use gptneo_lora::settings::{Layer, Origin, Settings};
 use gptneo_model::GptNeoConfig;
-use gptneo_training::Precision;
+use gptneo_training::{Activations, Precision};
 use serde::Serialize;
 
 use crate::cli::{BenchCommand, BenchGenerateArgs, BenchSource, BenchTrainArgs};
@@ -46,6 +46,7 @@ fn train(args: &BenchTrainArgs) -> Result<()> {
             model,
             lora: Settings::resolve(Origin::Defaults, Layer::default().with("lora", &args.lora)?)?.lora,
             precision,
+            activations: Activations::recomputed_if(args.held.gradient_checkpointing),
             batch_size: args.batch_size,
             length: args.length,
             steps: args.steps,

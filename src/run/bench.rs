@@ -6,7 +6,7 @@ use gptneo_model::checkpoint::load_model_of;
 use gptneo_model::generate::{GenerationConfig, generate};
 use gptneo_model::{GptNeo, GptNeoConfig, LoraConfig, NeoBackend, SamplingConfig, WeightFormat};
 use gptneo_training::timing::{TimedStep, time_steps};
-use gptneo_training::{Precision, Tuning, TuningKind};
+use gptneo_training::{Activations, Precision, Tuning, TuningKind};
 
 use crate::backend::{Job, Load, Place, Training, Work, dispatch};
 use crate::{Error, Remedy, Result};
@@ -51,6 +51,8 @@ pub struct BenchTraining {
     pub lora: LoraConfig,
     /// The numbers of the matrix products.
     pub precision: Precision,
+    /// What a step keeps of the inside of blocks.
+    pub activations: Activations,
     /// Texts in a batch.
     pub batch_size: usize,
     /// Tokens in a text.
@@ -89,7 +91,7 @@ pub fn time_training(place: Place, what: BenchTraining) -> Result<Vec<TimedStep>
     place.check_memory(&Load {
         model: config,
         weights: WeightFormat::F32,
-        work: Work::Training(TuningKind::Lora, &what.lora),
+        work: Work::Training(TuningKind::Lora, &what.lora, what.activations),
         positions: what.batch_size as f64 * what.length as f64,
         smaller: fewer(),
     })?;
@@ -131,14 +133,15 @@ impl Job for TimeSteps {
     type Output = Vec<TimedStep>;
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
-        let BenchTraining { model, lora, precision, steps, seed, .. } = self.what;
+        let BenchTraining { model, lora, precision, activations, steps, seed, .. } = self.what;
         B::seed(&device, seed);
         let model = match &model {
             BenchModel::Folder(folder, config) => {
                 load_model_of::<Training<B>>(config, WeightFormat::F32, folder, &device)?
             }
             BenchModel::Random(config) => GptNeo::init(config, &device),
-        };
+        }
+        .with_activations(activations);
         Ok(time_steps::<B>(model, &Tuning::Lora(lora), precision, self.texts, steps)?)
     }
 }

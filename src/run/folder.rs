@@ -25,6 +25,7 @@ const MAY_CHANGE: [&str; 15] = [
     "run.backend",
     "run.device",
     "run.devices",
+    "run.gradient_checkpointing",
     "run.dtype",
     "run.max_shard_size",
     "run.tensorboard",

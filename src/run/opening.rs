@@ -176,7 +176,7 @@ impl Run {
         place.check_memory(&Load {
             model: self.base.config(),
             weights: WeightFormat::F32,
-            work: Work::Training(model.tuning, lora),
+            work: Work::Training(model.tuning, lora, run.activations()),
             positions: all as f64 / examples.div_ceil(rows) as f64,
             smaller: smaller_batches(),
         })

@@ -122,7 +122,7 @@ impl Preflight {
         place.check_memory(&Load {
             model: base.config(),
             weights: WeightFormat::F32,
-            work: Work::Training(settings.model.tuning, &settings.lora),
+            work: Work::Training(settings.model.tuning, &settings.lora, settings.run.activations()),
             positions: largest_rows as f64 * largest_width as f64,
             smaller: smaller_batches(),
         })?;
@@ -219,7 +219,7 @@ impl Job for Measure<'_> {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Preflight> {
         let Self { settings, base, data, order } = self;
-        let model = base.load::<Training<B>>(&device)?;
+        let model = base.load::<Training<B>>(&device)?.with_activations(settings.run.activations());
         let tuning = Tuning::of(settings.model.tuning, settings.lora.clone());
         let parameters = tuning.count_parameters(&model)?;
         Preflight::measure::<B>(&Planned {

@@ -70,7 +70,8 @@ impl Run {
         check_validation(&self.settings, &validation)?;
 
         let further_devices = backend::further_devices::<B>(&device, self.settings.run.further_devices())?;
-        let base = self.base.load::<Training<B>>(&device)?;
+        let base =
+            self.base.load::<Training<B>>(&device)?.with_activations(self.settings.run.activations());
         let model = match &self.settings.model.adapter {
             Some(adapter) => {
                 let (mut model, found) = load_adapter(base.clone(), adapter, &device)?;

@@ -5,9 +5,10 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use gptneo_datasets::TokenBatch;
-use gptneo_model::{GptNeo, NeoBackend};
+use gptneo_model::{Activations, GptNeo, NeoBackend};
 
 use crate::fine_tune::FineTune;
+use crate::recompute;
 use crate::step_input::{StepInput, StepLoss};
 
 /// Forward and backward over each batch of a step or of a device's share of it: gradients and summed loss. Every
@@ -24,10 +25,18 @@ pub(crate) fn gradients<B: NeoBackend>(
     let mut accumulator = GradientsAccumulator::new();
     let mut sum = 0.0;
     for batch in &input.micro_batches {
-        let Some(loss) = loss_sum(&model.model, batch, &device) else { continue };
-        let value = loss.clone().inner();
-        let gradients = (loss / tokens as f64 * input.loss_scale).backward();
-        accumulator.accumulate(model, GradientsParams::from_grads(gradients, model));
+        let Some(texts) = Texts::of(batch, &device) else { continue };
+        let part = |loss: Tensor<Autodiff<B>, 1>| loss / tokens as f64 * input.loss_scale;
+        let (value, gradients) = match model.model.activations() {
+            Activations::Kept => {
+                let hidden = model.model.hidden(texts.ids.clone());
+                let loss = texts.loss_sum(&model.model, hidden);
+                let gradients = part(loss.clone()).backward();
+                (loss.inner(), GradientsParams::from_grads(gradients, model))
+            }
+            Activations::Recomputed => recompute::loss_and_gradients(model, &texts, part),
+        };
+        accumulator.accumulate(model, gradients);
         // Read last: a GPU would wait for the host between the two passes.
         sum += number(value);
     }
@@ -37,39 +46,56 @@ pub(crate) fn gradients<B: NeoBackend>(
 /// The loss of a batch, without gradients.
 pub(crate) fn batch_loss<B: NeoBackend>(model: &GptNeo<B>, batch: &TokenBatch) -> StepLoss {
     let device = model.head_weight().device();
-    let sum = loss_sum(model, batch, &device).map_or(0.0, number);
+    let sum = Texts::of(batch, &device).map_or(0.0, |texts| {
+        let hidden = model.hidden(texts.ids.clone());
+        number(texts.loss_sum(model, hidden))
+    });
     StepLoss { sum, tokens: batch.supervised_tokens() }
 }
 
-/// The summed negative log-likelihood of a batch's supervised tokens, `[1]`; none if there are none.
+/// The texts of a batch on a device, with what is learned of them.
 ///
 /// No padding mask is needed: texts are padded on the right, and no real token looks to its right.
-fn loss_sum<B: NeoBackend>(
-    model: &GptNeo<B>,
-    batch: &TokenBatch,
-    device: &B::Device,
-) -> Option<Tensor<B, 1>> {
-    let width = batch.width;
-    let mut sources = Vec::new();
-    let mut targets = Vec::new();
-    for (row, position) in batch.targets() {
-        // The hidden state one position earlier predicts the token.
-        sources.push((row * width + position - 1) as i32);
-        targets.push(batch.ids[row * width + position] as i32);
+pub(crate) struct Texts<B: Backend> {
+    /// Token ids, `[rows, tokens]`.
+    pub(crate) ids: Tensor<B, 2, Int>,
+    /// The positions whose hidden states predict a supervised token, over all rows, `[supervised tokens]`.
+    sources: Tensor<B, 1, Int>,
+    /// Those tokens, `[supervised tokens]`.
+    targets: Tensor<B, 1, Int>,
+}
+
+impl<B: NeoBackend> Texts<B> {
+    /// None where no token is supervised.
+    fn of(batch: &TokenBatch, device: &B::Device) -> Option<Self> {
+        let width = batch.width;
+        let mut sources = Vec::new();
+        let mut targets = Vec::new();
+        for (row, position) in batch.targets() {
+            // The hidden state one position earlier predicts the token.
+            sources.push((row * width + position - 1) as i32);
+            targets.push(batch.ids[row * width + position] as i32);
+        }
+        if targets.is_empty() {
+            return None;
+        }
+        let count = targets.len();
+        let ids: Vec<i32> = batch.ids.iter().map(|id| *id as i32).collect();
+        Some(Self {
+            ids: Tensor::from_data(TensorData::new(ids, [batch.rows(), width]), device),
+            sources: Tensor::from_data(TensorData::new(sources, [count]), device),
+            targets: Tensor::from_data(TensorData::new(targets, [count]), device),
+        })
     }
-    if targets.is_empty() {
-        return None;
+
+    /// The summed negative log-likelihood of the supervised tokens, `[1]`, from the final hidden states
+    /// `[rows, tokens, hidden]`.
+    pub(crate) fn loss_sum(&self, model: &GptNeo<B>, hidden: Tensor<B, 3>) -> Tensor<B, 1> {
+        let [rows, tokens, size] = hidden.dims();
+        // [rows, tokens, hidden] -> [supervised tokens, hidden]
+        let hidden = hidden.reshape([rows * tokens, size]).select(0, self.sources.clone());
+        model.cross_entropy_sum(hidden, self.targets.clone())
     }
-    let count = targets.len();
-    let ids: Vec<i32> = batch.ids.iter().map(|id| *id as i32).collect();
-    let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(ids, [batch.rows(), width]), device);
-    let hidden = model.hidden(ids);
-    let [rows, tokens, size] = hidden.dims();
-    // [rows, tokens, hidden] -> [supervised tokens, hidden]
-    let sources = Tensor::<B, 1, Int>::from_data(TensorData::new(sources, [count]), device);
-    let hidden = hidden.reshape([rows * tokens, size]).select(0, sources);
-    let targets = Tensor::<B, 1, Int>::from_data(TensorData::new(targets, [count]), device);
-    Some(model.cross_entropy_sum(hidden, targets))
 }
 
 /// One number from the device.

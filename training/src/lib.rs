@@ -52,6 +52,7 @@ mod observer;
 mod optim;
 mod parallel;
 pub mod precision;
+mod recompute;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod reference_tests;
@@ -70,7 +71,7 @@ pub use batch_order::{BatchOrder, Workload};
 pub use burn::train::Interrupter;
 pub use config::{TrainingConfig, Unfit};
 pub use error::TrainingError;
-pub use gptneo_model::Precision;
+pub use gptneo_model::{Activations, Precision};
 pub use observer::{Event, Observer, Silent};
 pub use optim::clip_global_norm;
 pub use run::{Ending, Trained, TrainingRun};

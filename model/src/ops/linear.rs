@@ -18,7 +18,7 @@ use burn::tensor::ops::{FloatTensor, QuantizedTensor};
 use burn::tensor::{DType, Tensor, TensorPrimitive, s};
 
 pub(super) use self::tracked::tracked;
-use super::{Dropout, NeoBackend, Precision, dropout};
+use super::{Draws, Dropout, NeoBackend, Precision, dropout};
 
 /// What a linear layer computes with.
 #[derive(Clone, Debug)]
@@ -117,15 +117,30 @@ pub fn linear<B: NeoBackend>(
     layer: impl Into<LinearWeights<B>>,
     precision: Precision,
 ) -> Tensor<B, 2> {
+    linear_drawing(x, layer, precision, &mut Draws::New)
+}
+
+/// As [`linear`], with the dropout that `draws` gives.
+///
+/// # Panics
+///
+/// As [`linear`].
+pub fn linear_drawing<B: NeoBackend>(
+    x: Tensor<B, 2>,
+    layer: impl Into<LinearWeights<B>>,
+    precision: Precision,
+    draws: &mut Draws<B>,
+) -> Tensor<B, 2> {
     let layer = layer.into();
-    let Some(half) = precision.half() else { return multiplied(x, layer, precision) };
+    let Some(half) = precision.half() else { return multiplied(x, layer, precision, draws) };
     let weight = layer.weight.cast(half);
     if B::rounds_factors(precision) {
-        return multiplied(x, LinearWeights { weight, ..layer }, precision);
+        return multiplied(x, LinearWeights { weight, ..layer }, precision, draws);
     }
     let full = x.dtype();
     let update = layer.update.map(|update| update.cast(half));
-    let product = multiplied(x.cast(half), LinearWeights { weight, bias: None, update }, Precision::F32);
+    let layer_in_half = LinearWeights { weight, bias: None, update };
+    let product = multiplied(x.cast(half), layer_in_half, Precision::F32, draws);
     match layer.bias {
         Some(bias) => product.cast(full) + bias.unsqueeze(),
         None => product.cast(full),
@@ -133,11 +148,16 @@ pub fn linear<B: NeoBackend>(
 }
 
 /// As [`linear`], by the backend's operation: with x and weight as `precision` has them there.
-fn multiplied<B: NeoBackend>(x: Tensor<B, 2>, layer: LinearWeights<B>, precision: Precision) -> Tensor<B, 2> {
+fn multiplied<B: NeoBackend>(
+    x: Tensor<B, 2>,
+    layer: LinearWeights<B>,
+    precision: Precision,
+    draws: &mut Draws<B>,
+) -> Tensor<B, 2> {
     let LinearWeights { weight, bias, update } = layer;
     assert_weight_type(x.dtype(), weight.dtype());
     assert_types_of_rest(x.dtype(), bias.as_ref(), update.as_ref());
-    let (lora, bias) = (update.map(|update| update.inputs(&x)), bias.map(unwrap));
+    let (lora, bias) = (update.map(|update| update.inputs(&x, draws)), bias.map(unwrap));
     match weight.into_primitive() {
         TensorPrimitive::Float(weight) => {
             wrap(B::lora_linear(LinearInputs { x: unwrap(x), weight, bias, lora, precision }))
@@ -159,9 +179,9 @@ impl<B: NeoBackend> LoraUpdate<B> {
     }
 
     /// With the elements of `x` that are dropped this time.
-    fn inputs(self, x: &Tensor<B, 2>) -> LoraInputs<FloatTensor<B>> {
+    fn inputs(self, x: &Tensor<B, 2>, draws: &mut Draws<B>) -> LoraInputs<FloatTensor<B>> {
         let drops = self.dropout > 0.0 && B::ad_enabled(&x.device());
-        let dropout = drops.then(|| B::draw_dropout(&unwrap(x.clone()), self.dropout));
+        let dropout = drops.then(|| draws.next(&unwrap(x.clone()), self.dropout));
         LoraInputs { a: unwrap(self.a), b: unwrap(self.b), scale: self.scale, dropout }
     }
 }
@@ -244,7 +264,7 @@ pub fn add_low_rank<B: NeoBackend>(
     update: LoraUpdate<B>,
 ) -> Tensor<B, 2> {
     assert_types_of_rest(x.dtype(), None, Some(&update));
-    let lora = update.inputs(&x);
+    let lora = update.inputs(&x, &mut Draws::New);
     wrap(B::add_low_rank(unwrap(y), unwrap(x), rows, lora))
 }
 

@@ -8,6 +8,7 @@ mod autodiff;
 mod backends;
 mod cached_attention;
 mod cross_entropy;
+mod draws;
 mod dropout;
 #[cfg(feature = "flex")]
 mod flex;
@@ -28,11 +29,13 @@ pub use attention::{AttentionRule, causal_attention};
 pub use cached_attention::{CachedText, CachedTexts, cached_attention};
 pub(crate) use cross_entropy::CHUNK as HEAD_ROWS;
 pub use cross_entropy::{cross_entropy_sum, token_nll};
+pub use draws::Draws;
 pub use dropout::Dropout;
 pub use gelu::gelu_new;
 pub use layer_norm::layer_norm;
 pub use linear::{
     LinearGradients, LinearInputs, LinearWeights, LoraInputs, LoraUpdate, add_low_rank, linear,
+    linear_drawing,
 };
 pub use precision::Precision;
 
