@@ -56,7 +56,8 @@ KEYS = {
     "data": ["path", "max_seq_length", "validation_fraction", "validation_limit", "supervise", "overlong",
              "prompt_template", "question_column"],
     "answers": ["questions", "max_new_tokens", "samples"],
-    "run": ["output", "backend", "device", "devices", "precision", "gradient_checkpointing", "dtype", "max_shard_size", "tensorboard"],
+    "run": ["output", "backend", "device", "devices", "precision", "gradient_checkpointing", "base_weights",
+            "dtype", "max_shard_size", "tensorboard"],
     "model": ["path", "adapter", "tuning"],
 }
 RUST = re.compile(r"\b(usize|isize|u8|u16|u32|u64|i32|i64|f32 value|f64|Vec<|Option<|Some\(|None\)|struct [A-Z]\w+|"

@@ -168,6 +168,7 @@ impl<B: NeoBackend> GptNeo<B> {
     pub(crate) fn embed(&self, ids: Tensor<B, 2, Int>, positions: Tensor<B, 2, Int>) -> Tensor<B, 3> {
         let positions = self.transformer.wpe.forward(positions);
         // The table of tokens may be kept in half.
-        self.transformer.wte.forward(ids).cast(positions.dtype()) + positions
+        let tokens = ops::embedding_rows(self.transformer.wte.weight.val(), ids);
+        tokens.cast(positions.dtype()) + positions
     }
 }

@@ -58,6 +58,7 @@
 mod activations;
 pub mod adapter;
 mod attention;
+mod base_weights;
 mod block;
 mod cache;
 pub mod checkpoint;

@@ -218,9 +218,11 @@ mod tests {
         assert!(refused(&batch, 1e10).contains("a training step takes at least"));
         assert!(refused(&batch, 1e10).contains("lower training.batch_size"));
         let huge = LoraConfig { r: usize::MAX, ..lora.clone() };
-        let adapter = Load { work: Work::Training(TuningKind::Lora, &huge, Activations::Kept), ..recipe.clone() };
+        let adapter =
+            Load { work: Work::Training(TuningKind::Lora, &huge, Activations::Kept), ..recipe.clone() };
         assert!(refused(&adapter, 1e12).contains("lower lora.r"), "{}", refused(&adapter, 1e12));
-        let full = Load { work: Work::Training(TuningKind::Full, &lora, Activations::Kept), ..recipe.clone() };
+        let full =
+            Load { work: Work::Training(TuningKind::Full, &lora, Activations::Kept), ..recipe.clone() };
         assert!(refused(&full, 1.5e9).contains("set model.tuning to lora"));
         let texts = Load { work: Work::Writing, positions: 1e9, ..recipe };
         assert!(refused(&texts, 1e10).contains("the texts and the model take"));

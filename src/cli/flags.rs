@@ -216,6 +216,10 @@ pub(crate) struct MemoryFlags {
     #[arg(long)]
     #[serde(skip_serializing_if = "is_false")]
     pub(crate) gradient_checkpointing: bool,
+    /// The format that the frozen base is kept in while an adapter is trained over it; merging goes into the base as it was
+    /// published
+    #[arg(long, value_parser = values::base_weights())]
+    pub(crate) base_weights: Option<WeightFormat>,
 }
 
 /// Where a run computes and where it writes.

@@ -47,6 +47,7 @@ fn train(args: &BenchTrainArgs) -> Result<()> {
             lora: Settings::resolve(Origin::Defaults, Layer::default().with("lora", &args.lora)?)?.lora,
             precision,
             activations: Activations::recomputed_if(args.held.gradient_checkpointing),
+            base_weights: args.held.base_weights.unwrap_or_default(),
             batch_size: args.batch_size,
             length: args.length,
             steps: args.steps,

@@ -285,6 +285,7 @@ pub(super) mod tests {
             burn: "2".into(),
             backend: "flex".into(),
             seed: 42,
+            base_weights: Default::default(),
             inputs: Inputs { model: Default::default(), adapter: Default::default(), data },
             sources: Sources::default(),
             counts: Counts::default(),

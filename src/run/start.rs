@@ -70,8 +70,8 @@ impl Run {
         check_validation(&self.settings, &validation)?;
 
         let further_devices = backend::further_devices::<B>(&device, self.settings.run.further_devices())?;
-        let base =
-            self.base.load::<Training<B>>(&device)?.with_activations(self.settings.run.activations());
+        let run = &self.settings.run;
+        let base = self.base.load_base::<B>(run.base_weights, &device)?.with_activations(run.activations());
         let model = match &self.settings.model.adapter {
             Some(adapter) => {
                 let (mut model, found) = load_adapter(base.clone(), adapter, &device)?;
@@ -88,6 +88,7 @@ impl Run {
             burn: BURN_VERSION.to_string(),
             backend: self.settings.run.backend.resolved().name().to_string(),
             seed: self.settings.training.seed,
+            base_weights: self.settings.run.base_weights,
             inputs: self.inputs.clone(),
             sources: self.sources.clone(),
             counts: Counts {

@@ -12,13 +12,14 @@ mod presets;
 use std::path::{Path, PathBuf};
 
 use gptneo_datasets::{DEFAULT_LENGTH, DataOptions};
-use gptneo_model::LoraConfig;
 use gptneo_model::checkpoint::{Dtype, SaveFormat, ShardSize};
 use gptneo_model::export::{ExportFormat, GgufType};
+use gptneo_model::{LoraConfig, WeightFormat};
 use gptneo_training::{Activations, Precision, TrainingConfig, TuningKind};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub(crate) use self::checks::check_base_weights;
 pub use self::layers::{Layer, Origin};
 pub use self::presets::Preset;
 use crate::backend::{BackendKind, Place};
@@ -111,6 +112,8 @@ pub struct RunSettings {
     pub precision: Precision,
     /// Whether the inside of blocks is computed again in the backward pass instead of being kept.
     pub gradient_checkpointing: bool,
+    /// The format that a frozen base is kept in while an adapter is trained over it.
+    pub base_weights: WeightFormat,
     /// The format of the written model.
     pub dtype: Dtype,
     /// The size that a file of the written model may have; one file where there is none.

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, clippy::unwrap_used)]
 
 mod adapters;
+mod base_weights;
 mod browser;
 mod commands;
 mod dashboard;

@@ -172,9 +172,10 @@ fn gradient_checkpointing_takes_less_memory_and_learns_the_same() {
     let config = config.display().to_string();
     let peak = |more: &[&str]| {
         let shape = ["--batch-size", "24", "--length", "256", "--steps", "2", "--json"];
-        let bench: Value =
-            serde_json::from_str(&good(&[&["bench", "train", "--config", &config], &shape[..], more].concat()))
-                .unwrap();
+        let bench: Value = serde_json::from_str(&good(
+            &[&["bench", "train", "--config", &config], &shape[..], more].concat(),
+        ))
+        .unwrap();
         (bench["losses"].clone(), bench["peak_memory_bytes"].as_f64())
     };
     let ((losses, kept), (again_losses, again)) = (peak(&[]), peak(&["--gradient-checkpointing"]));

@@ -1,8 +1,9 @@
 //! The loss of a batch and its gradients: one forward pass, and one backward pass where something learns.
 
 use burn::backend::Autodiff;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
 use gptneo_datasets::TokenBatch;
 use gptneo_model::{Activations, GptNeo, NeoBackend};
@@ -31,8 +32,8 @@ pub(crate) fn gradients<B: NeoBackend>(
             Activations::Kept => {
                 let hidden = model.model.hidden(texts.ids.clone());
                 let loss = texts.loss_sum(&model.model, hidden);
-                let gradients = part(loss.clone()).backward();
-                (loss.inner(), GradientsParams::from_grads(gradients, model))
+                let mut gradients = part(loss.clone()).backward();
+                (loss.inner(), of_trained(&mut gradients, model))
             }
             Activations::Recomputed => recompute::loss_and_gradients(model, &texts, part),
         };
@@ -41,6 +42,30 @@ pub(crate) fn gradients<B: NeoBackend>(
         sum += number(value);
     }
     (accumulator.grads(), sum)
+}
+
+/// The gradients of a module's parameters that are trained. Burn's own `from_grads` asks the others too, and a quantised
+/// one cannot be asked.
+pub(crate) fn of_trained<AB: AutodiffBackend>(
+    gradients: &mut AB::Gradients,
+    module: &impl Module<AB>,
+) -> GradientsParams {
+    struct Trained<'a, AB: AutodiffBackend> {
+        gradients: &'a mut AB::Gradients,
+        found: GradientsParams,
+    }
+    impl<AB: AutodiffBackend> ModuleVisitor<AB> for Trained<'_, AB> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<AB, D>>) {
+            if param.is_require_grad()
+                && let Some(gradient) = param.val().grad_remove(self.gradients)
+            {
+                self.found.register::<AB::InnerBackend, D>(param.id, gradient);
+            }
+        }
+    }
+    let mut trained = Trained::<AB> { gradients, found: GradientsParams::new() };
+    module.visit(&mut trained);
+    trained.found
 }
 
 /// The loss of a batch, without gradients.

@@ -19,7 +19,7 @@ use gptneo_model::NeoBackend;
 use gptneo_model::ops::Draws;
 
 use crate::fine_tune::FineTune;
-use crate::gradients::Texts;
+use crate::gradients::{Texts, of_trained};
 
 /// The summed loss of a batch, `[1]`, and the gradients of `part` of it.
 pub(crate) fn loss_and_gradients<B: NeoBackend>(
@@ -52,7 +52,7 @@ pub(crate) fn loss_and_gradients<B: NeoBackend>(
     let value = loss.clone().inner();
     let mut gradients = part(loss).backward();
     let mut of_output = x.grad_remove(&mut gradients);
-    accumulator.accumulate(model, GradientsParams::from_grads(gradients, model));
+    accumulator.accumulate(model, of_trained(&mut gradients, model));
 
     while let (Some((block, x, draws)), Some(gradient)) = (kept.pop(), of_output.take()) {
         let goes_on = embeddings_learn || !kept.is_empty();
@@ -61,11 +61,11 @@ pub(crate) fn loss_and_gradients<B: NeoBackend>(
         let y = block.forward_drawing(x.clone(), no_padding, &mut draws.again());
         let mut gradients = times(y, gradient).backward();
         of_output = x.grad_remove(&mut gradients);
-        accumulator.accumulate(model, GradientsParams::from_grads(gradients, block));
+        accumulator.accumulate(model, of_trained(&mut gradients, block));
     }
     if let Some(gradient) = of_output {
-        let gradients = times(embedded, gradient).backward();
-        accumulator.accumulate(model, GradientsParams::from_grads(gradients, model));
+        let mut gradients = times(embedded, gradient).backward();
+        accumulator.accumulate(model, of_trained(&mut gradients, model));
     }
     (value, accumulator.grads())
 }

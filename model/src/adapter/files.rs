@@ -17,7 +17,7 @@ use super::config_file::{config_from_json, config_to_json};
 use super::layers::MERGE;
 use crate::checkpoint::{Dtype, Found, Parameter, TensorFile, write_tensors};
 use crate::error::{PROBLEMS_SHOWN, json_object, list_problems};
-use crate::{GptNeo, LoraConfig, ModelError};
+use crate::{GptNeo, LoraConfig, ModelError, WeightFormat};
 
 /// The adapter's settings file.
 pub const CONFIG_FILE: &str = "adapter_config.json";
@@ -25,6 +25,8 @@ pub const CONFIG_FILE: &str = "adapter_config.json";
 pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 /// The weights as older versions of PEFT wrote them.
 const PICKLED_FILE: &str = "adapter_model.bin";
+/// The note in the weights' header on the format that the base was kept in, where that was not f32.
+const BASE_WEIGHTS: &str = "base_weights";
 /// Where a run keeps its adapter, in its folder.
 const OF_A_RUN: &str = "adapter";
 
@@ -85,7 +87,10 @@ pub fn write_adapter<B: Backend>(
     let text = format!("{:#}\n", config_to_json(config, base));
     std::fs::write(&path, text).map_err(FileError::on("write", path))?;
     let views = parameters.iter().map(|parameter| (parameter.path.clone(), parameter));
-    write_tensors(&folder.join(WEIGHTS_FILE), views, Dtype::F32)
+    let format = model.base_weights();
+    let held = [(BASE_WEIGHTS, format.name())];
+    let notes: &[_] = if format == WeightFormat::F32 { &[] } else { &held };
+    write_tensors(&folder.join(WEIGHTS_FILE), views, Dtype::F32, notes)
 }
 
 /// The files of an adapter's folder: the settings, and the matrices, whether or not they exist. A run's folder stands for

@@ -10,6 +10,7 @@ mod cached_attention;
 mod cross_entropy;
 mod draws;
 mod dropout;
+mod embedding;
 #[cfg(feature = "flex")]
 mod flex;
 mod gelu;
@@ -31,6 +32,7 @@ pub(crate) use cross_entropy::CHUNK as HEAD_ROWS;
 pub use cross_entropy::{cross_entropy_sum, token_nll};
 pub use draws::Draws;
 pub use dropout::Dropout;
+pub use embedding::embedding_rows;
 pub use gelu::gelu_new;
 pub use layer_norm::layer_norm;
 pub use linear::{
@@ -136,6 +138,17 @@ pub trait NeoBackend: Backend {
         linear::plain_add_low_rank::<Self>(y, x, rows, lora)
     }
 
+    /// The gradients of [`NeoBackend::add_low_rank`] over all rows with respect to x, A and B that are `wanted`;
+    /// `gradient` is that of y, which hands it on as it is.
+    fn low_rank_backward(
+        x: FloatTensor<Self>,
+        lora: LoraInputs<FloatTensor<Self>>,
+        wanted: LinearGradients<bool>,
+        gradient: FloatTensor<Self>,
+    ) -> LinearGradients<Option<FloatTensor<Self>>> {
+        linear::plain_low_rank_backward::<Self>(x, lora, wanted, gradient)
+    }
+
     /// A linear layer, `[rows, in]` to `[rows, out]`, with bias and low-rank update where they are given; see
     /// [`linear()`].
     fn lora_linear(inputs: LinearInputs<FloatTensor<Self>>) -> FloatTensor<Self> {
@@ -149,6 +162,20 @@ pub trait NeoBackend: Backend {
         bias: Option<FloatTensor<Self>>,
     ) -> FloatTensor<Self> {
         linear::plain_quantized::<Self>(x, weight, bias)
+    }
+
+    /// The gradient of the input of [`NeoBackend::quantized_linear`], `[rows, in]`, from that of its output,
+    /// `[rows, out]`.
+    fn quantized_input_gradient(
+        weight: QuantizedTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        linear::plain_quantized_input_gradient::<Self>(weight, gradient)
+    }
+
+    /// The rows of a quantised `table` `[rows, hidden]` that `indices` `[count]` name, `[count, hidden]`.
+    fn quantized_rows(table: QuantizedTensor<Self>, indices: IntTensor<Self>) -> FloatTensor<Self> {
+        embedding::plain_rows::<Self>(table, indices)
     }
 
     /// The gradients of [`NeoBackend::lora_linear`] that are `wanted`; `gradient` is that of the output,
@@ -221,11 +248,11 @@ pub trait NeoBackend: Backend {
 
     /// The negative log-likelihood of each row's target under a linear head, `[rows]`; see [`token_nll`].
     ///
-    /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocabulary, hidden]`, `targets` `[rows]`; for `precision`
-    /// see [`LinearInputs::precision`].
+    /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocabulary, hidden]`, which may be quantised, `targets` `[rows]`; for
+    /// `precision` see [`LinearInputs::precision`].
     fn token_nll(
         hidden: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: TensorPrimitive<Self>,
         targets: IntTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
@@ -237,7 +264,7 @@ pub trait NeoBackend: Backend {
     /// Shapes and `precision` as in [`NeoBackend::token_nll`].
     fn cross_entropy_sum(
         hidden: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: TensorPrimitive<Self>,
         targets: IntTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
@@ -248,7 +275,7 @@ pub trait NeoBackend: Backend {
     /// it is trained, `weight`, `[vocabulary, hidden]`.
     fn cross_entropy_gradients(
         hidden: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: TensorPrimitive<Self>,
         targets: IntTensor<Self>,
         precision: Precision,
         head: Parameters,
