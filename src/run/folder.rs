@@ -15,7 +15,7 @@ use crate::{Error, Remedy, Result};
 
 /// What may change when a run goes on: where things are (the hashes say whether they are the same), what computes,
 /// and how the result is written. Anything else would make it another run.
-const MAY_CHANGE: [&str; 15] = [
+const MAY_CHANGE: [&str; 16] = [
     "model.path",
     "model.adapter",
     "data.path",

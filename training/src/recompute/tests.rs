@@ -23,7 +23,7 @@ fn model<B: NeoBackend>(adapter: Option<&LoraConfig>) -> FineTune<Autodiff<B>> {
         for (_, _, linear) in model.linears_mut() {
             if let Some(lora) = &mut linear.lora {
                 lora.a = lora.a.clone().map(|a| a);
-                lora.b = lora.b.clone().map(|b| b + 0.02);
+                lora.b = lora.b.clone().map(|b| Tensor::from_inner(b.inner() + 0.02).require_grad());
             }
         }
     }
@@ -79,7 +79,8 @@ fn assert_same<B: NeoBackend>(model: &FineTune<Autodiff<B>>, with_gradients: usi
     let (loss, expected) = step(model, Activations::Kept);
     let (again, found) = step(model, Activations::Recomputed);
     assert!(loss.is_finite() && loss == again, "{what}: {loss} {again}");
-    assert_eq!(expected.len(), with_gradients, "{what}");
+    let names: Vec<&String> = expected.iter().map(|(name, _)| name).collect();
+    assert_eq!(expected.len(), with_gradients, "{what}: {names:?}");
     assert_eq!(found.len(), expected.len(), "{what}");
     for ((name, found), (_, expected)) in found.iter().zip(&expected) {
         assert!(found == expected, "{what}: the gradient of {name}");

@@ -2,7 +2,7 @@
 //! the head is kept.
 
 use burn::tensor::ops::IntTensor;
-use burn::tensor::{DType, Int, Tensor, TensorMetadata, TensorPrimitive};
+use burn::tensor::{DType, Int, Tensor, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 use gptneo_kernels as kernels;
 

@@ -14,9 +14,9 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use burn::tensor::ops::{BoolTensor, FloatTensorOps, IntTensor};
-use burn::tensor::{DType, Distribution, FloatDType, Int, Shape, Tensor, TensorMetadata, TensorPrimitive};
+use burn::tensor::{DType, Distribution, FloatDType, Shape, Tensor, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexQTensor, FlexTensor};
-use gptneo_kernels::{self as kernels, Attention, CachedAttention, Linear, LowRank, SeededDropout, Tokens};
+use gptneo_kernels::{self as kernels, Attention, CachedAttention, SeededDropout, Tokens};
 
 use self::losses::{has_f32_logits, row_losses, total};
 use self::tensors::{

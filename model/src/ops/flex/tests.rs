@@ -4,7 +4,7 @@
 use super::super::testing::{assert_close, random, values};
 use super::super::{LinearGradients, LinearInputs, LoraInputs, Parameters, Precision};
 use super::*;
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{DType, Int, TensorData};
 use burn_autodiff::Autodiff;
 
 fn primitive<const D: usize>(shape: [usize; D], seed: u64) -> FlexTensor {

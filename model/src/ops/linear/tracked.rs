@@ -38,7 +38,7 @@ fn tracked_by<B: NeoBackend, C: CheckpointStrategy, const N: usize>(
         x: inputs.x.primitive,
         weight: inputs.weight.primitive,
         bias: inputs.bias.map(|bias| bias.primitive),
-        lora: inputs.lora.map(inner),
+        lora: inputs.lora.map(inner::<B, C>),
         precision: inputs.precision,
     };
     let nodes = parents.map(|parent| parent.node);
