@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use gptneo_model::PublishedShape;
 use gptneo_training::Precision;
 
 use super::flags::{BackendFlag, LoraFlags, MemoryFlags, WeightsFlag};
@@ -28,6 +29,9 @@ pub(crate) struct BenchSource {
     /// A config.json, for random weights of that shape
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// A published shape, for random weights of it
+    #[arg(long, value_parser = values::one_of(PublishedShape::ALL, PublishedShape::name))]
+    pub(crate) shape: Option<PublishedShape>,
 }
 
 /// What `bench train` takes.

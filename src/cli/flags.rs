@@ -145,6 +145,10 @@ pub(crate) struct LoraFlags {
     #[arg(long)]
     #[serde(rename = "use_rslora", skip_serializing_if = "is_false")]
     pub(crate) rslora: bool,
+    /// Learn the length of each row of the updated weights as well (DoRA)
+    #[arg(long)]
+    #[serde(rename = "use_dora", skip_serializing_if = "is_false")]
+    pub(crate) dora: bool,
 }
 
 /// How many records a batch has.

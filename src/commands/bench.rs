@@ -122,10 +122,11 @@ fn generation(args: &BenchGenerateArgs) -> Result<()> {
 }
 
 fn model(source: &BenchSource) -> Result<BenchModel> {
-    match (&source.model, &source.config) {
-        (Some(name), _) => Ok(BenchModel::folder(hub::model(name)?)?),
-        (None, Some(file)) => Ok(BenchModel::Random(GptNeoConfig::from_file(file)?)),
-        (None, None) => Err(Misuse::error("give --model DIR or --config FILE")),
+    match (&source.model, &source.config, source.shape) {
+        (Some(name), ..) => Ok(BenchModel::folder(hub::model(name)?)?),
+        (None, Some(file), _) => Ok(BenchModel::Random(GptNeoConfig::from_file(file)?)),
+        (None, None, Some(shape)) => Ok(BenchModel::Random(shape.config()?)),
+        (None, None, None) => Err(Misuse::error("give --model DIR, --config FILE or --shape NAME")),
     }
 }
 

@@ -273,6 +273,7 @@ fn adapters_settings(asked: &LoraConfig, found: LoraConfig) -> Result<LoraConfig
         ("r", asked.r != usual.r && asked.r != found.r),
         ("alpha", asked.alpha != usual.alpha && asked.alpha != found.alpha),
         ("use_rslora", asked.use_rslora && !found.use_rslora),
+        ("use_dora", asked.use_dora && !found.use_dora),
         ("rank_pattern", !asked.rank_pattern.is_empty() && asked.rank_pattern != found.rank_pattern),
         ("alpha_pattern", !asked.alpha_pattern.is_empty() && asked.alpha_pattern != found.alpha_pattern),
         ("target_modules", {

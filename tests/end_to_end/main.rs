@@ -23,6 +23,7 @@ mod report;
 mod runs;
 mod serve;
 mod server;
+mod shapes;
 mod survival;
 mod sweep;
 mod training;

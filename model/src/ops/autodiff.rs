@@ -55,6 +55,19 @@ impl<B: NeoBackend, C: CheckpointStrategy> NeoBackend for Autodiff<B, C> {
         dropout::untracked::<B, C>(x, probability)
     }
 
+    fn updated_row_norms(
+        weight: TensorPrimitive<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        let weight = match weight {
+            TensorPrimitive::Float(weight) => TensorPrimitive::Float(weight.primitive),
+            TensorPrimitive::QFloat(weight) => TensorPrimitive::QFloat(weight),
+        };
+        Self::from_inner(B::updated_row_norms(weight, a.primitive, b.primitive, scale))
+    }
+
     fn gelu_new(x: FloatTensor<Self>) -> FloatTensor<Self> {
         gelu::tracked::<B, C>(x)
     }

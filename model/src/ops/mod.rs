@@ -8,6 +8,7 @@ mod autodiff;
 mod backends;
 mod cached_attention;
 mod cross_entropy;
+mod dora;
 mod draws;
 mod dropout;
 mod embedding;
@@ -30,6 +31,8 @@ pub use attention::{AttentionRule, causal_attention};
 pub use cached_attention::{CachedText, CachedTexts, cached_attention};
 pub(crate) use cross_entropy::CHUNK as HEAD_ROWS;
 pub use cross_entropy::{cross_entropy_sum, token_nll};
+pub(crate) use dora::row_norms;
+pub use dora::{dropped, updated_row_norms};
 pub use draws::Draws;
 pub use dropout::Dropout;
 pub use embedding::embedding_rows;
@@ -208,6 +211,16 @@ pub trait NeoBackend: Backend {
     /// Draws from the backend's generator which elements of `x` `[rows, in]` are dropped with this probability.
     fn draw_dropout(x: &FloatTensor<Self>, probability: f64) -> Dropout<FloatTensor<Self>> {
         dropout::draw_mask::<Self>(x, probability)
+    }
+
+    /// The length of each row of `weight + scale * b a`, `[out]`; see [`updated_row_norms()`].
+    fn updated_row_norms(
+        weight: TensorPrimitive<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        dora::plain_row_norms::<Self>(weight, a, b, scale)
     }
 
     /// GELU in its tanh form, elementwise; see [`gelu_new`].
