@@ -26,8 +26,8 @@ pub const CONFIG_FILE: &str = "adapter_config.json";
 pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 /// The weights as older versions of PEFT wrote them.
 const PICKLED_FILE: &str = "adapter_model.bin";
-/// The note in the weights' header on the format that the base was kept in, where that was not f32.
-const BASE_WEIGHTS: &str = "base_weights";
+/// The format that the base was kept in while the adapter was trained, where that was not f32.
+const BASE_WEIGHTS_FILE: &str = "base_weights.json";
 /// Where a run keeps its adapter, in its folder.
 const OF_A_RUN: &str = "adapter";
 
@@ -83,7 +83,7 @@ pub fn save_adapter<B: Backend>(
     })
 }
 
-/// Writes the two files of [`save_adapter`] into a folder that exists.
+/// Writes the files of [`save_adapter`] but the extra ones into a folder that exists.
 ///
 /// # Errors
 ///
@@ -108,10 +108,14 @@ pub fn write_adapter<B: Backend>(
     let text = format!("{:#}\n", config_to_json(config, base));
     std::fs::write(&path, text).map_err(FileError::on("write", path))?;
     let views = parameters.iter().map(|parameter| (parameter.path.clone(), parameter));
+    write_tensors(&folder.join(WEIGHTS_FILE), views, Dtype::F32)?;
     let format = model.base_weights();
-    let held = [(BASE_WEIGHTS, format.name())];
-    let notes: &[_] = if format == WeightFormat::F32 { &[] } else { &held };
-    write_tensors(&folder.join(WEIGHTS_FILE), views, Dtype::F32, notes)
+    if format != WeightFormat::F32 {
+        let path = folder.join(BASE_WEIGHTS_FILE);
+        let text = format!("{:#}\n", serde_json::json!({ "base_weights": format }));
+        std::fs::write(&path, text).map_err(FileError::on("write", path))?;
+    }
+    Ok(())
 }
 
 /// The files of an adapter's folder: the settings, and the matrices, whether or not they exist. A run's folder stands for

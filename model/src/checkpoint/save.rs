@@ -72,7 +72,7 @@ pub fn write_model<B: Backend>(
     for (number, indices) in files.iter().enumerate() {
         let file = shards::name(number + 1, files.len());
         let named = indices.iter().map(|&index| (tensors[index].path.clone(), &tensors[index]));
-        write_tensors(&path.join(&file), named, dtype, &[])?;
+        write_tensors(&path.join(&file), named, dtype)?;
         places.extend(indices.iter().map(|&index| (tensors[index].path.clone(), file.clone())));
     }
     if files.len() > 1 {
@@ -86,13 +86,11 @@ fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), ModelError> 
     Ok(std::fs::write(path, text).map_err(FileError::on("write", path))?)
 }
 
-/// Writes named tensors as one safetensors file that transformers and PEFT accept (`format: pt`), with further notes in
-/// its header, which they pass over.
+/// Writes named tensors as one safetensors file that transformers and PEFT accept (`format: pt`).
 pub(crate) fn write_tensors<'a>(
     path: &Path,
     tensors: impl Iterator<Item = (String, &'a Parameter)>,
     dtype: Dtype,
-    notes: &[(&str, &str)],
 ) -> Result<(), ModelError> {
     let format = |reason: String| ModelError::Format { path: path.into(), reason };
     let mut data: Vec<(String, Vec<usize>, TensorData)> = Vec::new();
@@ -110,9 +108,7 @@ pub(crate) fn write_tensors<'a>(
             Ok((name.as_str(), view))
         })
         .collect::<Result<Vec<_>, ModelError>>()?;
-    let notes = notes.iter().chain(&[("format", "pt")]);
-    let metadata: HashMap<String, String> =
-        notes.map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     safetensors::serialize_to_file(views, Some(metadata), path).map_err(|error| match error {
         safetensors::SafeTensorError::IoError(source) => FileError::on("write", path)(source).into(),
         other => format(other.to_string()),
