@@ -56,13 +56,16 @@
 //! their own, `gptneo-kernels`, those of GPUs are `gptneo-cubes`, what writes whole files and folders is `gptneo-files`, and
 //! the GGUF format `gptneo-gguf`.
 
+mod activations;
 pub mod adapter;
 mod attention;
+mod base_weights;
 mod block;
 mod cache;
 pub mod checkpoint;
 mod config;
 mod device;
+mod dora;
 pub mod engine;
 mod error;
 pub mod export;
@@ -82,9 +85,10 @@ pub mod small_medical;
 mod target;
 mod weight_format;
 
+pub use activations::Activations;
 pub use attention::SelfAttention;
 pub use block::Block;
-pub use config::{Activation, AttentionKind, GptNeoConfig};
+pub use config::{Activation, AttentionKind, GptNeoConfig, PublishedShape};
 pub use device::failure as device_failure;
 pub use error::ModelError;
 pub use gpt_neo::{GptNeo, Transformer};

@@ -145,6 +145,10 @@ pub(crate) struct LoraFlags {
     #[arg(long)]
     #[serde(rename = "use_rslora", skip_serializing_if = "is_false")]
     pub(crate) rslora: bool,
+    /// Learn the length of each row of the updated weights as well (DoRA)
+    #[arg(long)]
+    #[serde(rename = "use_dora", skip_serializing_if = "is_false")]
+    pub(crate) dora: bool,
 }
 
 /// How many records a batch has.
@@ -208,6 +212,20 @@ pub(crate) struct TrainingFlags {
     pub(crate) early_stopping_patience: Option<usize>,
 }
 
+/// What a training step holds in memory.
+#[derive(Debug, Default, Args, Serialize)]
+pub(crate) struct MemoryFlags {
+    /// Compute the inside of each block again in the backward pass instead of keeping it: less memory for long texts and
+    /// large batches, the same results, about a third more time
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) gradient_checkpointing: bool,
+    /// The format that the frozen base is kept in while an adapter is trained over it; merging goes into the base as it was
+    /// published
+    #[arg(long, value_parser = values::base_weights())]
+    pub(crate) base_weights: Option<WeightFormat>,
+}
+
 /// Where a run computes and where it writes.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct RunFlags {
@@ -224,6 +242,9 @@ pub(crate) struct RunFlags {
     /// written too
     #[arg(long, value_parser = values::precision())]
     pub(crate) precision: Option<Precision>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) memory: MemoryFlags,
     /// The format of the written model; adapters are always f32
     #[arg(long, value_parser = values::one_of(Dtype::ALL, Dtype::name))]
     pub(crate) dtype: Option<Dtype>,

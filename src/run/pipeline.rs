@@ -207,7 +207,15 @@ impl<B: NeoBackend> Started<B> {
         // GPUs may multiply in TF32, and what a merge writes is to be exact.
         let report = match is_gpu::<B>(&self.device) {
             true => dispatch(settings.run.place().on_processor(), IntoFolder { merge, folder: &output })?,
-            false => merge.write(tuned.model.clone(), &output)?,
+            false if settings.run.base_weights == WeightFormat::F32 => {
+                merge.write(tuned.model.clone(), None, &output)?
+            }
+            // The adapter goes into the base as it was published.
+            false => {
+                let adapter = Some(tuned.weights.as_path());
+                let adapted = base.load_adapted::<B>(adapter, WeightFormat::F32, &self.device)?;
+                merge.write(adapted, Some(&tuned.model), &output)?
+            }
         };
         self.observer.tell(Event::Merged(&report));
         ModelFolder::open(output)

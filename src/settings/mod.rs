@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use gptneo_datasets::{DEFAULT_LENGTH, DataOptions};
 use gptneo_model::checkpoint::{Dtype, SaveFormat, ShardSize};
 use gptneo_model::export::{ExportFormat, GgufType};
-use gptneo_model::{LoraConfig, PenaltyScope, SamplingConfig};
-use gptneo_training::{Precision, TrainingConfig, TuningKind};
+use gptneo_model::{LoraConfig, PenaltyScope, SamplingConfig, WeightFormat};
+use gptneo_training::{Activations, Precision, TrainingConfig, TuningKind};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub(crate) use self::checks::check_base_weights;
 pub(crate) use self::layers::with_place;
 pub use self::layers::{Layer, Origin};
 pub use self::presets::Preset;
@@ -131,6 +132,10 @@ pub struct RunSettings {
     pub devices: Vec<usize>,
     /// The numbers of the matrix products in training.
     pub precision: Precision,
+    /// Whether the inside of blocks is computed again in the backward pass instead of being kept.
+    pub gradient_checkpointing: bool,
+    /// The format that a frozen base is kept in while an adapter is trained over it.
+    pub base_weights: WeightFormat,
     /// The format of the written model.
     pub dtype: Dtype,
     /// The size that a file of the written model may have; one file where there is none.
@@ -238,6 +243,11 @@ impl RunSettings {
     /// None is given.
     pub fn folder(&self) -> Result<&Path> {
         required(&self.output, "run.output")
+    }
+
+    /// What a training step keeps of the inside of blocks.
+    pub fn activations(&self) -> Activations {
+        Activations::recomputed_if(self.gradient_checkpointing)
     }
 
     /// Where the run computes; of several devices, the first.

@@ -40,7 +40,6 @@ TORCH = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 # PEFT's adapters that must be refused: the word that the message must hold, and the fields.
 REFUSED = {
-    "dora": ("use_dora", dict(use_dora=True)),
     "bias": ("bias", dict(bias="all")),
     "lora_bias": ("lora_bias", dict(lora_bias=True, target_modules=["out_proj"])),
     "modules_to_save": ("modules_to_save", dict(modules_to_save=["ln_f"])),

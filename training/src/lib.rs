@@ -53,6 +53,7 @@ mod observer;
 mod optim;
 mod parallel;
 pub mod precision;
+mod recompute;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod reference_tests;
@@ -63,6 +64,7 @@ mod step;
 mod step_input;
 pub mod step_log;
 pub mod tensorboard;
+mod texts;
 mod threads;
 pub mod timing;
 mod tuning;
@@ -71,7 +73,7 @@ pub use batch_order::{BatchOrder, Workload};
 pub use burn::train::Interrupter;
 pub use config::{TrainingConfig, Unfit};
 pub use error::TrainingError;
-pub use gptneo_model::Precision;
+pub use gptneo_model::{Activations, Precision};
 pub use gradient_norm::GradientNorm;
 pub use observer::{Event, Observer, Silent};
 pub use run::{Ending, Trained, TrainingRun};

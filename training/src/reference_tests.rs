@@ -4,6 +4,8 @@
 //! 2e-4 and gradient norms within 1 %: float32 rounding grows over the steps, a wrong label, decay or
 //! normalisation moves the first of them by far more (seen: below 1e-5).
 
+mod dora;
+
 use std::path::{Path, PathBuf};
 
 use burn::backend::Autodiff;
