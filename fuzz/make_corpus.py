@@ -89,7 +89,44 @@ def tokenizers():
     folder("whole", {"tokenizer.json": json.dumps(whole, ensure_ascii=False)})
 
 
+def exams():
+    one = {"question": "Which organ pumps blood?", "choices": ["lung", "heart"], "answer": 1}
+    write("exam", "plain.jsonl", json.dumps(one) + "\n" + json.dumps(one | {"answer": "0"}) + "\n")
+    write("exam", "letters.json", json.dumps([{"question": "a", "options": {"A": "x", "B": "y"}, "answer_idx": "B"}]))
+    write("exam", "medmcqa.csv", "question,opa,opb,opc,opd,cop\nWhy?,a,b,c,d,1\n")
+    write("exam", "listed.tsv", 'question\tchoices\tanswer\nWhy?\t"[""a"",""b""]"\t1\n')
+    write("exam", "endings.jsonl", json.dumps({"sent1": "a", "sent2": "b", "ending0": "x", "ending1": "y", "label": 1}))
+
+
+def gguf():
+    def text(value):
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    values = [text("general.architecture") + struct.pack("<I", 8) + text("gpt2"),
+              text("general.alignment") + struct.pack("<II", 4, 32),
+              text("tokens") + struct.pack("<IIQ", 9, 8, 2) + text("a") + text("b"),
+              text("on") + struct.pack("<IB", 7, 1), text("rate") + struct.pack("<If", 6, 0.5)]
+    tensors = [text("wte") + struct.pack("<IQQIQ", 2, 4, 3, 0, 0), text("half") + struct.pack("<IQIQ", 1, 8, 1, 64),
+               text("quarter") + struct.pack("<IQQIQ", 2, 32, 1, 8, 96)]
+    front = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(values)) + b"".join(values + tensors)
+    front += bytes(-len(front) % 32)
+    write("gguf", "whole.gguf", front + bytes(64 + 32 + 64))
+    write("gguf", "empty.gguf", b"GGUF" + struct.pack("<IQQ", 3, 0, 0) + bytes(8))
+    write("gguf", "lies.gguf", b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 1 << 60))
+
+
+def sweeps():
+    whole = '[model]\npath = "a"\n[data]\npath = "b"\n[sweep]\nrungs = 2\n[grid.training]\nlearning_rate = [1e-3, 3e-3]\n'
+    write("sweep_file", "whole.toml", whole + '[grid.lora]\nr = [2, 4]\ntarget_modules = [["q_proj"], ["v_proj"]]\n')
+    many = ", ".join(str(number) for number in range(1, 200))
+    write("sweep_file", "many.toml", whole + f"batch_size = [{many}]\nepochs = [{many}]\nbeta1 = [0.1, 0.2]\n")
+    write("sweep_file", "wrong.toml", whole + "factor = 1\n[grid.data]\nsupervise = 3\n")
+
+
 pickles()
 configs()
+exams()
+gguf()
+sweeps()
 weights()
 tokenizers()

@@ -3,6 +3,8 @@
 
     scripts/hostile-runs.py [--program target/debug/gptneo-lora] [--count 3000] [--seed 1] [--work FOLDER]
 
+    scripts/hostile-runs.py --only NUMBER --work FOLDER     one case again, which leaves its files in FOLDER
+
 Each case runs with limits on time (10 s), memory (4 GB of addresses; more than 1 GB in use is reported) and the size of
 files. Reported are panics, aborts and other signals, hangs, too much memory, exit codes but 0, 1 and 2, messages with
 control characters, with names of Rust's types, or with more than 80 characters of a file's own text, refusals that leave
@@ -13,20 +15,13 @@ import argparse
 import os
 import random
 import re
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-FIXTURES = Path(__file__).resolve().parent.parent / "tests/fixtures"
-# A text that no message of the program's own holds.
-MARK = "Xy"
-LIMIT_SECONDS = 10
-LIMIT_BYTES = 1 << 30
+from hostile_answer import FIXTURES, MARK, Answer
 
 COUNTS = ["0", "-1", "1", "3", "1.5", "abc", "", "1000000000", "1000000001", "4294967296", "9223372036854775807",
           "9223372036854775808", "18446744073709551615", "18446744073709551616", "99999999999999999999999999",
@@ -52,16 +47,14 @@ KEYS = {
     "training": ["learning_rate", "schedule", "warmup_steps", "weight_decay", "beta1", "beta2", "epsilon", "max_grad_norm",
                  "epochs", "max_steps", "batch_size", "grad_accumulation_steps", "shuffle", "eval_steps",
                  "checkpoint_steps", "early_stopping_patience", "seed"],
-    "lora": ["r", "alpha", "dropout", "target_modules", "use_rslora", "rank_pattern", "alpha_pattern"],
+    "lora": ["r", "alpha", "dropout", "target_modules", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern"],
     "data": ["path", "max_seq_length", "validation_fraction", "validation_limit", "supervise", "overlong",
              "prompt_template", "question_column"],
     "answers": ["questions", "max_new_tokens", "samples"],
-    "run": ["output", "backend", "device", "devices", "precision", "dtype", "max_shard_size", "tensorboard"],
+    "run": ["output", "backend", "device", "devices", "precision", "gradient_checkpointing", "base_weights",
+            "dtype", "max_shard_size", "tensorboard"],
     "model": ["path", "adapter", "tuning"],
 }
-RUST = re.compile(r"\b(usize|isize|u8|u16|u32|u64|i32|i64|f32 value|f64|Vec<|Option<|Some\(|None\)|struct [A-Z]\w+|"
-                  r"Shape \{|Os \{|panicked|RUST_BACKTRACE|unwrap)")
-
 
 def value(choice):
     """A value of a settings file, of any kind."""
@@ -126,7 +119,7 @@ def damaged(choice, data):
 
 class Campaign:
     def __init__(self, program, work, seed):
-        self.program, self.work, self.choice = program, work, random.Random(seed)
+        self.program, self.work, self.seed = program, work, seed
         self.found, self.codes, self.largest, self.slowest = [], {}, 0, 0.0
         self.run = work / "whole"
         base = ["train", "--quiet", "--model", FIXTURES / "window", "--data", FIXTURES / "records.json", "--max-seq-length",
@@ -213,54 +206,23 @@ class Campaign:
         return ["evaluate", "--model", str(FIXTURES / "window"), "--adapter", str(copy / "adapter"), "--data",
                 str(FIXTURES / "records.json"), "--max-seq-length", "48", "--limit", "4"], []
 
-    def case(self, number):
+    def case(self, number, clear):
+        self.choice = random.Random(self.seed * 1_000_003 + number)
         kinds = [self.flags, self.settings_file, self.run_folder, self.other_flags]
         arguments, named = self.choice.choices(kinds, [4, 4, 4, 2])[0]()
         arguments = [argument for argument in arguments if "\0" not in argument]
-        began = time.monotonic()
-        with open(self.work / "said", "w+b") as said:
-            child = subprocess.Popen([self.program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                     stderr=said, cwd=self.work / "here", preexec_fn=limit)
-            late = False
-            while True:
-                ended, status, usage = os.wait4(child.pid, os.WNOHANG)
-                if ended:
-                    break
-                if time.monotonic() - began > LIMIT_SECONDS and not late:
-                    late = True
-                    child.kill()
-                time.sleep(0.005)
-            child.returncode = os.waitstatus_to_exitcode(status)
-            said.seek(0)
-            text = said.read().decode(errors="replace")
-        seconds, memory = time.monotonic() - began, usage.ru_maxrss * 1024
-        self.largest, self.slowest = max(self.largest, memory), max(self.slowest, seconds)
-        code = child.returncode
+        answer = Answer([self.program, *arguments], self.work / "here")
+        self.largest, self.slowest = max(self.largest, answer.bytes), max(self.slowest, answer.seconds)
+        code, text = answer.code, answer.err
         self.codes[code] = self.codes.get(code, 0) + 1
-        faults = []
-        if late:
-            faults.append(f"hangs for {LIMIT_SECONDS} s")
-        elif code not in (0, 1, 2):
-            faults.append(f"ends with {code}" + (f" ({signal.Signals(-code).name})" if code < 0 else ""))
-        if memory > LIMIT_BYTES:
-            faults.append(f"takes {memory >> 20} MB")
-        if word := RUST.search(text):
-            faults.append(f"says {word.group(0)!r}")
-        if any(ord(c) < 32 and c not in "\n\t" or 127 <= ord(c) < 160 for c in text):
-            faults.append("says control characters")
-        own = " ".join(arguments)
-        for run in re.findall(f"(?:{MARK}){{41,}}", text):
-            if run[:82] not in own:
-                faults.append(f"quotes {len(run)} characters of a file")
+        faults = answer.faults(" ".join(arguments))
         values = [flag for flag in named if flag not in PATHS]
         if code == 2 and values and not any(flag in text for flag in values) and "--" not in text:
             faults.append("names no flag")
-        if code in (1, 2) and not text.startswith(("error:", "warning:")) and "error:" not in text:
-            faults.append("says no error")
         left = sorted(path.name for path in self.work.iterdir())
         if code == 2 and any(name in ("out", ".out.partial") for name in left):
             faults.append("leaves something behind")
-        for name in ["out", ".out.partial", "copy", "settings.toml"]:
+        for name in ["out", ".out.partial", "copy", "settings.toml"] if clear else []:
             path = self.work / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         for path in (self.work / "here").iterdir():
@@ -271,26 +233,23 @@ class Campaign:
             print(f"case {number}: {'; '.join(faults)}\n  {shown}\n  {text[-600:]!r}", flush=True)
 
 
-def limit():
-    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 28, 1 << 28))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default="target/debug/gptneo-lora")
     parser.add_argument("--count", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", type=int)
     parser.add_argument("--work")
     args = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
-    with tempfile.TemporaryDirectory(dir=args.work) as work:
-        (Path(work) / "here").mkdir()
-        campaign = Campaign(os.path.realpath(args.program), Path(work), args.seed)
-        for number in range(args.count):
-            campaign.case(number)
+    work = Path(tempfile.mkdtemp(dir=args.work))
+    (work / "here").mkdir()
+    campaign = Campaign(os.path.realpath(args.program), work, args.seed)
+    for number in range(args.count) if args.only is None else [args.only]:
+        campaign.case(number, clear=args.only is None)
+    if args.only is None:
+        shutil.rmtree(work)
     codes = ", ".join(f"{count} ended with {code}" for code, count in sorted(campaign.codes.items()))
     print(f"{args.count} cases: {codes}; the slowest took {campaign.slowest:.1f} s, the largest "
           f"{campaign.largest >> 20} MB; {len(campaign.found)} with a fault")

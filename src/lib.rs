@@ -139,10 +139,13 @@ impl From<ClaimError> for Error {
         let what = error.to_string();
         match error {
             ClaimError::Busy { .. } => {
-                Self::input(what, Remedy::say("wait until it ends, or give another folder"))
+                Self::input(what, Remedy::say("wait until it ends, or write to another place"))
             }
             ClaimError::Used { .. } => {
                 Self::settings(what, Remedy::say("give a new folder, so that nothing is overwritten"))
+            }
+            ClaimError::Exists { .. } => {
+                Self::settings(what, Remedy::say("give a new file, so that nothing is overwritten"))
             }
             ClaimError::NoFolder { .. } => Self::settings(what, Remedy::say("give the path of a folder")),
             ClaimError::File(error) => error.into(),

@@ -7,10 +7,16 @@ use std::path::Path;
 
 #[path = "../fuzz/readers/adapter_config.rs"]
 mod adapter_config;
+#[path = "../fuzz/readers/exam.rs"]
+mod exam;
+#[path = "../fuzz/readers/gguf.rs"]
+mod gguf;
 #[path = "../fuzz/readers/model_config.rs"]
 mod model_config;
 #[path = "../fuzz/readers/pickle.rs"]
 mod pickle;
+#[path = "../fuzz/readers/sweep_file.rs"]
+mod sweep_file;
 #[path = "../fuzz/readers/tokenizer_folder.rs"]
 mod tokenizer_folder;
 #[path = "../fuzz/readers/weights_header.rs"]
@@ -112,6 +118,21 @@ fn adapter_configs_are_read_or_refused() {
 #[test]
 fn model_configs_are_read_or_refused() {
     run("model_config", model_config::read);
+}
+
+#[test]
+fn exams_are_read_or_refused() {
+    run("exam", exam::read);
+}
+
+#[test]
+fn gguf_files_are_read_or_refused() {
+    run("gguf", gguf::read);
+}
+
+#[test]
+fn files_of_sweeps_are_read_or_refused() {
+    run("sweep_file", sweep_file::read);
 }
 
 #[test]

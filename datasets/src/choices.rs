@@ -5,19 +5,24 @@
 //! as they stand on the Hugging Face Hub.
 
 mod layout;
-mod rows;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use self::layout::Layout;
 use crate::error::{BadRecord, BadRecords, DataError};
 use crate::example::Example;
+use crate::form::{FROM_ONE, OnBadRecord, counts_from_one};
+use crate::options::DataOptions;
 use crate::prompt::PromptTemplate;
+use crate::read::left_out;
 use crate::record::DEFAULT_INSTRUCTION;
 use crate::record::Record;
+use crate::rows::{Row, read_rows};
+use crate::source::{Budget, RECORD_COST};
 use crate::tokenizer::Tokenizer;
+use crate::value::Names;
 
 /// A question with its choices, one of which is right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,46 +48,80 @@ pub struct EncodedChoices {
     pub answer: usize,
 }
 
-/// Reads the questions of a `.json` (an array of objects), `.jsonl`, `.ndjson`, `.csv` or `.parquet` file.
+/// The questions of an exam, as they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadChoices {
+    /// The questions, in the files' order.
+    pub questions: Vec<ChoiceQuestion>,
+    /// How many were left out because they cannot be used.
+    pub skipped: usize,
+    /// The first of them, with the reason, as a sentence for each file.
+    pub reasons: Vec<String>,
+}
+
+/// Reads the questions of files of records (JSON, JSON Lines, CSV, TSV or Parquet; all but the last also packed), as
+/// [`read_data`](crate::read_data) reads records. Of `options`, the limit and what happens to bad records count.
 ///
 /// # Errors
-/// The file is missing, damaged, empty or of another format; its columns are those of no layout
-/// ([`DataError::UnknownLayout`]); or questions cannot be used, all of them at once ([`DataError::BadRecords`]).
-pub fn read_choices(path: &Path) -> Result<Vec<ChoiceQuestion>, DataError> {
-    let rows = rows::read(path)?;
+/// A file is missing, damaged, empty or of another format, or they go over the limit together; its columns are those of
+/// no layout ([`DataError::UnknownLayout`]); or questions cannot be used, all of them at once
+/// ([`DataError::BadRecords`]).
+pub fn read_choices(files: &[PathBuf], options: &DataOptions) -> Result<ReadChoices, DataError> {
+    let budget = Budget::new(options.max_data_size);
+    let mut read = ReadChoices { questions: Vec::new(), skipped: 0, reasons: Vec::new() };
+    for path in files {
+        let (questions, bad) = read_file(path, options.bad_records, &budget)?;
+        read.questions.extend(questions);
+        if let Some(bad) = bad {
+            read.skipped += bad.count;
+            read.reasons.push(left_out(path, &bad));
+        }
+    }
+    Ok(read)
+}
+
+/// A file's questions, and those that were left out.
+fn read_file(
+    path: &Path,
+    on_bad: OnBadRecord,
+    budget: &Budget,
+) -> Result<(Vec<ChoiceQuestion>, Option<BadRecords>), DataError> {
+    let wanted: Vec<String> = layout::fields().collect();
+    let mut names = Names::new(wanted.iter().map(String::as_str));
+    // The layout is known by the columns of all records together.
+    let mut rows = Vec::new();
+    read_rows(path, budget, &mut names, &mut |row, _| {
+        budget.spend(RECORD_COST, path)?;
+        rows.push(row);
+        Ok(())
+    })?;
     if rows.is_empty() {
         return Err(DataError::Empty { path: path.to_path_buf(), what: "questions" });
     }
-    let mut columns: Vec<&String> = Vec::new();
-    for name in rows.iter().filter_map(|row| row.fields.as_ref().ok()).flat_map(|fields| fields.keys()) {
-        if !columns.contains(&name) {
-            columns.push(name);
-        }
-    }
-    let layout = match Layout::of(&columns) {
+    let layout = match Layout::of(&names.seen) {
         Some(layout) => layout,
         // Without a readable row there are no columns to speak of: the rows' own faults say more.
-        None if columns.is_empty() => Layout::Plain,
-        None => {
-            let found = columns.into_iter().cloned().collect();
-            return Err(DataError::UnknownLayout { path: path.to_path_buf(), found });
-        }
+        None if rows.iter().all(|row| row.fields.is_err()) => Layout::Plain,
+        None => return Err(DataError::UnknownLayout { path: path.to_path_buf(), found: names.seen }),
     };
     let records = rows.len();
     let mut questions = Vec::with_capacity(records);
     let mut bad = Vec::new();
-    for (index, row) in rows.into_iter().enumerate() {
-        match row.fields.and_then(|fields| layout.question(&fields)) {
+    for (index, Row { line, fields }) in rows.into_iter().enumerate() {
+        if layout == Layout::MedMcqa && fields.as_ref().is_ok_and(counts_from_one) {
+            return Err(DataError::misread(path, layout.name(), index + 1, FROM_ONE));
+        }
+        match fields.and_then(|mut fields| layout.question(&mut fields)) {
             Ok(question) => questions.push(question),
-            Err(reason) => bad.push(BadRecord { record: index + 1, line: row.line, reason }),
+            Err(reason) => bad.push(BadRecord { record: index + 1, line, reason }),
         }
     }
-    match bad.is_empty() {
-        true => Ok(questions),
-        false => {
-            let (path, bad) = (path.to_path_buf(), BadRecords::of(records, bad));
-            Err(DataError::BadRecords { path, format: None, bad })
+    let bad = (!bad.is_empty()).then(|| BadRecords::of(records, bad));
+    match bad {
+        Some(bad) if on_bad == OnBadRecord::Refuse || questions.is_empty() => {
+            Err(DataError::BadRecords { path: path.to_path_buf(), format: Some(layout.name().into()), bad })
         }
+        skipped => Ok((questions, skipped)),
     }
 }
 

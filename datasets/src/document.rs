@@ -1,4 +1,6 @@
-//! Plain text: documents apart by end-of-text markers or, where there are none, by blank lines.
+//! Plain text: documents apart by end-of-text markers or, where there are none, by blank lines. The file is read twice,
+//! line by line: only its end tells whether there are markers, and a text that is held whole beside its documents would
+//! take twice the room.
 
 use std::fmt;
 use std::path::Path;
@@ -7,7 +9,7 @@ use serde::Serialize;
 
 use crate::error::DataError;
 use crate::size::DataSize;
-use crate::source::{Budget, FileFormat, Source};
+use crate::source::{Budget, FileFormat, RECORD_COST, Source};
 use crate::tokenizer::DEFAULT_END_OF_TEXT;
 
 /// Whether the file's name says plain text: `.txt`, `.txt.gz` or `.txt.zst`, in any case.
@@ -59,43 +61,93 @@ pub(crate) fn read(
         let supported = ".txt, .txt.gz and .txt.zst";
         return Err(DataError::UnknownFormat { path: path.to_path_buf(), supported });
     }
-    let text = Source::open(path, budget)?.into_text()?;
-    let markers = [marker, DEFAULT_END_OF_TEXT];
-    let found = markers.into_iter().find(|marker| !marker.is_empty() && text.contains(marker));
-    let (documents, end) = match found {
-        Some(marker) => (cut_at_markers(&text, marker), DocumentEnd::Marker),
-        None => (cut_at_blank_lines(&text), DocumentEnd::BlankLine),
+    let found = first_within(Source::open(path, budget)?, [marker, DEFAULT_END_OF_TEXT])?;
+    // What is read was counted.
+    let again = Source::open(path, &Budget::new(DataSize::of_bytes(u64::MAX)))?;
+    let mut documents = Documents { path, budget, done: Vec::new(), open: String::new() };
+    let end = match found {
+        Some(marker) => {
+            documents.cut_at_markers(again, marker)?;
+            DocumentEnd::Marker
+        }
+        None => {
+            documents.cut_at_blank_lines(again)?;
+            DocumentEnd::BlankLine
+        }
     };
-    match documents.is_empty() {
+    match documents.done.is_empty() {
         true => Err(DataError::Empty { path: path.to_path_buf(), what: "documents" }),
-        false => Ok((documents, end)),
+        false => Ok((documents.done, end)),
     }
 }
 
-fn cut_at_markers(text: &str, marker: &str) -> Vec<String> {
-    let bare = |document: &str| document.replace("\r\n", "\n").trim_matches(['\n', '\r']).to_string();
-    text.split(marker).filter(|document| !document.trim().is_empty()).map(bare).collect()
+/// The first of the markers that stands in a line of the text, if any does.
+fn first_within<'a>(mut source: Source, markers: [&'a str; 2]) -> Result<Option<&'a str>, DataError> {
+    let (mut line, mut stands) = (Vec::new(), [false; 2]);
+    while let Some(text) = source.next_text(&mut line)? {
+        for (stands, marker) in stands.iter_mut().zip(markers) {
+            *stands = *stands || (!marker.is_empty() && text.contains(marker));
+        }
+    }
+    Ok(markers.into_iter().zip(stands).find(|(_, stands)| *stands).map(|(marker, _)| marker))
 }
 
-fn cut_at_blank_lines(text: &str) -> Vec<String> {
-    let mut documents = Vec::new();
-    let mut document = String::new();
-    for line in text.lines() {
-        if line.trim().is_empty() {
-            if !document.is_empty() {
-                documents.push(std::mem::take(&mut document));
+/// Documents in the making.
+struct Documents<'a> {
+    path: &'a Path,
+    budget: &'a Budget,
+    done: Vec<String>,
+    /// The one that goes on.
+    open: String,
+}
+
+impl Documents<'_> {
+    fn cut_at_markers(&mut self, mut source: Source, marker: &str) -> Result<(), DataError> {
+        let mut line = Vec::new();
+        while let Some(text) = source.next_text(&mut line)? {
+            for (at, piece) in text.split(marker).enumerate() {
+                if at > 0 {
+                    self.end(without_empty_lines)?;
+                }
+                match piece.strip_suffix("\r\n") {
+                    Some(piece) => self.open.extend([piece, "\n"]),
+                    None => self.open.push_str(piece),
+                }
             }
-            continue;
         }
-        if !document.is_empty() {
-            document.push('\n');
+        self.end(without_empty_lines)
+    }
+
+    fn cut_at_blank_lines(&mut self, mut source: Source) -> Result<(), DataError> {
+        let mut line = Vec::new();
+        while let Some(text) = source.next_text(&mut line)? {
+            let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+            if text.trim().is_empty() {
+                self.end(|document| document)?;
+                continue;
+            }
+            if !self.open.is_empty() {
+                self.open.push('\n');
+            }
+            self.open.push_str(text);
         }
-        document.push_str(line);
+        self.end(|document| document)
     }
-    if !document.is_empty() {
-        documents.push(document);
+
+    /// Keeps what `bare` takes of the document that goes on, if there is anything in it.
+    fn end(&mut self, bare: fn(&str) -> &str) -> Result<(), DataError> {
+        if !self.open.trim().is_empty() {
+            self.budget.spend(RECORD_COST, self.path)?;
+            self.done.push(bare(&self.open).to_string());
+        }
+        self.open.clear();
+        Ok(())
     }
-    documents
+}
+
+/// The document without line ends before and after it.
+fn without_empty_lines(document: &str) -> &str {
+    document.trim_matches(['\n', '\r'])
 }
 
 #[cfg(test)]

@@ -191,6 +191,7 @@ fn parse(source: &str) -> Result<Vec<Piece>, String> {
             "output" => Piece::Output,
             _ => {
                 let known = "`{instruction}`, `{input}` and `{output}`";
+                let name = crate::excerpt::shown(name);
                 return Err(format!("unknown placeholder `{{{name}}}`; known are {known}"));
             }
         };

@@ -12,28 +12,35 @@ use crate::form::{Form, OnBadRecord};
 use crate::prompt::PromptTemplate;
 use crate::record::{Columns, Record};
 use crate::size::DataSize;
-use crate::source::{Budget, FileFormat, Source};
+use crate::source::{Budget, FileFormat, RECORDS, Source};
 use crate::value::{Fields, Names};
 
 /// One record as a file has it: its fields, or why it cannot be read at all.
-struct Row {
-    line: Option<u64>,
-    fields: Result<Fields, String>,
+pub(crate) struct Row {
+    /// The line that it begins on, where the format has lines.
+    pub(crate) line: Option<u64>,
+    pub(crate) fields: Result<Fields, String>,
 }
 
 /// Takes the rows of a file one by one, with the names of all fields so far.
-type Take<'a> = dyn FnMut(Row, &Names) -> Result<(), DataError> + 'a;
+pub(crate) type Take<'a> = dyn FnMut(Row, &Names) -> Result<(), DataError> + 'a;
 
 /// Reads the rows of a file of records.
-fn read_rows(path: &Path, budget: &Budget, names: &mut Names, take: &mut Take<'_>) -> Result<(), DataError> {
+///
+/// # Errors
+/// The file is missing, damaged, of another format or over the limit, or what `take` says.
+pub(crate) fn read_rows(
+    path: &Path,
+    budget: &Budget,
+    names: &mut Names,
+    take: &mut Take<'_>,
+) -> Result<(), DataError> {
     match FileFormat::expect(path)? {
         FileFormat::Json => json::read(Source::open(path, budget)?, names, take),
         FileFormat::JsonLines => json::read_lines_or_array(Source::open(path, budget)?, names, take),
         FileFormat::Separated(separator) => csv::read(Source::open(path, budget)?, separator, names, take),
         FileFormat::Parquet => parquet::read(path, budget, names, take),
-        FileFormat::Text => {
-            Err(DataError::UnknownFormat { path: path.to_path_buf(), supported: "files of records" })
-        }
+        FileFormat::Text => Err(DataError::UnknownFormat { path: path.to_path_buf(), supported: RECORDS }),
     }
 }
 

@@ -32,6 +32,10 @@ pub(crate) enum FileFormat {
 pub(crate) const SUPPORTED: &str = ".json (an array of objects, or one a line), .jsonl, .ndjson, .csv, .tsv, .parquet and .txt; all but \
      Parquet also with .gz or .zst after it";
 
+/// Those of them that hold records.
+pub(crate) const RECORDS: &str = ".json (an array of objects, or one a line), .jsonl, .ndjson, .csv, .tsv and .parquet; all but Parquet \
+     also with .gz or .zst after it";
+
 /// What Git leaves in place of a file in its large file storage.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 /// Bytes that a record counts for beside its text, so that many empty ones are not free.
@@ -117,6 +121,8 @@ pub(crate) struct Source {
     /// What it is packed as.
     packed: Option<&'static str>,
     budget: Budget,
+    /// Bytes of text that were handed over line by line.
+    passed: usize,
 }
 
 /// Reads and counts.
@@ -164,7 +170,7 @@ impl Source {
             (Box::new(whole), None)
         };
         let reader = BufReader::with_capacity(1 << 16, Metered { inner, budget: budget.clone() });
-        let mut source = Self { path: path.to_path_buf(), reader, packed, budget: budget.clone() };
+        let mut source = Self { path: path.to_path_buf(), reader, packed, budget: budget.clone(), passed: 0 };
         source.pass_mark()?;
         Ok(source)
     }
@@ -205,16 +211,20 @@ impl Source {
         }
     }
 
-    /// The whole text.
+    /// The next line as text, with its end, in the room of `line`; none at the end.
     ///
     /// # Errors
-    /// As [`Source::next_line`]; or the text is not UTF-8.
-    pub(crate) fn into_text(mut self) -> Result<String, DataError> {
-        let mut bytes = Vec::new();
-        if let Err(error) = self.reader.read_to_end(&mut bytes) {
-            return Err(self.error(error));
+    /// As [`Source::next_line`]; or the line is not UTF-8: the byte is told as counted from the text's beginning.
+    pub(crate) fn next_text<'a>(&mut self, line: &'a mut Vec<u8>) -> Result<Option<&'a str>, DataError> {
+        if !self.next_line(line)? {
+            return Ok(None);
         }
-        String::from_utf8(bytes).map_err(|error| self.malformed("UTF-8 text", &not_utf8(error.utf8_error())))
+        let before = self.passed;
+        self.passed += line.len();
+        match std::str::from_utf8(line) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) => Err(self.malformed("UTF-8 text", &no_character(before + error.valid_up_to()))),
+        }
     }
 
     /// What a failed read means.
@@ -265,7 +275,11 @@ pub(crate) fn head(file: &mut File) -> io::Result<Vec<u8>> {
 
 /// Where a text stops being UTF-8.
 pub(crate) fn not_utf8(error: std::str::Utf8Error) -> String {
-    format!("byte {} begins no character: save it as UTF-8", error.valid_up_to() + 1)
+    no_character(error.valid_up_to())
+}
+
+fn no_character(at: usize) -> String {
+    format!("byte {} begins no character: save it as UTF-8", at + 1)
 }
 
 #[cfg(test)]
@@ -279,7 +293,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        let read = Source::open(&path, &Budget::new(DataSize::of_bytes(limit))).and_then(Source::into_text);
+        let read = Source::open(&path, &Budget::new(DataSize::of_bytes(limit))).and_then(|mut source| {
+            let mut line = Vec::new();
+            while source.next_text(&mut line)?.is_some() {}
+            Ok(())
+        });
         read.unwrap_err().to_string()
     }
 
@@ -308,6 +326,7 @@ mod tests {
         assert!(fault("a.json", pointer, 99).contains("git lfs pull"));
         assert!(fault("a.txt", &[0xff, 0xfe, 65, 0], 99).contains("UTF-16"));
         assert!(fault("a.txt", b"ab\xffc", 99).contains("byte 3"));
+        assert!(fault("a.txt", b"a\nb\n\xffc", 99).contains("byte 5"));
         assert!(fault("a.csv.zst", b"a,b\n", 99).contains("Zstandard"));
         for (name, format) in [
             ("a.JSON.GZ", Some(FileFormat::Json)),

@@ -1,4 +1,7 @@
+//! `adapter_config.json`.
+
 #![no_main]
+
 #[path = "../readers/adapter_config.rs"]
 mod adapter_config;
 

@@ -1,11 +1,11 @@
 //! A JSON array, or an object a line; packed or not.
+
 #![no_main]
 
+#[path = "../readers/data_file.rs"]
 mod data_file;
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| {
-    data_file::read("a.json", bytes);
-    data_file::read("a.jsonl", bytes);
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    data_file::read("a.json", data);
+    data_file::read("a.jsonl", data);
 });

@@ -1,8 +1,10 @@
 //! A Parquet file.
+
 #![no_main]
 
+#[path = "../readers/data_file.rs"]
 mod data_file;
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| data_file::read("a.parquet", bytes));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    data_file::read("a.parquet", data);
+});

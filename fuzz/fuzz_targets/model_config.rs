@@ -1,4 +1,7 @@
+//! `config.json`.
+
 #![no_main]
+
 #[path = "../readers/model_config.rs"]
 mod model_config;
 

@@ -1,4 +1,7 @@
+//! Files of `torch.save`.
+
 #![no_main]
+
 #[path = "../readers/pickle.rs"]
 mod pickle;
 

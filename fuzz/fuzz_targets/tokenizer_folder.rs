@@ -1,4 +1,7 @@
+//! A tokenizer's files.
+
 #![no_main]
+
 #[path = "../readers/tokenizer_folder.rs"]
 mod tokenizer_folder;
 

@@ -1,4 +1,7 @@
+//! `model.safetensors`.
+
 #![no_main]
+
 #[path = "../readers/weights_header.rs"]
 mod weights_header;
 

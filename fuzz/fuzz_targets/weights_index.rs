@@ -1,4 +1,7 @@
+//! `model.safetensors.index.json`.
+
 #![no_main]
+
 #[path = "../readers/weights_index.rs"]
 mod weights_index;
 

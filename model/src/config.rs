@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
-use gptneo_files::FileError;
+use gptneo_files::{FileError, read_small};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::fields::Fields;
+pub use self::published::PublishedShape;
 use crate::ModelError;
 use crate::error::{json_object, shown};
 
 mod fields;
+mod published;
 
 pub(crate) use self::fields::token_ids;
 
@@ -104,7 +106,7 @@ impl GptNeoConfig {
     /// The file cannot be read, is not a GPT-Neo configuration, or asks for something that this program does
     /// not implement; all such points are named together.
     pub fn from_file(path: &Path) -> Result<Self, ModelError> {
-        let bytes = std::fs::read(path).map_err(FileError::on("read", path))?;
+        let bytes = read_small(path).map_err(FileError::on("read", path))?;
         Self::from_json(json_object(path, &bytes)?).map_err(|error| match error {
             ModelError::Config(reason) => ModelError::ConfigFile { path: path.into(), reason },
             other => other,

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use gptneo_model::PublishedShape;
 use gptneo_training::Precision;
 
-use super::flags::{BackendFlag, LoraFlags, WeightsFlag};
+use super::flags::{BackendFlag, LoraFlags, MemoryFlags, WeightsFlag};
 use super::numbers::{any_seed, at_least_one};
 use super::values::{self, RegisterBits};
 
@@ -30,6 +31,9 @@ pub(crate) struct BenchSource {
     /// A config.json, for random weights of that shape
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// A published shape, for random weights of it
+    #[arg(long, value_parser = values::one_of(PublishedShape::ALL, PublishedShape::name))]
+    pub(crate) shape: Option<PublishedShape>,
 }
 
 /// What `bench train` takes.
@@ -46,6 +50,8 @@ pub(crate) struct BenchTrainArgs {
     /// Steps; the first does not count in the median
     #[arg(long, value_name = "N", default_value = "5", value_parser = few_steps)]
     pub(crate) steps: usize,
+    #[command(flatten)]
+    pub(crate) held: MemoryFlags,
     #[command(flatten)]
     pub(crate) lora: LoraFlags,
     #[command(flatten)]

@@ -110,6 +110,8 @@ pub(crate) struct PrepareArgs {
     #[command(flatten)]
     pub(crate) steps: TrainingFlags,
     #[command(flatten)]
+    pub(crate) held: MemoryFlags,
+    #[command(flatten)]
     pub(crate) backend: BackendFlag,
     /// Print one JSON object instead of text
     #[arg(long)]

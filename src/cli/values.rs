@@ -84,6 +84,14 @@ pub(super) fn weights() -> impl TypedValueParser<Value = WeightFormat> {
     })
 }
 
+pub(super) fn base_weights() -> impl TypedValueParser<Value = WeightFormat> {
+    explained(WeightFormat::OF_A_BASE, WeightFormat::name, |format| match format {
+        WeightFormat::Int8 => "On flex: 8-bit integers with a scale for each 64 of them, a quarter of f32",
+        WeightFormat::Bf16 => "On flex: 16-bit floats with the range of f32, half of f32",
+        WeightFormat::F16 | WeightFormat::F32 => "32-bit floats",
+    })
+}
+
 pub(super) fn export_format() -> impl TypedValueParser<Value = ExportFormat> {
     explained(ExportFormat::ALL, ExportFormat::name, |format| match format {
         ExportFormat::Gpt2 => "A Hugging Face folder of a GPT-2, for transformers, vLLM and mlx-lm",

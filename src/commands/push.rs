@@ -4,6 +4,7 @@ use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use gptneo_files::read_small_text;
 use gptneo_lora::run::{EXPORT_PROOF, MERGE_PROOF, RunFolder};
 use indicatif::DecimalBytes;
 use serde_json::Value;
@@ -158,7 +159,7 @@ fn files(run: &RunFolder, weights: Weights, license: Option<&str>) -> Result<Vec
     files.extend(shown.map(|name| (name.clone(), run.path().join(name))));
     let mut files: Vec<(String, Content)> =
         files.into_iter().map(|(name, path)| (name, Content::File(path))).collect();
-    match std::fs::read_to_string(&card) {
+    match read_small_text(&card) {
         Ok(text) => {
             let mut text = card_for(weights, license, &text);
             if weights == Weights::Exported {
@@ -209,7 +210,7 @@ fn card_for(weights: Weights, license: Option<&str>, card: &str) -> String {
 
 /// The page of an export without its front matter: what was proven, and what differs, under the run's own card.
 fn exports_page(path: &Path) -> Result<String> {
-    let page = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let page = read_small_text(path).with_context(|| format!("cannot read {}", path.display()))?;
     let body = page.splitn(3, "---\n").nth(2).unwrap_or(&page);
     Ok(format!("\n{}", body.replace("\n## ", "\n### ").replacen("\n# ", "\n## The export: ", 1)))
 }
@@ -217,7 +218,7 @@ fn exports_page(path: &Path) -> Result<String> {
 /// Others can load an adapter only where its base has a name on the Hub.
 fn warn_of_local_base(folder: &Path) -> Result<()> {
     let path = folder.join(Weights::Adapter.needed());
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = read_small_text(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let config: Value =
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
     let base = config["base_model_name_or_path"].as_str().unwrap_or_default();

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use gptneo_datasets::{DataFiles, Together, listed};
+use gptneo_files::read_small_text;
 use serde::Deserialize;
 
 use crate::terminal::notes;
@@ -65,7 +66,7 @@ pub(super) fn shards(index: &Path, all: &BTreeSet<String>) -> Result<Vec<String>
     struct Index {
         weight_map: std::collections::BTreeMap<String, String>,
     }
-    let text = std::fs::read_to_string(index).with_context(|| format!("cannot read {}", index.display()))?;
+    let text = read_small_text(index).with_context(|| format!("cannot read {}", index.display()))?;
     let index: Index = serde_json::from_str(&text).context("its index of weights is damaged")?;
     let shards: BTreeSet<String> = index.weight_map.into_values().collect();
     match shards.iter().find(|shard| !all.contains(*shard)) {

@@ -12,11 +12,10 @@ mod proof;
 mod sample_text;
 
 use std::fmt;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use gptneo_datasets::PromptTemplate;
-use gptneo_files::{FileError, write_file, write_folder, write_whole};
+use gptneo_files::{Claim, FileClaim, FileError, write_folder};
 use gptneo_model::checkpoint::GENERATION_FILE;
 use gptneo_model::export::{
     ExportFormat, GgufType, Stored, as_gpt2, exact_positions, read_folder, read_gguf,
@@ -127,7 +126,8 @@ impl fmt::Display for ExportReport {
 pub fn export(place: Place, what: Export<'_>) -> Result<ExportReport> {
     what.check()?;
     place.check_room(what.model.config(), 0, 0)?;
-    dispatch(place, what)
+    let room = Room::of(&what)?;
+    dispatch(place, Making { export: what, room })
 }
 
 /// Refuses positions and a tokenizer that an export of `model` cannot have, before anything is computed for it.
@@ -183,25 +183,75 @@ pub fn refuse_taken(format: ExportFormat, path: &Path, modelfile: bool) -> Resul
     Ok(())
 }
 
-impl Job for Export<'_> {
+/// Where an export goes, taken before the work: of two at once, the second is refused then.
+enum Room<'a> {
+    /// A folder of a run, which the run has taken.
+    Part(&'a Path),
+    /// A new folder.
+    Folder(Claim),
+    /// A new file, and its Modelfile.
+    File(FileClaim, Option<FileClaim>),
+}
+
+impl<'a> Room<'a> {
+    fn of(export: &Export<'a>) -> Result<Self> {
+        Ok(match (export.format, export.output) {
+            (_, Output::Folder(path)) => Self::Part(path),
+            (ExportFormat::Gpt2, Output::Alone { path, .. }) => Self::Folder(Claim::new(path)?),
+            (ExportFormat::Gguf, Output::Alone { path, modelfile }) => {
+                let modelfile =
+                    modelfile.then(|| FileClaim::new(path.with_file_name(MODELFILE))).transpose()?;
+                Self::File(FileClaim::new(path)?, modelfile)
+            }
+        })
+    }
+}
+
+/// An export with its place.
+struct Making<'a> {
+    export: Export<'a>,
+    room: Room<'a>,
+}
+
+impl Job for Making<'_> {
     type Output = ExportReport;
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<ExportReport> {
-        let model = self.model.load_adapted::<B>(self.adapter, WeightFormat::F32, &device)?;
+        let Self { export, room } = self;
+        let model = export.model.load_adapted::<B>(export.adapter, WeightFormat::F32, &device)?;
         let plain = adapter::merge(model.clone());
-        let beyond = match self.positions() > self.exact() {
+        let beyond = match export.positions() > export.exact() {
             true => {
-                let gpt2 = as_gpt2(&plain, self.positions(), &device)?;
-                Some(beyond::measure(&model, &gpt2, &self)?)
+                let gpt2 = as_gpt2(&plain, export.positions(), &device)?;
+                Some(beyond::measure(&model, &gpt2, &export)?)
             }
             false => None,
         };
-        let writing = Writing { export: &self, model: &model, plain: &plain, beyond, device: &device };
-        match (self.format, self.output) {
-            (_, Output::Folder(path)) | (ExportFormat::Gpt2, Output::Alone { path, .. }) => {
-                writing.folder(path)
+        let writing = Writing { export: &export, model: &model, plain: &plain, beyond, device: &device };
+        match room {
+            Room::Part(path) => {
+                let mut found = None;
+                write_folder(path, |fresh| -> Result<()> {
+                    found = Some(writing.folder(fresh)?);
+                    Ok(())
+                })?;
+                found.ok_or_else(|| Error::input("nothing was exported", Remedy::None))
             }
-            (ExportFormat::Gguf, Output::Alone { path, modelfile }) => writing.file(path, modelfile),
+            Room::Folder(claim) => {
+                let report = writing.folder(&claim.folder())?;
+                claim.settle()?;
+                Ok(report)
+            }
+            Room::File(file, modelfile) => {
+                let report = writing.gguf(&file.file())?;
+                if let (Some(beside), Output::Alone { path, .. }) = (&modelfile, export.output) {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    write(&beside.file(), &writing.modelfile(&name))?;
+                }
+                file.settle()?;
+                modelfile.map(FileClaim::settle).transpose()?;
+                Ok(report)
+            }
         }
     }
 }
@@ -245,39 +295,19 @@ struct Writing<'a, B: NeoBackend> {
 }
 
 impl<B: NeoBackend> Writing<'_, B> {
-    /// A folder with all that belongs to the format.
-    fn folder(self, path: &Path) -> Result<ExportReport> {
-        let mut found = None;
-        write_folder(path, |fresh| -> Result<()> {
-            let report = match self.export.format {
-                ExportFormat::Gpt2 => self.gpt2(fresh)?,
-                ExportFormat::Gguf => {
-                    write(&fresh.join(MODELFILE), &self.modelfile(GGUF_FILE))?;
-                    self.gguf(&fresh.join(GGUF_FILE))?
-                }
-            };
-            write(&fresh.join(PAGE_FILE), &page::render(self.export, &report))?;
-            let proof = serde_json::to_string_pretty(&report).unwrap_or_default();
-            write(&fresh.join(EXPORT_PROOF), &format!("{proof}\n"))?;
-            found = Some(report);
-            Ok(())
-        })?;
-        found.ok_or_else(|| Error::input("nothing was exported", Remedy::None))
-    }
-
-    /// A GGUF file alone, or with a Modelfile beside it.
-    fn file(self, path: &Path, modelfile: bool) -> Result<ExportReport> {
-        let mut found = None;
-        write_whole(path, |beside| -> Result<()> {
-            found = Some(self.gguf(beside)?);
-            Ok(())
-        })?;
-        if modelfile {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let text = self.modelfile(&name);
-            write_file(&path.with_file_name(MODELFILE), |file| file.write_all(text.as_bytes()))?;
-        }
-        found.ok_or_else(|| Error::input("nothing was exported", Remedy::None))
+    /// Fills a folder that is not in its place yet with all that belongs to the format.
+    fn folder(&self, fresh: &Path) -> Result<ExportReport> {
+        let report = match self.export.format {
+            ExportFormat::Gpt2 => self.gpt2(fresh)?,
+            ExportFormat::Gguf => {
+                write(&fresh.join(MODELFILE), &self.modelfile(GGUF_FILE))?;
+                self.gguf(&fresh.join(GGUF_FILE))?
+            }
+        };
+        write(&fresh.join(PAGE_FILE), &page::render(self.export, &report))?;
+        let proof = serde_json::to_string_pretty(&report).unwrap_or_default();
+        write(&fresh.join(EXPORT_PROOF), &format!("{proof}\n"))?;
+        Ok(report)
     }
 
     /// Writes the files of a GPT-2's folder into `folder`, and proves them.

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use gptneo_files::{FileError, in_plain_words, is_free, write_file};
+use gptneo_files::{FileError, in_plain_words, is_free, read_small_text, write_file};
 use gptneo_report::{HeldOutRow, read_held_out};
 use gptneo_training::metrics::{MetricsRow, read_metrics};
 use gptneo_training::samples::{SampleRow, read_samples};
@@ -15,7 +15,7 @@ use crate::{Error, Remedy, Result};
 
 /// What may change when a run goes on: where things are (the hashes say whether they are the same), what computes,
 /// and how the result is written. Anything else would make it another run.
-const MAY_CHANGE: [&str; 15] = [
+const MAY_CHANGE: [&str; 16] = [
     "model.path",
     "model.adapter",
     "data.path",
@@ -25,6 +25,7 @@ const MAY_CHANGE: [&str; 15] = [
     "run.backend",
     "run.device",
     "run.devices",
+    "run.gradient_checkpointing",
     "run.dtype",
     "run.max_shard_size",
     "run.tensorboard",
@@ -176,7 +177,7 @@ impl RunFolder {
     /// The file is missing or damaged.
     pub fn manifest(&self) -> Result<Manifest> {
         let path = self.manifest_file();
-        let text = std::fs::read_to_string(&path).map_err(FileError::on("read", &path))?;
+        let text = read_small_text(&path).map_err(FileError::on("read", &path))?;
         serde_json::from_str(&text).map_err(|error| {
             let reason = in_plain_words(&error.to_string());
             let what = format!("{} is not a manifest of this program: {reason}", path.display());
@@ -284,6 +285,7 @@ pub(super) mod tests {
             burn: "2".into(),
             backend: "flex".into(),
             seed: 42,
+            base_weights: Default::default(),
             inputs: Inputs { model: Default::default(), adapter: Default::default(), data },
             sources: Sources::default(),
             counts: Counts::default(),

@@ -15,8 +15,7 @@ mod trial;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use gptneo_datasets::DataFiles;
-use gptneo_files::{FileError, write_file};
+use gptneo_files::{Claim, Lock, recover, write_file};
 use gptneo_model::WeightFormat;
 use gptneo_report::{Chart, TrialCurve, TrialRow, write_trials};
 use gptneo_training::TuningKind;
@@ -32,7 +31,9 @@ use super::folder::{RunFolder, refuse_used};
 use super::model_folder::ModelFolder;
 use super::progress::Observer;
 use super::source::{Found, Kind, Source};
-use crate::{Error, Remedy, Result};
+use super::taken::hold;
+use crate::settings::Layer;
+use crate::{Error, Problem, Remedy, Result};
 
 /// What a sweep keeps of the file that it was begun with.
 const PLAN_FILE: &str = "sweep.toml";
@@ -41,11 +42,15 @@ const PLAN_FILE: &str = "sweep.toml";
 pub struct Sweep {
     plan: Plan,
     folder: PathBuf,
+    /// Whether it goes on in its folder.
+    begun: bool,
 }
 
 /// A moment of a sweep, for whoever watches it.
 #[derive(Clone, Debug)]
 pub enum Moment<'a> {
+    /// Something that a person should know of the data.
+    Warning(&'a Problem),
     /// A trial is trained up to a step.
     Training {
         /// Its number, from 1.
@@ -109,14 +114,14 @@ pub struct TestScores {
 }
 
 impl Sweep {
-    /// A new sweep in `folder`, which must be new or empty.
+    /// A new sweep in `folder`, which must be new or empty. The settings of `over` win over the file's.
     ///
     /// # Errors
     /// A file that describes no sweep, or a used folder.
-    pub fn new(file: &Path, folder: &Path) -> Result<Self> {
-        let plan = Plan::read(file)?;
+    pub fn new(file: &Path, over: Layer, folder: &Path) -> Result<Self> {
+        let plan = Plan::read(file, over)?;
         refuse_used(folder)?;
-        Ok(Self { plan, folder: folder.to_path_buf() })
+        Ok(Self { plan, folder: folder.to_path_buf(), begun: false })
     }
 
     /// The sweep in `folder` goes on, as its own `sweep.toml` says.
@@ -129,7 +134,8 @@ impl Sweep {
             let what = format!("there is no sweep in {}: {PLAN_FILE} is missing", folder.display());
             return Err(Error::settings(what, Remedy::say("give the folder of a sweep, or start a new one")));
         }
-        Ok(Self { plan: Plan::read(&file)?, folder: folder.to_path_buf() })
+        let plan = Plan::read(&file, Layer::default())?;
+        Ok(Self { plan, folder: folder.to_path_buf(), begun: true })
     }
 
     /// The folder of all trials.
@@ -144,12 +150,12 @@ impl Sweep {
     /// What `find` and `watch` say, an interrupt ([`Error::Interrupted`]), or what a trial says.
     pub fn run<E: From<Error>, O: Observer + 'static>(
         &self,
-        find: impl FnMut(Kind, &Path, Option<&Source>) -> Result<Found, E>,
+        mut find: impl FnMut(Kind, &Path, Option<&Source>) -> Result<Found, E>,
         mut watch: impl FnMut() -> Result<O, E>,
         tell: &mut (dyn FnMut(Moment<'_>) + Send),
     ) -> Result<SweepOutcome, E> {
-        self.keep_plan()?;
-        let inputs = Inputs::find(&self.plan, &self.folder, find)?;
+        let (inputs, _held) = self.begin(&mut find)?;
+        inputs.warnings.iter().for_each(|problem| tell(Moment::Warning(problem)));
         let Plan { halving, trials, .. } = &self.plan;
         let mut runs: Vec<TrialRun> = trials
             .iter()
@@ -173,7 +179,7 @@ impl Sweep {
                         until: run.until(rung),
                         settings: &trials[at].shown(),
                     });
-                    run.train(rung, watch()?)?;
+                    run.train(rung, &inputs, watch()?)?;
                 }
                 run.rungs = rung + 1;
             }
@@ -243,14 +249,13 @@ impl Sweep {
     ) -> Result<Test> {
         let settings = &self.plan.settings;
         let base = ModelFolder::open(inputs.model.clone())?;
-        let files = DataFiles::of(&inputs.test)?;
         let mut syllabus = Syllabus {
-            texts: files.to_measure(),
+            texts: &inputs.test,
             discriminate: settings.answers.discriminate,
             ..Syllabus::default()
         };
         let exam = loop {
-            match Exam::of(syllabus, &inputs.test_options, &base) {
+            match Exam::of(syllabus, &inputs.options, &base) {
                 // There are not so many answers: fewer may do, or none.
                 Err(Error::Training(gptneo_training::TrainingError::Setting { .. }))
                     if syllabus.discriminate > 0 =>
@@ -278,9 +283,25 @@ impl Sweep {
         Ok(Test { base: before.into(), tuned: after.into(), paired })
     }
 
-    fn keep_plan(&self) -> Result<()> {
-        std::fs::create_dir_all(&self.folder).map_err(FileError::on("create the folder", &self.folder))?;
-        Ok(write_file(&self.folder.join(PLAN_FILE), |file| file.write_all(self.plan.text.as_bytes()))?)
+    /// Takes the folder, which no other process can write into as long as the lock lives, and finds the inputs. A new
+    /// folder appears with all that is needed to go on in it; before that, a refusal leaves nothing.
+    fn begin<E: From<Error>>(
+        &self,
+        find: &mut impl FnMut(Kind, &Path, Option<&Source>) -> Result<Found, E>,
+    ) -> Result<(Inputs, Lock), E> {
+        if self.begun {
+            recover(&self.folder).map_err(Error::from)?;
+            let held = hold(&RunFolder::at(&self.folder))?;
+            return Ok((Inputs::find(&self.plan, &self.folder, find)?, held));
+        }
+        let claim = Claim::new(&self.folder).map_err(Error::from)?;
+        let room = claim.folder();
+        let held = hold(&RunFolder::at(&room))?;
+        write_file(&room.join(PLAN_FILE), |file| file.write_all(self.plan.text.as_bytes()))
+            .map_err(Error::from)?;
+        let inputs = Inputs::find(&self.plan, &room, find)?.moved(&room, &self.folder);
+        claim.settle().map_err(Error::from)?;
+        Ok((inputs, held))
     }
 
     /// The table of the trials.

@@ -73,7 +73,8 @@ impl Taken {
     }
 }
 
-fn hold(folder: &RunFolder) -> Result<Lock> {
+/// The lock of a folder that has begun or is about to.
+pub(super) fn hold(folder: &RunFolder) -> Result<Lock> {
     Lock::take(&folder.lock_file())?.ok_or_else(|| busy(folder.path()))
 }
 

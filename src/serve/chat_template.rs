@@ -1,14 +1,27 @@
 //! A chat as the prompt that the model was tuned with: a Jinja template, rendered as transformers renders it.
+//!
+//! A template is a program that came with a model's folder: how long it may be, how many steps it takes and how much it
+//! writes are limited, and it is read and rendered on a stack that no nesting of such a length exhausts.
 
+use std::io;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use gptneo_datasets::CHAT_TEMPLATE_FILE;
+use gptneo_files::{excerpt, read_small_text};
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 use serde::Serialize;
 
 /// The template's name where it is rendered.
 const NAME: &str = "chat";
+/// The longest template in bytes, several times as long as those of models with tools.
+const LONGEST: usize = 64 << 10;
+/// How many of its steps a template may take, some hundred times what a long chat takes.
+const STEPS: u64 = 1_000_000;
+/// The most bytes that it may write, more than any model has room for.
+const WRITTEN: usize = 16 << 20;
+/// Bytes of stack for a template that is nothing but nesting.
+const STACK: usize = 256 << 20;
 
 /// A message of a chat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,7 +49,11 @@ pub(crate) struct ChatTemplate {
 
 impl ChatTemplate {
     /// Checks a template; `end_of_text` is what it may close answers with.
-    pub(crate) fn new(source: &str, end_of_text: &str) -> Result<Self, Error> {
+    pub(crate) fn new(source: &str, end_of_text: &str) -> Result<Self> {
+        if source.len() > LONGEST {
+            let found = source.len();
+            return Err(anyhow!("it has {found} bytes, expected at most {LONGEST}"));
+        }
         let mut environment = Environment::new();
         // As transformers sets Jinja up.
         environment.set_trim_blocks(true);
@@ -46,15 +63,21 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
-        environment.add_template_owned(NAME, source.to_string())?;
+        environment.set_fuel(Some(STEPS));
+        let environment = on_a_deep_stack(move || {
+            environment.add_template_owned(NAME, source.to_string()).map_err(|error| fault(&error))?;
+            Ok::<_, String>(environment)
+        });
+        let environment = environment?.map_err(|fault| anyhow!(fault))?;
         Ok(Self { environment, source: source.to_string(), end_of_text: end_of_text.to_string() })
     }
 
     /// The template of a file.
     pub(crate) fn read(path: &Path, end_of_text: &str) -> Result<Self> {
-        let source = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the chat template {}", path.display()))?;
-        Self::new(&source, end_of_text).with_context(|| format!("{} is no chat template", path.display()))
+        let source = read_small_text(path)
+            .map_err(|error| anyhow!("cannot read the chat template {}: {error}", path.display()))?;
+        Self::new(&source, end_of_text)
+            .map_err(|fault| anyhow!("{} is no chat template: {fault}", path.display()))
     }
 
     /// The template that a model's or an adapter's folder has: in a file of its own, or in its tokenizer's settings.
@@ -64,12 +87,13 @@ impl ChatTemplate {
             return Self::read(&file, end_of_text).map(Some);
         }
         let settings = folder.join("tokenizer_config.json");
-        let Ok(text) = std::fs::read_to_string(&settings) else { return Ok(None) };
+        let Ok(text) = read_small_text(&settings) else { return Ok(None) };
         // Settings that are damaged are the tokenizer's to complain of.
         let found: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         let Some(source) = found["chat_template"].as_str() else { return Ok(None) };
         let template = Self::new(source, end_of_text);
-        template.map(Some).with_context(|| format!("the chat template in {} is none", settings.display()))
+        let refused = |fault| anyhow!("the chat template in {} is none: {fault}", settings.display());
+        template.map(Some).map_err(refused)
     }
 
     /// The prompt that asks for the next message; or why the template has none.
@@ -77,14 +101,65 @@ impl ChatTemplate {
         let what = context! {
             messages, add_generation_prompt => true, eos_token => self.end_of_text, bos_token => self.end_of_text,
         };
-        let render = || self.environment.get_template(NAME)?.render(what);
-        render().map_err(|error| error.detail().map_or_else(|| error.to_string(), str::to_string))
+        let render = || {
+            let mut prompt = Prompt(Vec::new());
+            let rendered = self.environment.get_template(NAME).and_then(|template| {
+                template.render_captured_to(what, &mut prompt)?;
+                Ok(())
+            });
+            match rendered {
+                Err(error) if error.kind() == ErrorKind::OutOfFuel => {
+                    Err(format!("the chat template takes more than {STEPS} steps"))
+                }
+                Err(error) if error.kind() == ErrorKind::WriteFailure => {
+                    Err(format!("the chat template writes more than {WRITTEN} bytes"))
+                }
+                Err(error) => Err(error.detail().map_or_else(|| fault(&error), excerpt)),
+                Ok(()) => String::from_utf8(prompt.0).map_err(|error| error.to_string()),
+            }
+        };
+        on_a_deep_stack(render).map_err(|error| error.to_string())?
     }
 
     /// The template itself.
     pub(crate) fn source(&self) -> &str {
         &self.source
     }
+}
+
+/// What is written of a prompt.
+struct Prompt(Vec<u8>);
+
+impl io::Write for Prompt {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > WRITTEN {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is wrong, and where, with no more of the template's own text than a line.
+fn fault(error: &Error) -> String {
+    let line = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
+    let detail = error.detail().map(|detail| format!(": {}", excerpt(detail))).unwrap_or_default();
+    format!("{line}{}{detail}", error.kind())
+}
+
+/// What `work` returns, done on a thread whose stack is deep.
+fn on_a_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread =
+            std::thread::Builder::new().name(NAME.into()).stack_size(STACK).spawn_scoped(scope, work);
+        let thread =
+            thread.map_err(|error| anyhow!("no thread can be made for the chat template: {error}"))?;
+        thread.join().map_err(|_| anyhow!("the chat template's reader breaks down"))
+    })
 }
 
 #[cfg(test)]
@@ -143,6 +218,38 @@ mod tests {
         let (_, chat) = template("Q: {input}\nA: {output}");
         let refused = chat.render(&[message("system", "a"), user]).unwrap_err();
         assert!(refused.contains("without instructions"), "{refused}");
+    }
+
+    #[test]
+    fn a_template_that_nests_or_runs_on_is_an_error() {
+        let half = LONGEST / 2 - 10;
+        for nested in [
+            format!("{{{{ {} 1 }}}}", "-".repeat(2 * half)),
+            format!("{{{{ a{} }}}}", ".a".repeat(half)),
+            format!("{{{{ {} a }}}}", "a~".repeat(half)),
+            format!("{{{{ {} a }}}}", "not ".repeat(half / 2)),
+            format!("{{{{ {}a }}}}", "a if a else ".repeat(half / 6)),
+            format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(half / 6 - 10)),
+        ] {
+            if let Ok(template) = ChatTemplate::new(&nested, END) {
+                let _ = template.render(&[Message::question("a")]);
+            }
+        }
+        let said = |source: &str| match ChatTemplate::new(source, END) {
+            Ok(template) => template.render(&[Message::question("a")]).unwrap_err(),
+            Err(error) => error.to_string(),
+        };
+        let thousand = "{% for i in range(1000) %}";
+        let endless = format!("{}{}", thousand.repeat(3), "{% endfor %}".repeat(3));
+        assert!(said(&endless).contains("more than 1000000 steps"), "{}", said(&endless));
+        let wide = format!("{thousand}{{{{ 'x' * 100000 }}}}{{% endfor %}}");
+        assert!(said(&wide).contains("more than 16777216 bytes"), "{}", said(&wide));
+        let nest = format!("{{% set n = namespace(v=[]) %}}{thousand}{thousand}{{% set n.v = [n.v] %}}");
+        assert!(said(&format!("{nest}{{% endfor %}}{{% endfor %}}")).contains("steps"));
+        assert!(said(&"x".repeat(LONGEST + 1)).contains("at most 65536"));
+        let unknown = format!("{{% {} %}}", "x".repeat(5000));
+        assert!(said(&unknown).starts_with("line 1: syntax error: ") && said(&unknown).len() < 200);
+        assert!(said("{{ raise_exception('a\\u001b[2J') }}").contains("a\\u{1b}[2J"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use gptneo_files::excerpt;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -54,12 +55,14 @@ impl ApiError {
 
     /// A field with a value that cannot be.
     pub(super) fn field(name: impl Into<String>, message: impl std::fmt::Display) -> Self {
-        let name = name.into();
+        let name: String = name.into();
+        let name = excerpt(&name);
         Self::malformed(format!("`{name}` {message}")).about(name)
     }
 
     /// A field of OpenAI's that this server has no use for, or one that nobody knows.
     pub(super) fn unknown_field(name: &str, known_elsewhere: bool) -> Self {
+        let name = excerpt(name);
         let message = match known_elsewhere {
             true => format!("`{name}` is not supported by this server: leave it out"),
             false => format!("`{name}` is no field of this request: leave it out"),
@@ -75,7 +78,7 @@ impl ApiError {
 
     /// A name that none of the models has.
     pub(super) fn no_model(name: &str, known: &str) -> Self {
-        let message = format!("there is no model {name:?} here, only: {known}");
+        let message = format!("there is no model \"{}\" here, only: {known}", excerpt(name));
         Self::refusal(StatusCode::NOT_FOUND, Some("model_not_found"), message).about("model")
     }
 
@@ -86,6 +89,7 @@ impl ApiError {
     }
 
     pub(super) fn no_such_path(path: &str) -> Self {
+        let path = excerpt(path);
         let message = format!("there is nothing at {path}; GET /openapi.json lists what there is");
         Self::refusal(StatusCode::NOT_FOUND, Some("not_found"), message)
     }

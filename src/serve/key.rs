@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use axum::http::HeaderValue;
+use gptneo_files::read_small_text;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -14,8 +15,8 @@ pub(crate) struct Key([u8; 32]);
 impl Key {
     /// The key in a file, without white space around it.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the key in {}", path.display()))?;
+        let text =
+            read_small_text(path).with_context(|| format!("cannot read the key in {}", path.display()))?;
         match text.trim() {
             "" => bail!("{} is empty: expected the key that requests must bear", path.display()),
             key if key.contains(char::is_whitespace) => {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gptneo_files::{FileError, in_plain_words};
+use gptneo_files::{FileError, excerpt, in_plain_words, read_small};
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -40,6 +40,20 @@ impl Layer {
         let given = Table::try_from(values).map_err(|error| not_toml(&error))?;
         overlay(&mut self.0, Table::from_iter([(section.to_string(), Value::Table(given))]));
         Ok(self)
+    }
+
+    /// Whether it has no setting.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.values().all(|section| section.as_table().is_some_and(Table::is_empty))
+    }
+
+    /// Lays its settings on `table`, and writes that down.
+    ///
+    /// # Errors
+    /// A value cannot be written in TOML.
+    pub(crate) fn written_over(self, table: &mut Table) -> Result<String> {
+        overlay(table, self.0);
+        toml::to_string(table).map_err(|error| not_toml(&error))
     }
 }
 
@@ -93,7 +107,7 @@ fn refused_values(error: &toml::de::Error) -> Error {
 
 /// Reads a settings file, checked on its own first, so that an error names the line.
 fn read_table(path: &Path) -> Result<Table> {
-    let bytes = std::fs::read(path).map_err(FileError::on("read", path))?;
+    let bytes = read_small(path).map_err(FileError::on("read", path))?;
     let name = path.display().to_string();
     let text = String::from_utf8(bytes).map_err(|_| {
         Error::settings(format!("the settings {name} are wrong: they are not UTF-8"), Remedy::None)
@@ -111,7 +125,7 @@ fn checked_table(text: &str, name: &str) -> Result<Table> {
 }
 
 /// What is wrong, and where in the file.
-fn with_place(text: &str, error: &toml::de::Error) -> String {
+pub(crate) fn with_place(text: &str, error: &toml::de::Error) -> String {
     let said = in_plain_words(error.message());
     let start = error.span().map_or(0, |span| span.start.min(text.len()));
     let before = text.get(..start).unwrap_or_default();
@@ -119,7 +133,7 @@ fn with_place(text: &str, error: &toml::de::Error) -> String {
     let line = text.lines().nth(number - 1).unwrap_or_default();
     match line.split_once('=') {
         Some((key, _)) if !key.trim().is_empty() => {
-            format!("line {number}, {}: {said}", in_plain_words(&format!("`{}`", key.trim())))
+            format!("line {number}, `{}`: {said}", excerpt(key.trim()))
         }
         _ => format!("line {number}: {said}"),
     }

@@ -12,13 +12,15 @@ mod presets;
 use std::path::{Path, PathBuf};
 
 use gptneo_datasets::{DEFAULT_LENGTH, DataOptions};
-use gptneo_model::LoraConfig;
 use gptneo_model::checkpoint::{Dtype, SaveFormat, ShardSize};
 use gptneo_model::export::{ExportFormat, GgufType};
-use gptneo_training::{Precision, TrainingConfig, TuningKind};
+use gptneo_model::{LoraConfig, PenaltyScope, SamplingConfig, WeightFormat};
+use gptneo_training::{Activations, Precision, TrainingConfig, TuningKind};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub(crate) use self::checks::check_base_weights;
+pub(crate) use self::layers::with_place;
 pub use self::layers::{Layer, Origin};
 pub use self::presets::Preset;
 use crate::backend::{BackendKind, Place};
@@ -80,6 +82,9 @@ pub struct AnswerSettings {
     pub questions: usize,
     /// The longest answer in tokens.
     pub max_new_tokens: usize,
+    /// What makes tokens that an answer has already less likely, the same for base and tuned; 1, which does nothing, by
+    /// default. The question's own words are free.
+    pub repetition_penalty: f64,
     /// How many held-out questions are answered after every measurement of the validation loss.
     pub samples: usize,
     /// How many held-out questions both models answer for the measures of their answers; those shown are among them.
@@ -90,7 +95,25 @@ pub struct AnswerSettings {
 
 impl Default for AnswerSettings {
     fn default() -> Self {
-        Self { questions: 5, max_new_tokens: 100, samples: 3, scored_questions: 32, discriminate: 3 }
+        Self {
+            questions: 5,
+            max_new_tokens: 100,
+            repetition_penalty: 1.0,
+            samples: 3,
+            scored_questions: 32,
+            discriminate: 3,
+        }
+    }
+}
+
+impl AnswerSettings {
+    /// How each token of an answer is chosen: the likeliest, after the penalty.
+    pub fn sampling(&self) -> SamplingConfig {
+        SamplingConfig {
+            repetition_penalty: self.repetition_penalty,
+            penalty_scope: PenaltyScope::Answer,
+            ..SamplingConfig::default()
+        }
     }
 }
 
@@ -109,6 +132,10 @@ pub struct RunSettings {
     pub devices: Vec<usize>,
     /// The numbers of the matrix products in training.
     pub precision: Precision,
+    /// Whether the inside of blocks is computed again in the backward pass instead of being kept.
+    pub gradient_checkpointing: bool,
+    /// The format that a frozen base is kept in while an adapter is trained over it.
+    pub base_weights: WeightFormat,
     /// The format of the written model.
     pub dtype: Dtype,
     /// The size that a file of the written model may have; one file where there is none.
@@ -216,6 +243,11 @@ impl RunSettings {
     /// None is given.
     pub fn folder(&self) -> Result<&Path> {
         required(&self.output, "run.output")
+    }
+
+    /// What a training step keeps of the inside of blocks.
+    pub fn activations(&self) -> Activations {
+        Activations::recomputed_if(self.gradient_checkpointing)
     }
 
     /// Where the run computes; of several devices, the first.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use gptneo_files::{Claim, Lock};
+use gptneo_files::{Claim, FileClaim, Lock};
 
 use super::*;
 
@@ -85,6 +85,49 @@ fn a_second_process_says_at_once_that_it_is_not_alone() {
     let (code, said) = bad(&merge);
     assert!(code == 2 && said.contains("not empty"), "{said}");
     assert_eq!(names(folder.path()), ["merged", "run"]);
+
+    // Files and folders of the other commands.
+    let place = |name: &str| folder.path().join(name);
+    let shown = |name: &str| place(name).display().to_string();
+    let (model, table) = (fixture("window"), shown("table.csv"));
+    let compare =
+        ["compare", "--model", &model, "--adapter", &adapter, "--question", "Why?", "--output", &table];
+    let compare = [&compare[..], &["--max-new-tokens", "2"]].concat();
+    let gguf_file = shown("model.gguf");
+    let gguf =
+        ["export", "--model", &model, "--format", "gguf", "--output", &gguf_file, "--max-positions", "8"];
+    let gpt2_folder = shown("gpt2");
+    let gpt2 =
+        ["export", "--model", &model, "--format", "gpt2", "--output", &gpt2_folder, "--max-positions", "8"];
+    for (name, command) in [("table.csv", &compare[..]), ("model.gguf", &gguf[..])] {
+        let claim = FileClaim::new(place(name)).unwrap();
+        refused(command, "another process is writing");
+        drop(claim);
+        good(command);
+        let (code, said) = bad(command);
+        assert!(code == 2 && said.contains("exists already"), "{said}");
+    }
+    let claim = Claim::new(place("gpt2")).unwrap();
+    refused(&gpt2, "another process is writing");
+    drop(claim);
+    good(&gpt2);
+    let sweep_folder = shown("sweep");
+    let plan = format!(
+        "[model]\npath = {model:?}\n[data]\npath = {:?}\n[training]\nmax_steps = 1\n[sweep]\nrungs = 1\n[grid.lora]\nr = [2]\n",
+        fixture("records.json")
+    );
+    fs::write(place("plan.toml"), plan).unwrap();
+    let plan_file = shown("plan.toml");
+    let sweep = ["sweep", "--quiet", &plan_file, "--output", &sweep_folder];
+    let claim = Claim::new(place("sweep")).unwrap();
+    refused(&sweep, "another process is writing");
+    drop(claim);
+    good(&sweep);
+    let lock = Lock::take(&place("sweep").join(".lock")).unwrap().unwrap();
+    refused(&["sweep", "--quiet", "--resume", "--output", &sweep_folder], "another process is at work");
+    drop(lock);
+    let all = ["gpt2", "merged", "model.gguf", "plan.toml", "run", "sweep", "table.csv"];
+    assert_eq!(names(folder.path()), all);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
-use gptneo_files::{FileError, in_plain_words, remove_dead, write_folder};
+use gptneo_files::{FileError, in_plain_words, read_small, remove_dead, write_folder};
 use gptneo_model::{NeoBackend, Precision};
 use serde::{Deserialize, Serialize};
 
@@ -143,7 +143,7 @@ impl Checkpoints {
         let Some(step) = self.steps().pop() else { return Ok(None) };
         self.check(step)?;
         let path = self.path(step).join(STATE);
-        let bytes = fs::read(&path).map_err(FileError::on("read", &path))?;
+        let bytes = read_small(&path).map_err(FileError::on("read", &path))?;
         let state: RunState = serde_json::from_slice(&bytes).map_err(|error| {
             self.damaged(step, format!("{STATE}: {}", in_plain_words(&error.to_string())))
         })?;

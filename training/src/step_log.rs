@@ -8,7 +8,7 @@ use std::io::Write;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use gptneo_files::{in_plain_words, write_file};
+use gptneo_files::{in_plain_words, read_table, write_file};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -102,7 +102,7 @@ pub fn read_rows<Row: LogRow>(path: impl AsRef<Path>) -> Result<Vec<Row>, Traini
 
 /// The file's text; a line torn inside a character reads as torn elsewhere.
 fn read(path: &Path) -> Result<String, TrainingError> {
-    let bytes = std::fs::read(path).map_err(TrainingError::io("read", path))?;
+    let bytes = read_table(path).map_err(TrainingError::io("read", path))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

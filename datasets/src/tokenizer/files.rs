@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use gptneo_files::{excerpt, is_git_lfs_pointer};
+use gptneo_files::{excerpt, is_git_lfs_pointer, read_small};
 use serde_json::{Map, Value, json};
 use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -35,7 +35,7 @@ pub(super) fn load(folder: &Path, rows: Option<usize>) -> Result<Loaded, DataErr
     let mut files = Vec::new();
     for name in CARRIED {
         let path = folder.join(name);
-        match std::fs::read(&path) {
+        match read_small(&path) {
             Ok(bytes) if is_git_lfs_pointer(&bytes) => {
                 return Err(refuse(format!(
                     "{name} is a pointer of Git LFS, which stands for a file that was not fetched: git lfs pull fetches it"

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-use gptneo_files::excerpt;
+use gptneo_files::{excerpt, in_plain_words};
 
 std::thread_local! {
     /// Whether this thread's panics become errors, and nothing is to be printed of them.
@@ -31,7 +31,7 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result
     GUARDED.set(before);
     match done {
         Ok(Ok(made)) => Ok(made),
-        Ok(Err(error)) => Err(excerpt(&error.to_string())),
+        Ok(Err(error)) => Err(in_plain_words(&excerpt(&error.to_string()))),
         Err(panic) => Err(format!("its tokenizer breaks down ({})", excerpt(&message(panic.as_ref())))),
     }
 }
@@ -52,6 +52,9 @@ mod tests {
     fn a_panic_is_an_error_and_ordinary_errors_stay() {
         assert_eq!(guarded(|| Ok(5)), Ok(5));
         assert_eq!(guarded::<()>(|| Err("no\nvocabulary".into())), Err("no\\nvocabulary".to_string()));
+        let said = guarded::<()>(|| Err("invalid type: string \"\u{1b}[31m\", expected u32".into()));
+        let plain = r#"invalid type: a text "\u{1b}[31m", expected a whole number, 0 or more"#;
+        assert_eq!(said, Err(plain.to_string()));
         let broken = guarded::<()>(|| panic!("index {} is out of bounds", 7));
         assert_eq!(broken, Err("its tokenizer breaks down (index 7 is out of bounds)".to_string()));
     }

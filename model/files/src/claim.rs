@@ -22,6 +22,12 @@ pub enum ClaimError {
         /// The folder.
         path: PathBuf,
     },
+    /// Something has the name of a file that is to be new.
+    #[error("{} exists already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// Its path names a file, or nothing at all.
     #[error("{:?} is no folder", path.display().to_string())]
     NoFolder {

@@ -48,23 +48,6 @@ pub fn write_files(files: &[(PathBuf, &[u8])]) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Writes the file at `path` through `fill`, which gets the path of the temporary neighbour, an empty file, and may read
-/// back what it wrote there before it agrees. The error is the caller's own, so that it may disagree for other reasons
-/// than files.
-///
-/// # Errors
-/// Whatever `fill` says, or a file operation that failed; `path` is then as it was.
-pub fn write_whole<E: From<FileError>>(
-    path: &Path,
-    fill: impl FnOnce(&Path) -> Result<(), E>,
-) -> Result<(), E> {
-    let temporary = temporary_beside(path)?;
-    fill(temporary.path())?;
-    temporary.as_file().sync_all().map_err(FileError::on("sync", path))?;
-    temporary.persist(path).map_err(|failed| FileError::on("replace", path)(failed.error))?;
-    Ok(sync_folder(parent(path))?)
-}
-
 /// The temporary neighbour of `path`, filled and synced.
 fn prepare(
     path: &Path,
@@ -176,25 +159,6 @@ mod tests {
         drop(lock);
         write_text(&beside("table.csv"), "whole").unwrap();
         assert!(!living.exists());
-    }
-
-    #[test]
-    fn a_file_that_is_not_agreed_to_does_not_appear() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("model");
-        let write = |text: &'static str, agreed: bool| {
-            write_whole(&path, |beside| {
-                fs::write(beside, text).map_err(FileError::on("write", beside))?;
-                assert_eq!(fs::read_to_string(beside).unwrap(), text);
-                if agreed { Ok(()) } else { Err(FileError::on("agree to", beside)(io::Error::other("no"))) }
-            })
-        };
-        write("bad", false).unwrap_err();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        write("good", true).unwrap();
-        write("worse", false).unwrap_err();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "good");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //!
 //! A reader, or a run that was cut off, never meets half a table or half a model: what is written goes beside its
 //! place, is synced to the disk and takes the place by a rename. [`write_file`] does so for one file, [`write_files`]
-//! for several that belong together in a folder which holds others too, [`write_whole`] for a file that is looked at before
-//! it takes its place, and [`write_folder`] for a folder with all that is in it. [`FileError`] says which step failed on which path.
+//! for several that belong together in a folder which holds others too, and [`write_folder`] for a folder with all that is in it. [`FileError`] says which step failed on which path.
 //!
 //! Others at the same place are kept out by locks that end with their process: a [`Claim`] takes a folder that is to
-//! appear, a [`Lock`] one that is there. What a process left that died is removed by the next one at the same place.
-//! [`in_plain_words`] is how a file's parser is quoted.
+//! appear, a [`FileClaim`] a file, before the work that fills it; a [`Lock`] takes a folder that is there. What a process
+//! left that died is removed by the next one at the same place. [`read_small`] reads settings and the like, however large
+//! the file is that stands in for them; [`in_plain_words`] is how a file's parser is quoted, [`parse_size`] reads a size in
+//! bytes as people write it.
 //!
 //! ```
 //! use std::io::Write;
@@ -25,19 +26,25 @@ mod claim;
 mod error;
 mod excerpt;
 mod file;
+mod file_claim;
 mod folder;
 mod hash;
 mod lock;
+mod size;
+mod small;
 mod wording;
 mod workshop;
 
 pub use claim::{Claim, ClaimError, is_free, recover};
 pub use error::FileError;
 pub use excerpt::{excerpt, is_git_lfs_pointer};
-pub use file::{write_file, write_files, write_whole};
+pub use file::{write_file, write_files};
+pub use file_claim::FileClaim;
 pub use folder::write_folder;
 pub use hash::sha256;
 pub use lock::Lock;
+pub use size::{Unitless, parse_size, size_in_units};
+pub use small::{read_small, read_small_text, read_table};
 pub use wording::in_plain_words;
 pub use workshop::remove_dead;
 

@@ -3,6 +3,11 @@
 
 /// The most characters of a file's own text that are shown in one piece.
 const SHOWN: usize = 80;
+/// The most characters of a message, whatever a file has that looks like the end of a quotation.
+const LONGEST: usize = 1000;
+/// What parsers say before and behind a name of the file's, which may have any marks in it.
+const BEFORE_A_NAME: [&str; 2] = ["unknown field ", "unknown variant "];
+const BEHIND_A_NAME: &str = "`, expected";
 
 /// What parsers call things, and what their readers do.
 const WORDS: [(&str, &str); 24] = [
@@ -51,7 +56,9 @@ pub fn in_plain_words(message: &str) -> String {
         let mark = if rest[start..].starts_with('"') { '"' } else { '`' };
         plain.push_str(&translated(&rest[..start]));
         let quoted = &rest[start + 1..];
-        let (text, after) = match closing(quoted, mark) {
+        let is_name = BEFORE_A_NAME.iter().any(|words| rest[..start].ends_with(words));
+        let end = if is_name { quoted.rfind(BEHIND_A_NAME) } else { None };
+        let (text, after) = match end.or_else(|| closing(quoted, mark)) {
             Some(end) => (&quoted[..end], &quoted[end + 1..]),
             None => (quoted, ""),
         };
@@ -61,7 +68,10 @@ pub fn in_plain_words(message: &str) -> String {
         rest = after;
     }
     plain.push_str(&translated(rest));
-    plain
+    match plain.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &plain[..end]),
+        None => plain,
+    }
 }
 
 /// Where a quotation ends; a quotation mark that is escaped in it does not end it.
@@ -155,6 +165,10 @@ mod tests {
         assert!(plain.ends_with("…`, expected one of `a`, `b`"), "{plain}");
         assert_eq!(in_plain_words(r#"a "b\"c" usize"#), r#"a "b\"c" a whole number, 0 or more"#);
         assert_eq!(in_plain_words("torn `half"), "torn `half`");
+        let marks = format!("unknown field `{}`, expected one of `a`, `b`", "a`\"usize".repeat(500));
+        let plain = in_plain_words(&marks);
+        assert!(plain.chars().count() < 140 && plain.ends_with("…`, expected one of `a`, `b`"), "{plain}");
+        assert!(in_plain_words(&"`x`\"y\" ".repeat(5000)).chars().count() <= 1001);
         assert_eq!(in_plain_words("two\nlines"), "two lines");
     }
 }

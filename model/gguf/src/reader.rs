@@ -6,6 +6,9 @@ use std::io::{Read, Seek, SeekFrom};
 use crate::value::kind;
 use crate::{ALIGNMENT, GgufError, MAGIC, Metadata, TensorInfo, TensorType, VERSION, Value, aligned};
 
+/// The most sizes that a tensor has in the format.
+const MOST_SIZES: u32 = 4;
+
 /// A file that is whole: every tensor lies where the table says, aligned, one behind the other up to the file's end.
 #[derive(Debug)]
 pub struct Reader<R> {
@@ -38,7 +41,7 @@ impl<R: Read + Seek> Reader<R> {
             let name = front.string()?;
             let value = front.value(&name)?;
             if name == "general.alignment" && value != Value::U32(ALIGNMENT as u32) {
-                return Err(GgufError::Unsupported(format!("{name} is {value:?}, expected {ALIGNMENT}")));
+                return Err(GgufError::Unsupported(format!("{name} is another than {ALIGNMENT}")));
             }
             metadata.push((name, value));
         }
@@ -82,10 +85,10 @@ impl<R: Read + Seek> Reader<R> {
 
 /// Refuses tensors that do not fill the file from `data` to its end in their order, each once.
 fn check_places(table: &[(TensorInfo, u64)], data: u64, length: u64) -> Result<(), GgufError> {
-    let (mut next, mut names) = (0, HashSet::new());
+    let (mut next, mut names) = (0u64, HashSet::new());
     for (tensor, offset) in table {
-        let TensorInfo { name, .. } = tensor;
-        if !names.insert(name) {
+        let name = shown(&tensor.name);
+        if !names.insert(&tensor.name) {
             return Err(GgufError::Damaged(format!("there are two tensors {name}")));
         }
         if *offset != next {
@@ -95,13 +98,23 @@ fn check_places(table: &[(TensorInfo, u64)], data: u64, length: u64) -> Result<(
         if tensor.bytes() > length {
             return Err(GgufError::Damaged(format!("{name} is larger than the file")));
         }
-        next += aligned(tensor.bytes());
+        next = next.saturating_add(aligned(tensor.bytes()));
     }
-    if data + next != length {
-        let expected = data + next;
+    let expected = data.saturating_add(next);
+    if expected != length {
         return Err(GgufError::Damaged(format!("it has {length} bytes, expected {expected}")));
     }
     Ok(())
+}
+
+/// A name of the file in a message: short, and without what a terminal would obey.
+fn shown(name: &str) -> String {
+    const LONGEST: usize = 64;
+    let written_out = |letter: char| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    name.chars().take(LONGEST).map(written_out).collect()
 }
 
 /// What comes before the data. Lengths are held against what is left of the file before anything is reserved for them.
@@ -141,13 +154,14 @@ impl<R: Read> Front<R> {
     }
 
     fn value(&mut self, name: &str) -> Result<Value, GgufError> {
-        let unknown = |kind: u32| GgufError::Unsupported(format!("{name} is of kind {kind}"));
+        let shown = shown(name);
+        let unknown = |kind: u32| GgufError::Unsupported(format!("{shown} is of kind {kind}"));
         Ok(match self.u32()? {
             kind::U32 => Value::U32(self.u32()?),
             kind::F32 => Value::F32(f32::from_le_bytes(self.array()?)),
             kind::BOOL => match self.array()? {
                 [byte @ (0 | 1)] => Value::Bool(byte == 1),
-                [byte] => return Err(GgufError::Damaged(format!("{name} is the switch {byte}"))),
+                [byte] => return Err(GgufError::Damaged(format!("{shown} is the switch {byte}"))),
             },
             kind::STRING => Value::String(self.string()?),
             kind::ARRAY => {
@@ -170,26 +184,32 @@ impl<R: Read> Front<R> {
     /// A tensor and the offset of its data.
     fn tensor(&mut self) -> Result<(TensorInfo, u64), GgufError> {
         let name = self.string()?;
+        let told = shown(&name);
         let sizes = self.u32()?;
+        if sizes > MOST_SIZES {
+            return Err(GgufError::Damaged(format!(
+                "{told} has {sizes} sizes, expected at most {MOST_SIZES}"
+            )));
+        }
         let mut shape = Vec::new();
         for _ in 0..sizes {
             let size = self.u64()?;
             shape.push(usize::try_from(size).map_err(|_| {
-                GgufError::Damaged(format!("{name} has a size of {size}, more than memory has addresses"))
+                GgufError::Damaged(format!("{told} has a size of {size}, more than memory has addresses"))
             })?);
         }
         shape.reverse();
         let number = self.u32()?;
         let kind = TensorType::ALL.into_iter().find(|kind| kind.number() == number);
-        let kind = kind.ok_or_else(|| GgufError::Unsupported(format!("{name} is of type {number}")))?;
+        let kind = kind.ok_or_else(|| GgufError::Unsupported(format!("{told} is of type {number}")))?;
         let offset = self.u64()?;
         let tensor = TensorInfo { name, shape, kind };
         // Four bytes a value at most, so the product of bytes stays in range as well.
         let fits = tensor.values().is_some_and(|values| (1..=u64::MAX / 8).contains(&values));
         let columns = tensor.shape.last().copied().unwrap_or_default();
         if !fits || !columns.is_multiple_of(kind.block()) {
-            let TensorInfo { name, shape, .. } = tensor;
-            return Err(GgufError::Damaged(format!("{name} has the shape {shape:?} in {kind}")));
+            let shape = tensor.shape;
+            return Err(GgufError::Damaged(format!("{told} has the shape {shape:?} in {kind}")));
         }
         Ok((tensor, offset))
     }

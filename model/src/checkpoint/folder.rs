@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gptneo_files::FileError;
+use gptneo_files::{FileError, read_small};
 
 use super::save::GENERATION_FILE;
 use crate::config::{CONFIG_FILE, token_ids};
@@ -68,7 +68,7 @@ pub fn kept_files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, ModelError> {
 /// `generation_config.json` cannot be read, or names something else.
 pub fn end_tokens(folder: &Path, config: &GptNeoConfig) -> Result<Vec<u32>, ModelError> {
     let path = folder.join(GENERATION_FILE);
-    let bytes = match std::fs::read(&path) {
+    let bytes = match read_small(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Ok(config.eos_token_ids.clone());

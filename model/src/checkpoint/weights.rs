@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
-use gptneo_files::{FileError, excerpt};
+use gptneo_files::{FileError, excerpt, read_small};
 use serde_json::Value;
 
 use super::shards::{INDEX_FILE, WHOLE_FILE};
@@ -63,7 +63,7 @@ fn find(folder: &Path) -> Result<(Vec<PathBuf>, HashMap<String, PathBuf>), Model
 /// Which file beside `index` each tensor is in.
 fn read_index(index: &Path) -> Result<HashMap<String, PathBuf>, ModelError> {
     let refuse = |reason: String| ModelError::Format { path: index.into(), reason };
-    let bytes = std::fs::read(index).map_err(FileError::on("read", index))?;
+    let bytes = read_small(index).map_err(FileError::on("read", index))?;
     let value = crate::error::json_object(index, &bytes)?;
     let Some(map) = value.get("weight_map").and_then(Value::as_object) else {
         return Err(refuse("weight_map is missing, expected the file of each tensor".into()));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use burn::tensor::backend::Backend;
-use gptneo_files::FileError;
+use gptneo_files::{FileError, read_small_text};
 use safetensors::tensor::{Dtype as FileDtype, View};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -157,7 +157,7 @@ struct RawConfig {
 /// A file is missing or damaged, or it is no such GPT-2; the first tensor that is missing or misshapen is named.
 pub fn read_folder<B: Backend>(folder: &Path, device: &B::Device) -> Result<GptNeo<B>, ModelError> {
     let path = folder.join(CONFIG_FILE);
-    let text = std::fs::read_to_string(&path).map_err(FileError::on("read", &path))?;
+    let text = read_small_text(&path).map_err(FileError::on("read", &path))?;
     let format = |path: &Path, reason: String| ModelError::Format { path: path.into(), reason };
     let raw: RawConfig = serde_json::from_str(&text).map_err(|error| format(&path, error.to_string()))?;
     if raw.model_type != "gpt2" || raw.activation_function != "gelu_new" {

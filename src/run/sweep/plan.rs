@@ -5,16 +5,20 @@
 
 use std::path::{Path, PathBuf};
 
+use gptneo_files::{excerpt, in_plain_words, read_small_text};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::settings::{Layer, Origin, Settings};
+use crate::settings::{Layer, Origin, Settings, with_place};
 use crate::{Error, Remedy, Result};
 
 /// The sections whose settings may vary: trials share the base and the rows.
 const VARYING: [&str; 2] = ["lora", "training"];
 /// What a grid may not vary: where a sweep measures is its own affair, and the seed decides the split as well.
 const FIXED: [&str; 2] = ["training.eval_steps", "training.seed"];
+
+/// The most combinations: a year of trainings of ten minutes each.
+const MOST_TRIALS: usize = 10_000;
 
 /// How trials are halved, and what is measured at the end: the table `[sweep]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +30,7 @@ pub struct Halving {
     pub rungs: usize,
     /// The share of the records that is put aside and measured once, at the end; 0.1 by default.
     pub test_fraction: f64,
-    /// A file to measure on at the end instead.
+    /// A file to measure on at the end instead: another place for `test_data` under `[data]`.
     pub test_data: Option<PathBuf>,
 }
 
@@ -64,30 +68,42 @@ impl Trial {
 }
 
 impl Plan {
-    /// Reads a sweep file.
+    /// Reads a sweep file, with the settings of `layer` over it.
     ///
     /// # Errors
     /// It cannot be read or is not TOML; the grid is empty or has what cannot vary; or a combination makes no sense.
-    pub(super) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+    pub(super) fn read(path: &Path, over: Layer) -> Result<Self> {
+        let text = read_small_text(path).map_err(|error| {
             Error::settings(format!("cannot read the sweep file {}: {error}", path.display()), Remedy::None)
         })?;
-        Self::of(text, &path.display().to_string())
+        Self::of(text, &path.display().to_string(), over)
     }
 
-    fn of(text: String, name: &str) -> Result<Self> {
+    fn of(text: String, name: &str, over: Layer) -> Result<Self> {
         let refuse = |what: String, remedy: &str| {
             Error::settings(format!("the sweep file {name}: {what}"), Remedy::say(remedy))
         };
         let mut table: Table = toml::from_str(&text).map_err(|error| {
-            Error::settings(format!("the sweep file {name} is wrong: {error}"), Remedy::None)
+            let what = with_place(&text, &error);
+            Error::settings(format!("the sweep file {name} is wrong: {what}"), Remedy::None)
         })?;
+        // What the sweep keeps of its file must say all of it, for when it goes on.
+        let text = if over.is_empty() { text } else { over.written_over(&mut table)? };
         let halving = table.remove("sweep").map_or(Ok(Halving::default()), Value::try_into);
-        let halving: Halving = halving.map_err(|error| refuse(format!("[sweep]: {error}"), "correct it"))?;
+        let plain = |error: toml::de::Error| in_plain_words(error.message());
+        let halving: Halving =
+            halving.map_err(|error| refuse(format!("[sweep]: {}", plain(error)), "correct it"))?;
         halving.check().map_err(|what| refuse(what, "correct it"))?;
         let grid = grid(table.remove("grid")).map_err(|what| {
             refuse(what, "list values to try, such as learning_rate = [1e-3, 3e-3] under [grid.training]")
         })?;
+        let count = grid.iter().fold(1usize, |count, (_, values)| count.saturating_mul(values.len()));
+        if count > MOST_TRIALS {
+            let counts: Vec<String> =
+                grid.iter().map(|(key, values)| format!("{} of {key}", values.len())).collect();
+            let what = format!("{} make more than {MOST_TRIALS} trials", counts.join(", "));
+            return Err(refuse(what, "list fewer values"));
+        }
         if table.get("training").is_some_and(|training| training.get("eval_steps").is_some()) {
             return Err(refuse(
                 "eval_steps is given, but a sweep measures at its rungs".into(),
@@ -95,15 +111,26 @@ impl Plan {
             ));
         }
         let base = layer(&table, &[])?;
-        let settings = Settings::resolve(Origin::Defaults, base)?;
+        let mut settings = Settings::resolve(Origin::Defaults, base)?;
+        settings.data.test_data = match (settings.data.test_data.take(), &halving.test_data) {
+            (Some(one), Some(other)) if one != *other => {
+                return Err(refuse(
+                    format!("two files to measure on at the end: {} and {}", one.display(), other.display()),
+                    "give one as test_data, under [data]",
+                ));
+            }
+            (one, other) => one.or_else(|| other.clone()),
+        };
         let trials = combinations(&grid)
             .into_iter()
             .enumerate()
             .map(|(at, values)| {
                 let settings =
                     Settings::resolve(Origin::Defaults, layer(&table, &values)?).map_err(|error| {
-                        let shown: Vec<String> =
-                            values.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+                        let shown: Vec<String> = values
+                            .iter()
+                            .map(|(key, value)| format!("{key} = {}", excerpt(&value.to_string())))
+                            .collect();
                         refuse(
                             format!("trial {} ({}): {error}", at + 1, shown.join(", ")),
                             "change that value",
@@ -150,15 +177,16 @@ fn grid(grid: Option<Value>) -> Result<Vec<(String, Vec<Value>)>, String> {
     let Some(Value::Table(sections)) = grid else { return Err("it has no table [grid.SECTION]".into()) };
     let mut found = Vec::new();
     for (section, keys) in sections {
-        let Value::Table(keys) = keys else { return Err(format!("grid.{section} is no table")) };
+        let shown = excerpt(&section);
+        let Value::Table(keys) = keys else { return Err(format!("grid.{shown} is no table")) };
         if !VARYING.contains(&section.as_str()) {
             return Err(format!(
-                "[grid.{section}] cannot vary; what can are the keys of {}",
+                "[grid.{shown}] cannot vary; what can are the keys of {}",
                 VARYING.join(" and ")
             ));
         }
         for (key, values) in keys {
-            let name = format!("{section}.{key}");
+            let name = format!("{section}.{}", excerpt(&key));
             if FIXED.contains(&name.as_str()) {
                 return Err(format!("{name} cannot vary: it is the same for all trials"));
             }
@@ -202,7 +230,7 @@ mod tests {
     use super::*;
 
     fn plan(text: &str) -> Result<Plan> {
-        Plan::of(text.into(), "a.toml")
+        Plan::of(text.into(), "a.toml", Layer::default())
     }
 
     #[test]
@@ -230,6 +258,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_laid_over_the_file_is_kept_with_it() {
+        let text = "[data]\ntest_data = \"a\"\n[grid.training]\nlearning_rate = [1e-3]\n";
+        let over = Layer::default().with("data", &serde_json::json!({"test_data": "b"})).unwrap();
+        let found = Plan::of(text.into(), "a.toml", over).unwrap();
+        let again = plan(&found.text).unwrap();
+        for one in [found, again] {
+            assert_eq!(one.settings.data.test_data.as_deref(), Some(Path::new("b")));
+        }
+        // The older place for it.
+        let found = plan("[sweep]\ntest_data = \"a\"\n[grid.training]\nlearning_rate = [1e-3]\n").unwrap();
+        assert_eq!(found.settings.data.test_data.as_deref(), Some(Path::new("a")));
+        assert_eq!(plan(text).unwrap().text, text);
+    }
+
+    #[test]
     fn rungs_are_multiples_and_end_with_the_whole() {
         let halving = Halving::default();
         assert_eq!(halving.steps(405), [102, 204, 405]);
@@ -253,11 +296,25 @@ mod tests {
             (format!("{grid}[sweep]\ntest_fraction = 1.0\n"), "test_fraction is 1"),
             (format!("{grid}[sweep]\nkeep = 1\n"), "keep"),
             (format!("{grid}[training]\neval_steps = 5\n"), "measures at its rungs"),
+            (
+                format!(
+                    "{grid}beta1 = {many}\nbeta2 = {many}\n[grid.lora]\nalpha = {many}\n",
+                    many = "[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 0.11, 0.12, 0.13, 0.14, 0.15, 0.16, 0.17, 0.18, 0.19, 0.21, 0.22]"
+                ),
+                "more than 10000 trials",
+            ),
+            (format!("[grid.training]\nlearning_rate = [\"{}\"]\n", "x".repeat(500)), "xxx..."),
+            (format!("{grid}[sweep]\nfactor = \"a\"\n"), "expected a whole number"),
             (format!("{grid}[modle]\npath = \"x\"\n"), "modle"),
+            (
+                format!("{grid}[data]\ntest_data = \"a\"\n[sweep]\ntest_data = \"b\"\n"),
+                "two files to measure on at the end: a and b",
+            ),
             ("nonsense".into(), "is wrong"),
         ] {
             let said = plan(&text).unwrap_err().to_string();
             assert!(said.contains(words), "{words}: {said}");
+            assert!(said.len() < 600 && !said.contains("usize"), "{said}");
         }
     }
 }

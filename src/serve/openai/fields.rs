@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use gptneo_files::in_plain_words;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use utoipa::PartialSchema;
@@ -52,7 +53,8 @@ impl Fields {
     /// Reads a body; a field that is null is left out.
     pub(in crate::serve) fn of(body: &[u8]) -> Result<Self, ApiError> {
         let mut object: Map<String, Value> = serde_json::from_slice(body)
-            .map_err(|error| ApiError::malformed(format!("the body is no JSON object: {error}")))?;
+            .map_err(|error| in_plain_words(&error.to_string()))
+            .map_err(|reason| ApiError::malformed(format!("the body is no JSON object: {reason}")))?;
         object.retain(|_, value| !value.is_null());
         Ok(Self(object))
     }
@@ -63,9 +65,10 @@ impl Fields {
             properties::<T>().properties.keys().filter_map(|name| self.0.remove_entry(name)).collect();
         serde_path_to_error::deserialize(Value::Object(own)).map_err(|error| {
             let path = error.path().to_string();
+            let reason = in_plain_words(&error.into_inner().to_string());
             match path.as_str() {
-                "." => ApiError::malformed(error.into_inner().to_string()),
-                _ => ApiError::field(path, format_args!("cannot be read: {}", error.into_inner())),
+                "." => ApiError::malformed(reason),
+                _ => ApiError::field(path, format_args!("cannot be read: {reason}")),
             }
         })
     }
@@ -145,10 +148,24 @@ mod tests {
         let error = read(r#"{"text": "a", "parts": [{"number": 1}, {"number": "x"}]}"#).unwrap_err();
         let (status, message, param) = error.told();
         assert_eq!((status, param), (400, Some("parts[1].number")));
-        assert!(message.contains("`parts[1].number`") && message.contains("expected u8"), "{message}");
+        assert!(
+            message.contains("`parts[1].number`") && message.contains("expected a whole number"),
+            "{message}"
+        );
         let error = read(r#"{"text": null}"#).unwrap_err();
         assert!(error.told().1.contains("missing field `text`"), "{error:?}");
         assert!(read("[1]").unwrap_err().told().1.contains("no JSON object"));
+        let long = "\\u001b[2J".repeat(1000);
+        for hostile in [
+            format!(r#"{{"{long}": 1, "text": "a"}}"#),
+            format!(r#"{{"text": "a", "parts": ["{long}"]}}"#),
+            format!(r#"{{"text": "a", "parts": [{{"number": "{long}"}}]}}"#),
+        ] {
+            let error = read(&hostile).unwrap_err();
+            let (_, message, param) = error.told();
+            assert!(message.len() < 300 && !message.contains('\u{1b}'), "{message:?}");
+            assert!(param.is_some_and(|param| param.len() < 100), "{param:?}");
+        }
         assert!(read(&"[".repeat(10_000)).is_err());
     }
 

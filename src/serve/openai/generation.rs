@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gptneo_files::excerpt;
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -187,7 +188,7 @@ fn biases(biases: BTreeMap<String, f64>, vocabulary: usize) -> Result<Vec<(u32, 
         let Some(known) = known else {
             return Err(ApiError::field(
                 "logit_bias",
-                format_args!("names the token {id:?}, expected an id below {vocabulary}"),
+                format_args!("names the token \"{}\", expected an id below {vocabulary}", excerpt(&id)),
             ));
         };
         let bias = within("logit_bias", Some(bias), -100.0..=100.0)?.unwrap_or_default();

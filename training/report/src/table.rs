@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 
-use gptneo_files::write_file;
+use gptneo_files::{read_table as read_bytes, write_file};
 use serde::de::DeserializeOwned;
 
 use crate::error::ReportError;
@@ -35,7 +35,7 @@ pub(crate) fn read_table<Row: DeserializeOwned>(
     columns: &[&str],
 ) -> Result<Vec<Row>, ReportError> {
     let failed = |source| failure(path, columns, source);
-    let text = std::fs::read(path).map_err(|error| failed(error.into()))?;
+    let text = read_bytes(path).map_err(|error| failed(error.into()))?;
     // Written by RFC 4180, where quotes come in pairs.
     if !text.iter().filter(|byte| **byte == b'"').count().is_multiple_of(2) {
         return Err(failed(wrong("it is cut within quotes")));

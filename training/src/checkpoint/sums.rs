@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use gptneo_files::{FileError, sha256};
+use gptneo_files::{FileError, read_small, sha256};
 
 /// The file of the hashes. Checkpoints of earlier versions have none.
 const SUMS: &str = "SHA256SUMS";
@@ -35,7 +35,7 @@ pub(super) fn fault(folder: &Path) -> Result<Option<String>, FileError> {
     if !path.exists() {
         return Ok(None);
     }
-    let bytes = fs::read(&path).map_err(FileError::on("read", &path))?;
+    let bytes = read_small(&path).map_err(FileError::on("read", &path))?;
     let lines: Option<Vec<(&str, &str)>> = std::str::from_utf8(&bytes)
         .ok()
         .and_then(|text| text.lines().map(|line| line.split_once("  ")).collect());

@@ -132,6 +132,27 @@ pub fn linear_input_gradient(
     }
 }
 
+/// The gradients of a low-rank part alone that are wanted, from that of the output, `[rows, output]`: x `[rows, input]`.
+///
+/// # Panics
+///
+/// Where a slice is not of its shape.
+pub fn low_rank_backward(
+    low_rank: &LowRank<'_>,
+    x: &[f32],
+    [input, output]: [usize; 2],
+    gradient: &[f32],
+    wanted: LinearGradients<bool>,
+) -> LinearGradients<Option<Vec<f32>>> {
+    let LowRank { a, b, rank, .. } = *low_rank;
+    assert_eq!([a.len(), b.len()], [rank * input, output * rank], "numbers of A and B");
+    assert_eq!(x.len() * output, gradient.len() * input, "rows of x and of the output's gradient");
+    let mut of_x = wanted.x.then(|| zeros(x.len()));
+    let [a, b] =
+        low_rank::backward(low_rank, x, [input, output], gradient, of_x.as_deref_mut(), [wanted.a, wanted.b]);
+    LinearGradients { x: of_x, a, b }
+}
+
 /// The gradients that are wanted, from that of the output, `[rows, output]`.
 ///
 /// # Panics

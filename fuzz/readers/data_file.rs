@@ -6,7 +6,7 @@ use gptneo_datasets::{DataOptions, DataSize, OnBadRecord, read_data};
 ///
 /// # Panics
 /// A message has text in it that a terminal would act on, or more than a person would read.
-pub fn read(name: &str, bytes: &[u8]) {
+pub(crate) fn read(name: &str, bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join(name);
     std::fs::write(&path, bytes).expect("a temporary file");
