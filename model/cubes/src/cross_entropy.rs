@@ -72,6 +72,8 @@ pub fn cross_entropy_rows<R: Runtime>(
     let (count, columns, stride) = (logits.shape[0], logits.shape[1], logits.strides[0]);
     // An array as long as the memory that the rows take, the gaps between them included.
     let reach = (count.max(1) - 1) * stride + columns;
+    // SAFETY: the last row ends there, and the memory not before.
+    #[allow(unsafe_code)]
     let logits = unsafe { ArrayArg::from_raw_parts_binding(logits.handle, reach) };
     let [targets, nll] = [targets, nll].map(|tensor| tensor.into_tensor_arg().into_array_arg());
     let (cubes, dim) = (cube_per_row(count), CubeDim::new_1d(UNITS));

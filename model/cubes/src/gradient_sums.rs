@@ -79,6 +79,8 @@ pub fn gradient_sums<R: Runtime>(
     let launches = gradients.len().div_ceil(at_once);
     let numbers = launches * 2 * CUBES as usize;
     let sums = client.empty(numbers * size_of::<f32>());
+    // SAFETY: made above with room for so many numbers.
+    #[allow(unsafe_code)]
     let sums = || unsafe { ArrayArg::from_raw_parts(sums.clone(), numbers) };
     let mut gradients = gradients.into_iter().peekable();
     let mut first = 0;

@@ -175,6 +175,8 @@ pub fn attention_backward<R: Runtime>(
     let array = |tensor: &TensorBinding<R>| tensor.clone().into_tensor_arg().into_array_arg();
     let numbers = batch * heads * queries;
     let [log_sums, means] = [(); 2].map(|()| client.empty(numbers * size_of::<f32>()));
+    // SAFETY: both were made above with room for so many numbers.
+    #[allow(unsafe_code)]
     let of_each =
         |handle: &cubecl::server::Handle| unsafe { ArrayArg::from_raw_parts(handle.clone(), numbers) };
     of_queries::launch::<R>(
