@@ -9,7 +9,7 @@ mod kernels;
 mod launch;
 
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
-use burn::tensor::{DType, FloatDType, TensorMetadata};
+use burn::tensor::{DType, FloatDType, TensorMetadata, TensorPrimitive};
 
 use self::launch::{CubeLaunch, Output, exactly};
 use super::{
@@ -112,17 +112,21 @@ impl<B: CubeLaunch> NeoBackend for B {
 
     fn cross_entropy_gradients(
         hidden: FloatTensor<B>,
-        weight: FloatTensor<B>,
+        weight: TensorPrimitive<B>,
         targets: IntTensor<B>,
         precision: Precision,
         head: Parameters,
     ) -> (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>) {
         let known = matches!(hidden.dtype(), DType::F32 | DType::F16 | DType::BF16);
-        if head.are_trained() || !known || targets.dtype() != DType::I32 {
-            return super::cross_entropy::gradients::<B>(hidden, weight, targets, precision, head);
+        match weight {
+            TensorPrimitive::Float(weight)
+                if !head.are_trained() && known && targets.dtype() == DType::I32 =>
+            {
+                let (sum, of_hidden) = cross_entropy::gradients::<B>(hidden, weight, targets, precision);
+                (sum, of_hidden, None)
+            }
+            weight => super::cross_entropy::gradients::<B>(hidden, weight, targets, precision, head),
         }
-        let (sum, of_hidden) = cross_entropy::gradients::<B>(hidden, weight, targets, precision);
-        (sum, of_hidden, None)
     }
 
     fn gradient_sums(gradients: Vec<FloatTensor<B>>, unscale: Option<f64>) -> FloatTensor<B> {
