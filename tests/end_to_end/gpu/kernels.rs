@@ -177,7 +177,7 @@ fn cross_entropy<B: NeoBackend>() {
         let targets = Tensor::<B, 1, Int>::from_data(TensorData::new(targets, [rows]), &Default::default());
         let (sum, of_hidden, none) = B::cross_entropy_gradients(
             tensor::<B, 2>(1, [rows, hidden]),
-            tensor::<B, 2>(2, [words, hidden]),
+            TensorPrimitive::Float(tensor::<B, 2>(2, [words, hidden])),
             targets.into_primitive(),
             Precision::F32,
             Parameters::Frozen,
