@@ -126,7 +126,7 @@ fn dora_computes_and_merges_as_peft_does() {
     for (path, _, linear) in merged.linears() {
         let weight = linear.weight.val();
         let [rows, _] = weight.dims();
-        let row: Vec<f32> = weight.slice([rows - 1..rows]).into_data().to_vec().unwrap();
+        let row: Vec<f32> = weight.narrow(0, rows - 1, 1).into_data().to_vec().unwrap();
         let theirs: Vec<f32> =
             serde_json::from_value(expected["merged_rows"][format!("{path}.weight")].clone()).unwrap();
         for (ours, theirs) in row.iter().zip(&theirs) {
