@@ -47,11 +47,12 @@ KEYS = {
     "training": ["learning_rate", "schedule", "warmup_steps", "weight_decay", "beta1", "beta2", "epsilon", "max_grad_norm",
                  "epochs", "max_steps", "batch_size", "grad_accumulation_steps", "shuffle", "eval_steps",
                  "checkpoint_steps", "early_stopping_patience", "seed"],
-    "lora": ["r", "alpha", "dropout", "target_modules", "use_rslora", "rank_pattern", "alpha_pattern"],
+    "lora": ["r", "alpha", "dropout", "target_modules", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern"],
     "data": ["path", "max_seq_length", "validation_fraction", "validation_limit", "supervise", "overlong",
              "prompt_template", "question_column"],
     "answers": ["questions", "max_new_tokens", "samples"],
-    "run": ["output", "backend", "device", "devices", "precision", "dtype", "max_shard_size", "tensorboard"],
+    "run": ["output", "backend", "device", "devices", "precision", "gradient_checkpointing", "base_weights",
+            "dtype", "max_shard_size", "tensorboard"],
     "model": ["path", "adapter", "tuning"],
 }
 

@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders of sources, a crate each.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "src",
     "model/src",
+    "model/cubes/src",
     "model/files/src",
     "model/gguf/src",
     "model/kernels/src",

@@ -6,27 +6,23 @@
 
 mod layout;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use self::layout::Layout;
 use crate::error::{BadRecord, BadRecords, DataError};
 use crate::example::Example;
+use crate::form::{FROM_ONE, OnBadRecord, counts_from_one};
+use crate::options::DataOptions;
 use crate::prompt::PromptTemplate;
+use crate::read::left_out;
 use crate::record::DEFAULT_INSTRUCTION;
 use crate::record::Record;
 use crate::rows::{Row, read_rows};
-use crate::size::DataSize;
-use crate::source::{Budget, FileFormat, RECORD_COST};
+use crate::source::{Budget, RECORD_COST};
 use crate::tokenizer::Tokenizer;
 use crate::value::Names;
-
-/// The files that hold questions, for messages.
-const SUPPORTED: &str =
-    ".json, .jsonl, .ndjson, .csv, .tsv and .parquet; all but Parquet also with .gz or .zst after it";
-/// Rows that are looked at before the layout is settled.
-const LOOKED_AT: usize = 64;
 
 /// A question with its choices, one of which is right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,93 +48,80 @@ pub struct EncodedChoices {
     pub answer: usize,
 }
 
-/// Reads the questions of a JSON, JSON Lines, CSV, TSV or Parquet file, of which no more than `limit` is read.
+/// The questions of an exam, as they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadChoices {
+    /// The questions, in the files' order.
+    pub questions: Vec<ChoiceQuestion>,
+    /// How many were left out because they cannot be used.
+    pub skipped: usize,
+    /// The first of them, with the reason, as a sentence for each file.
+    pub reasons: Vec<String>,
+}
+
+/// Reads the questions of files of records (JSON, JSON Lines, CSV, TSV or Parquet; all but the last also packed), as
+/// [`read_data`](crate::read_data) reads records. Of `options`, the limit and what happens to bad records count.
 ///
 /// # Errors
-/// The file is missing, damaged, empty, of another format or larger than `limit`; its columns are those of no layout
-/// ([`DataError::UnknownLayout`]); or questions cannot be used, all of them at once ([`DataError::BadRecords`]).
-pub fn read_choices(path: &Path, limit: DataSize) -> Result<Vec<ChoiceQuestion>, DataError> {
-    let (wanted, budget) = (layout::columns(), Budget::new(limit));
-    if matches!(FileFormat::of(path), None | Some(FileFormat::Text)) {
-        return Err(DataError::UnknownFormat { path: path.to_path_buf(), supported: SUPPORTED });
+/// A file is missing, damaged, empty or of another format, or they go over the limit together; its columns are those of
+/// no layout ([`DataError::UnknownLayout`]); or questions cannot be used, all of them at once
+/// ([`DataError::BadRecords`]).
+pub fn read_choices(files: &[PathBuf], options: &DataOptions) -> Result<ReadChoices, DataError> {
+    let budget = Budget::new(options.max_data_size);
+    let mut read = ReadChoices { questions: Vec::new(), skipped: 0, reasons: Vec::new() };
+    for path in files {
+        let (questions, bad) = read_file(path, options.bad_records, &budget)?;
+        read.questions.extend(questions);
+        if let Some(bad) = bad {
+            read.skipped += bad.count;
+            read.reasons.push(left_out(path, &bad));
+        }
     }
+    Ok(read)
+}
+
+/// A file's questions, and those that were left out.
+fn read_file(
+    path: &Path,
+    on_bad: OnBadRecord,
+    budget: &Budget,
+) -> Result<(Vec<ChoiceQuestion>, Option<BadRecords>), DataError> {
+    let wanted: Vec<String> = layout::fields().collect();
     let mut names = Names::new(wanted.iter().map(String::as_str));
-    let mut collector = Collector::default();
-    read_rows(path, &budget, &mut names, &mut |row, names| {
+    // The layout is known by the columns of all records together.
+    let mut rows = Vec::new();
+    read_rows(path, budget, &mut names, &mut |row, _| {
         budget.spend(RECORD_COST, path)?;
-        collector.take(row, names);
+        rows.push(row);
         Ok(())
     })?;
-    collector.finish(path, &names)
-}
-
-/// Takes rows and keeps the questions.
-#[derive(Default)]
-struct Collector {
-    layout: Option<Layout>,
-    /// Rows that wait until the layout is settled.
-    waiting: Vec<Row>,
-    count: usize,
-    /// Rows that could be read, whatever they hold.
-    readable: usize,
-    questions: Vec<ChoiceQuestion>,
-    bad: Vec<BadRecord>,
-}
-
-impl Collector {
-    fn take(&mut self, row: Row, names: &Names) {
-        self.count += 1;
-        self.readable += usize::from(row.fields.is_ok());
-        match self.layout {
-            Some(layout) => self.turn(layout, self.count, row),
-            None => {
-                self.waiting.push(row);
-                if self.waiting.len() >= LOOKED_AT {
-                    self.settle(names);
-                }
-            }
-        }
+    if rows.is_empty() {
+        return Err(DataError::Empty { path: path.to_path_buf(), what: "questions" });
     }
-
-    /// Finds the layout, if the columns so far are those of one, and turns the rows that waited for it.
-    fn settle(&mut self, names: &Names) {
-        self.layout = Layout::of(&names.seen);
-        if let Some(layout) = self.layout {
-            let waiting = std::mem::take(&mut self.waiting);
-            let first = self.count - waiting.len();
-            waiting.into_iter().enumerate().for_each(|(at, row)| self.turn(layout, first + at + 1, row));
+    let layout = match Layout::of(&names.seen) {
+        Some(layout) => layout,
+        // Without a readable row there are no columns to speak of: the rows' own faults say more.
+        None if rows.iter().all(|row| row.fields.is_err()) => Layout::Plain,
+        None => return Err(DataError::UnknownLayout { path: path.to_path_buf(), found: names.seen }),
+    };
+    let records = rows.len();
+    let mut questions = Vec::with_capacity(records);
+    let mut bad = Vec::new();
+    for (index, Row { line, fields }) in rows.into_iter().enumerate() {
+        if layout == Layout::MedMcqa && fields.as_ref().is_ok_and(counts_from_one) {
+            return Err(DataError::misread(path, layout.name(), index + 1, FROM_ONE));
         }
-    }
-
-    fn turn(&mut self, layout: Layout, record: usize, Row { line, fields }: Row) {
         match fields.and_then(|mut fields| layout.question(&mut fields)) {
-            Ok(question) => self.questions.push(question),
-            Err(reason) => self.bad.push(BadRecord { record, line, reason }),
+            Ok(question) => questions.push(question),
+            Err(reason) => bad.push(BadRecord { record: index + 1, line, reason }),
         }
     }
-
-    fn finish(mut self, path: &Path, names: &Names) -> Result<Vec<ChoiceQuestion>, DataError> {
-        let path = path.to_path_buf();
-        self.settle(names);
-        match self.layout {
-            _ if self.count == 0 => return Err(DataError::Empty { path, what: "questions" }),
-            None if self.readable > 0 => {
-                return Err(DataError::UnknownLayout { path, found: names.seen.clone() });
-            }
-            // Without a readable row there are no columns to speak of: the rows' own faults say more.
-            None => {
-                let waiting = std::mem::take(&mut self.waiting);
-                waiting.into_iter().zip(1..).for_each(|(row, record)| self.turn(Layout::Plain, record, row));
-            }
-            Some(_) => {}
+    let bad = (!bad.is_empty()).then(|| BadRecords::of(records, bad));
+    match bad {
+        Some(bad) if on_bad == OnBadRecord::Refuse || questions.is_empty() => {
+            Err(DataError::BadRecords { path: path.to_path_buf(), format: Some(layout.name().into()), bad })
         }
-        match self.bad.is_empty() {
-            true => Ok(self.questions),
-            false => {
-                let bad = BadRecords::of(self.count, self.bad);
-                Err(DataError::BadRecords { path, format: None, bad })
-            }
-        }
+        skipped => Ok((questions, skipped)),
     }
 }
 

@@ -257,29 +257,17 @@ fn leaks(training: &ReadData, validation: Option<&ReadData>, test: Option<&ReadD
     Leaks::find(texts(Some(training)), texts(validation), texts(test))
 }
 
-/// The examples of the first `limit` records, or of the first `limit` blocks of plain text, without a split.
+/// The examples of the first `limit` records of files that count as one, or of the first `limit` blocks of plain text,
+/// without a split; and how the files were read.
 ///
 /// # Errors
-/// A setting outside its range, or as [`DataFiles::of`], the readers, [`encode_examples`] and [`pack_documents`].
-pub fn encode_file(
-    path: &Path,
-    options: &DataOptions,
-    tokenizer: &Tokenizer,
-    limit: Option<usize>,
-) -> Result<Encoded, DataError> {
-    encode_files(&DataFiles::of(path)?.training, options, tokenizer, limit)
-}
-
-/// As [`encode_file`], of several files that count as one.
-///
-/// # Errors
-/// As [`encode_file`].
+/// A setting outside its range, or as [`read_data`](crate::read_data), [`encode_examples`] and [`pack_documents`].
 pub fn encode_files(
     files: &[PathBuf],
     options: &DataOptions,
     tokenizer: &Tokenizer,
     limit: Option<usize>,
-) -> Result<Encoded, DataError> {
+) -> Result<(Encoded, Reading), DataError> {
     options.validate()?;
     let (limit, max_length) = (limit.unwrap_or(usize::MAX), options.max_length());
     let budget = Budget::new(options.max_data_size);
@@ -287,10 +275,10 @@ pub fn encode_files(
     if !data.documents.is_empty() {
         let mut blocks = pack_documents(&data.documents, tokenizer, max_length)?;
         blocks.truncate(limit);
-        return Ok(Encoded::from_blocks(blocks, max_length));
+        return Ok((Encoded::from_blocks(blocks, max_length), data.reading));
     }
     data.records.truncate(limit);
-    encode(&data.records, options, tokenizer)
+    Ok((encode(&data.records, options, tokenizer)?, data.reading))
 }
 
 fn encode(records: &[Record], options: &DataOptions, tokenizer: &Tokenizer) -> Result<Encoded, DataError> {

@@ -82,7 +82,7 @@ pub(crate) fn read(
 }
 
 /// The first of the markers that stands in a line of the text, if any does.
-fn first_within<'a>(mut source: Source, markers: [&'a str; 2]) -> Result<Option<&'a str>, DataError> {
+fn first_within(mut source: Source, markers: [&str; 2]) -> Result<Option<&str>, DataError> {
     let (mut line, mut stands) = (Vec::new(), [false; 2]);
     while let Some(text) = source.next_text(&mut line)? {
         for (stands, marker) in stands.iter_mut().zip(markers) {

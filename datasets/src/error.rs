@@ -92,6 +92,18 @@ pub enum DataError {
         /// The records and what is wrong with each.
         bad: BadRecords,
     },
+    /// A file whose records would all be read wrongly, as one of them shows.
+    #[error("{} ({format}), record {record}: {reason}", path.display())]
+    Misread {
+        /// The file.
+        path: PathBuf,
+        /// The form that its data have.
+        format: &'static str,
+        /// The record that shows it, from 1.
+        record: usize,
+        /// What it shows, and what to do.
+        reason: &'static str,
+    },
     /// Records that were handed over and cannot be used, all of them.
     #[error("{0}")]
     Unusable(BadRecords),
@@ -210,6 +222,11 @@ impl DataError {
     /// A [`DataError::Setting`].
     pub(crate) fn setting(name: &'static str, found: impl ToString, expected: impl ToString) -> Self {
         Self::Setting { name, found: found.to_string(), expected: expected.to_string() }
+    }
+
+    /// A [`DataError::Misread`].
+    pub(crate) fn misread(path: &Path, format: &'static str, record: usize, reason: &'static str) -> Self {
+        Self::Misread { path: path.to_path_buf(), format, record, reason }
     }
 
     /// A [`DataError::Setting`] for a word that is none of `names`.

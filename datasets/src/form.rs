@@ -13,6 +13,8 @@ use crate::record::DEFAULT_INSTRUCTION;
 use crate::record::{Columns, Record};
 use crate::value::{Fields, Value};
 
+pub(crate) use self::exam::{FROM_ONE, counts_from_one};
+
 /// A form of data that is known by the names of its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -273,7 +275,10 @@ impl Form {
 }
 
 /// The text of a field that must have one.
-fn text(name: &str, value: Option<Value>) -> Result<String, String> {
+///
+/// # Errors
+/// It is missing, blank or no text: the sentence for a message.
+pub(crate) fn text(name: &str, value: Option<Value>) -> Result<String, String> {
     match value {
         Some(Value::Text(text)) if text.trim().is_empty() => Err(format!("`{name}` is empty")),
         Some(Value::Text(text)) => Ok(text),

@@ -67,8 +67,10 @@ mod value;
 
 pub use batch::{Order, Padding, TokenBatch, WINDOW_BATCHES, batches_by_length, batches_in_order};
 pub use bpe::{SMALLEST_VOCABULARY, train_byte_level_bpe};
-pub use choices::{ChoiceQuestion, EncodedChoices, encode_choices, encode_continuation, read_choices};
-pub use dataset::{Dataset, encode_file, encode_files};
+pub use choices::{
+    ChoiceQuestion, EncodedChoices, ReadChoices, encode_choices, encode_continuation, read_choices,
+};
+pub use dataset::{Dataset, encode_files};
 pub use document::{DocumentEnd, is_plain_text, read_documents};
 pub use duplicates::{Duplicates, Repeated, find_duplicates};
 pub use error::{BadRecord, BadRecords, DataError};

@@ -111,9 +111,13 @@ fn read_one(
         document_end,
         files: 1,
         skipped: skipped.as_ref().map_or(0, |bad| bad.count),
-        reasons: skipped.into_iter().map(|bad| format!("{}: {}", path.display(), first(&bad))).collect(),
+        reasons: skipped.into_iter().map(|bad| left_out(path, &bad)).collect(),
     };
     if is_plain_text(path) {
+        if let Some(format) = options.format.filter(|format| *format != DataFormat::Text) {
+            let expected = format!("none, or text, because {} is plain text", path.display());
+            return Err(DataError::setting("format", format, expected));
+        }
         let (documents, end) = document::read(path, marker, budget)?;
         return Ok(ReadData {
             reading: reading(DataFormat::Text, Some(end), None),
@@ -128,10 +132,11 @@ fn read_one(
     Ok(ReadData { reading: reading(found.format, end, found.skipped), records, documents })
 }
 
-/// The first of some bad records.
-fn first(bad: &BadRecords) -> String {
+/// That bad records of the file `path` were left out, with the first of them.
+pub(crate) fn left_out(path: &Path, bad: &BadRecords) -> String {
     let first = bad.bad.first().map(|bad| format!("; record {}: {}", bad.record, bad.reason));
-    format!("{} of {} records were left out{}", bad.count, bad.records, first.unwrap_or_default())
+    let (path, count, records) = (path.display(), bad.count, bad.records);
+    format!("{path}: {count} of {records} records were left out{}", first.unwrap_or_default())
 }
 
 impl ReadData {

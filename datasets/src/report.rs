@@ -2,6 +2,8 @@
 
 mod render;
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use crate::batch::{Order, batches_in_order};
@@ -215,44 +217,57 @@ pub fn mark_supervised_with(
     open: &str,
     close: &str,
 ) -> Result<String, DataError> {
-    let mut marked = String::new();
-    let mut from = 0;
-    let supervised = example.supervised();
-    // The text up to an id; without a character that goes on behind it, if it ends a part.
-    let until = |end: usize| tokenizer.decode_all(&example.ids[..end]);
-    let text = until(example.ids.len())?;
-    for (number, range) in supervised.iter().enumerate() {
-        let before = until(range.start)?;
-        let before = before.trim_end_matches('\u{fffd}');
-        let last = number + 1 == supervised.len() && range.end == example.ids.len();
-        let whole = if last { text.clone() } else { until(range.end)? };
-        match (text.get(from..before.len()), whole.strip_prefix(before)) {
-            (Some(plain), Some(learned)) if text.starts_with(before) => {
-                marked = marked + plain + open + learned + close;
-                from = whole.len();
-            }
-            // A decoder whose text of a part is no part of the whole: mark the parts as they decode.
-            _ => return mark_parts(example, tokenizer, open, close),
-        }
-    }
-    Ok(marked + text.get(from..).unwrap_or_default())
+    let parts = match parts_of_whole(example, tokenizer)? {
+        Some(parts) => parts,
+        None => parts_alone(example, tokenizer)?,
+    };
+    Ok(parts.into_iter().fold(String::new(), |marked, part| match part {
+        Part::Plain(text) => marked + &text,
+        Part::Supervised(text) => marked + open + &text + close,
+    }))
 }
 
-/// The example's text, each part decoded by itself.
-fn mark_parts(
-    example: &Example,
-    tokenizer: &Tokenizer,
-    open: &str,
-    close: &str,
-) -> Result<String, DataError> {
-    let mut marked = String::new();
+/// A part of an example's text.
+enum Part {
+    Plain(String),
+    Supervised(String),
+}
+
+/// The parts of the text as it decodes at one go; none where a decoder's text of a part is no part of the whole.
+fn parts_of_whole(example: &Example, tokenizer: &Tokenizer) -> Result<Option<Vec<Part>>, DataError> {
+    let until = |end: usize| tokenizer.decode_all(&example.ids[..end]);
+    let text = until(example.ids.len())?;
     let mut from = 0;
+    let mut parts = Vec::new();
     for range in example.supervised() {
-        marked += &tokenizer.decode_all(&example.ids[from..range.start])?;
-        from = range.end;
-        marked = marked + open + &tokenizer.decode_all(&example.ids[range])? + close;
+        let before = until(range.start)?;
+        // A character that goes on behind the border belongs behind it.
+        let before = before.trim_end_matches('\u{fffd}');
+        let whole = if range.end == example.ids.len() { text.clone() } else { until(range.end)? };
+        match (text.get(from..before.len()), whole.strip_prefix(before)) {
+            (Some(plain), Some(learned)) if text.starts_with(before) => {
+                parts.extend([Part::Plain(plain.into()), Part::Supervised(learned.into())]);
+                from = whole.len();
+            }
+            _ => return Ok(None),
+        }
     }
-    Ok(marked + &tokenizer.decode_all(&example.ids[from..])?)
+    parts.push(Part::Plain(text.get(from..).unwrap_or_default().into()));
+    Ok(Some(parts))
+}
+
+/// The parts of the text, each decoded by itself.
+fn parts_alone(example: &Example, tokenizer: &Tokenizer) -> Result<Vec<Part>, DataError> {
+    let decoded = |range: Range<usize>| tokenizer.decode_all(&example.ids[range]);
+    let mut from = 0;
+    let mut parts = Vec::new();
+    for range in example.supervised() {
+        parts.push(Part::Plain(decoded(from..range.start)?));
+        from = range.end;
+        parts.push(Part::Supervised(decoded(range)?));
+    }
+    parts.push(Part::Plain(decoded(from..example.ids.len())?));
+    Ok(parts)
 }
 
 #[cfg(test)]

@@ -12,11 +12,12 @@ use crate::form::{Form, OnBadRecord};
 use crate::prompt::PromptTemplate;
 use crate::record::{Columns, Record};
 use crate::size::DataSize;
-use crate::source::{Budget, FileFormat, Source};
+use crate::source::{Budget, FileFormat, RECORDS, Source};
 use crate::value::{Fields, Names};
 
 /// One record as a file has it: its fields, or why it cannot be read at all.
 pub(crate) struct Row {
+    /// The line that it begins on, where the format has lines.
     pub(crate) line: Option<u64>,
     pub(crate) fields: Result<Fields, String>,
 }
@@ -39,9 +40,7 @@ pub(crate) fn read_rows(
         FileFormat::JsonLines => json::read_lines_or_array(Source::open(path, budget)?, names, take),
         FileFormat::Separated(separator) => csv::read(Source::open(path, budget)?, separator, names, take),
         FileFormat::Parquet => parquet::read(path, budget, names, take),
-        FileFormat::Text => {
-            Err(DataError::UnknownFormat { path: path.to_path_buf(), supported: "files of records" })
-        }
+        FileFormat::Text => Err(DataError::UnknownFormat { path: path.to_path_buf(), supported: RECORDS }),
     }
 }
 

@@ -3,12 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use gptneo_files::{Unitless, parse_size, size_in_units};
 use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
-
-const UNITS: [(&str, u64); 4] =
-    [("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000)];
 
 /// A size such as `256MB`; units are powers of 1,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,9 +36,8 @@ impl Default for DataSize {
 
 impl fmt::Display for DataSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = |(_, bytes): &&(&str, u64)| self.0 >= *bytes && self.0.is_multiple_of(*bytes);
-        match UNITS.iter().rev().find(whole) {
-            Some((unit, bytes)) => write!(f, "{}{unit}", self.0 / bytes),
+        match size_in_units(self.0) {
+            Some(text) => f.write_str(&text),
             None => write!(f, "{}", self.0),
         }
     }
@@ -50,18 +47,13 @@ impl FromStr for DataSize {
     type Err = DataError;
 
     fn from_str(text: &str) -> Result<Self, DataError> {
-        let upper = text.trim().to_ascii_uppercase();
-        let found = UNITS.iter().find_map(|(unit, bytes)| Some((upper.strip_suffix(unit)?, *bytes)));
-        let (number, unit) = found.unwrap_or((&upper, 1));
-        let bytes = number.trim().parse::<f64>().map(|number| number * unit as f64);
-        match bytes {
-            Ok(bytes) if (1.0..1e18).contains(&bytes) => Ok(Self(bytes as u64)),
-            _ => Err(DataError::setting(
+        parse_size(text, Unitless::Bytes).map(Self).ok_or_else(|| {
+            DataError::setting(
                 "max_data_size",
                 format_args!("\"{}\"", crate::excerpt::shown(text)),
                 "a number of bytes, or one with KB, MB, GB or TB, such as 2GB",
-            )),
-        }
+            )
+        })
     }
 }
 

@@ -32,6 +32,10 @@ pub(crate) enum FileFormat {
 pub(crate) const SUPPORTED: &str = ".json (an array of objects, or one a line), .jsonl, .ndjson, .csv, .tsv, .parquet and .txt; all but \
      Parquet also with .gz or .zst after it";
 
+/// Those of them that hold records.
+pub(crate) const RECORDS: &str = ".json (an array of objects, or one a line), .jsonl, .ndjson, .csv, .tsv and .parquet; all but Parquet \
+     also with .gz or .zst after it";
+
 /// What Git leaves in place of a file in its large file storage.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 /// Bytes that a record counts for beside its text, so that many empty ones are not free.

@@ -8,6 +8,8 @@ use std::rc::Rc;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::excerpt::shown;
+
 /// The most values that one record may have, nested ones included.
 const MOST_VALUES: usize = 100_000;
 /// The most names that are remembered of a file's fields.
@@ -35,6 +37,15 @@ impl Value {
             Self::List(_) => "an array",
             Self::Object(_) => "an object",
             Self::Other(kind) => kind,
+        }
+    }
+
+    /// The value itself where it is short, else what it is, for messages.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => format!("\"{}\"", shown(text)),
+            Self::Number(number) => number.to_string(),
+            other => other.kind().to_string(),
         }
     }
 
@@ -68,6 +79,12 @@ impl Fields {
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         let place = self.0.iter().position(|(field, _)| &**field == name)?;
         Some(self.0.swap_remove(place).1).filter(|value| *value != Value::Null)
+    }
+
+    /// The value under `name`; null counts as none.
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        let found = self.0.iter().find(|(field, _)| &**field == name);
+        found.map(|(_, value)| value).filter(|value| **value != Value::Null)
     }
 
     /// Puts a value in, in place of an earlier one of the name.

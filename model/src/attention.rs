@@ -8,7 +8,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Tensor};
 
 use crate::cache::LayerCache;
-use crate::ops::{self, AttentionRule};
+use crate::ops::{self, AttentionRule, Draws};
 use crate::pass::Pass;
 use crate::{AttentionKind, GptNeoConfig, LoraLinear, NeoBackend, Target};
 
@@ -46,18 +46,26 @@ impl<B: Backend> SelfAttention<B> {
 }
 
 impl<B: NeoBackend> SelfAttention<B> {
-    /// `[batch, tokens, hidden]` to the same shape; `padding` is true where a key is padding, `[batch, tokens]`.
-    pub fn forward(&self, x: Tensor<B, 3>, padding: Option<Tensor<B, 2, Bool>>) -> Tensor<B, 3> {
+    /// `[batch, tokens, hidden]` to the same shape; `padding` is true where a key is padding, `[batch, tokens]`. Dropouts
+    /// are those that `draws` gives.
+    pub fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        padding: Option<Tensor<B, 2, Bool>>,
+        draws: &mut Draws<B>,
+    ) -> Tensor<B, 3> {
         let [batch, tokens, hidden] = x.dims();
         let rows = x.reshape([batch * tokens, hidden]);
         // [batch * tokens, hidden] -> [batch, tokens, hidden]
-        let project = |linear: &LoraLinear<B>| linear.forward(rows.clone()).reshape([batch, tokens, hidden]);
+        let mut project = |linear: &LoraLinear<B>| {
+            linear.forward_drawing(rows.clone(), draws).reshape([batch, tokens, hidden])
+        };
         let query = project(&self.q_proj);
         let (key, value) = (project(&self.k_proj), project(&self.v_proj));
         let mixed = ops::causal_attention(query, key, value, self.rule, padding);
         // [batch, tokens, hidden] -> [batch * tokens, hidden]
         let mixed = mixed.reshape([batch * tokens, hidden]);
-        self.out_proj.forward(mixed).reshape([batch, tokens, hidden])
+        self.out_proj.forward_drawing(mixed, draws).reshape([batch, tokens, hidden])
     }
 
     /// The rows of a pass, `[rows, hidden]` to the same shape, behind what the cache holds of their sequences; their own

@@ -6,6 +6,7 @@ use burn::tensor::{Bool, Tensor};
 
 use crate::attention::SelfAttention;
 use crate::cache::LayerCache;
+use crate::ops::Draws;
 use crate::pass::Pass;
 use crate::{AttentionKind, GptNeoConfig, LayerNorm, Mlp, NeoBackend};
 
@@ -45,12 +46,22 @@ impl<B: Backend> Block<B> {
 impl<B: NeoBackend> Block<B> {
     /// `[batch, tokens, hidden]` to the same shape; `padding` is true where a key is padding, `[batch, tokens]`.
     pub fn forward(&self, x: Tensor<B, 3>, padding: Option<Tensor<B, 2, Bool>>) -> Tensor<B, 3> {
+        self.forward_drawing(x, padding, &mut Draws::New)
+    }
+
+    /// As [`Block::forward`], with the dropouts that `draws` gives.
+    pub fn forward_drawing(
+        &self,
+        x: Tensor<B, 3>,
+        padding: Option<Tensor<B, 2, Bool>>,
+        draws: &mut Draws<B>,
+    ) -> Tensor<B, 3> {
         let [batch, tokens, hidden] = x.dims();
         // The new tensor stands first: sums are made in its memory, as no one else needs it.
-        let x = self.attn.attention.forward(self.ln_1.forward(x.clone()), padding) + x;
+        let x = self.attn.attention.forward(self.ln_1.forward(x.clone()), padding, draws) + x;
         // [batch, tokens, hidden] -> [batch * tokens, hidden]: one matrix product for all rows.
         let rows = self.ln_2.forward(x.clone()).reshape([batch * tokens, hidden]);
-        self.mlp.forward(rows).reshape([batch, tokens, hidden]) + x
+        self.mlp.forward(rows, draws).reshape([batch, tokens, hidden]) + x
     }
 
     /// The rows of a pass, `[1, rows, hidden]` to the same shape, through this layer, whose cache is `cache`.

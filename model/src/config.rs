@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::fields::Fields;
+pub use self::published::PublishedShape;
 use crate::ModelError;
 use crate::error::{json_object, shown};
 
 mod fields;
+mod published;
 
 pub(crate) use self::fields::token_ids;
 

@@ -8,7 +8,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor};
 
 use crate::block::Block;
-use crate::{GptNeoConfig, LayerNorm, LoraLinear, NeoBackend, Precision, Target, ops};
+use crate::{Activations, GptNeoConfig, LayerNorm, LoraLinear, NeoBackend, Precision, Target, ops};
 
 /// Everything but the head.
 #[derive(Module, Debug)]
@@ -35,6 +35,9 @@ pub struct GptNeo<B: Backend> {
     /// The numbers of the head's product; see `products.rs`.
     #[module(skip)]
     pub(crate) precision: Precision,
+    /// What a training step keeps; see `activations.rs`.
+    #[module(skip)]
+    pub(crate) activations: Activations,
 }
 
 impl<B: Backend> GptNeo<B> {
@@ -57,6 +60,7 @@ impl<B: Backend> GptNeo<B> {
             }),
             config: config.clone(),
             precision: Precision::F32,
+            activations: Activations::Kept,
         }
     }
 
@@ -128,14 +132,19 @@ impl<B: NeoBackend> GptNeo<B> {
     /// As [`GptNeo::hidden`], for texts that are padded on the right: `padding` is true where a token is padding,
     /// `[batch, tokens]`.
     pub fn hidden_padded(&self, ids: Tensor<B, 2, Int>, padding: Option<Tensor<B, 2, Bool>>) -> Tensor<B, 3> {
-        let [_, tokens] = ids.dims();
-        let device = ids.device();
-        let positions = Tensor::<B, 1, Int>::arange(0..tokens as i64, &device).reshape([1, tokens]);
-        let mut x = self.embed(ids, positions);
+        let mut x = self.embed_texts(ids);
         for block in &self.transformer.h {
             x = block.forward(x, padding.clone());
         }
         self.transformer.ln_f.forward(x)
+    }
+
+    /// What enters the first block of whole texts: ids `[batch, tokens]` to `[batch, tokens, hidden]`.
+    pub fn embed_texts(&self, ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
+        let [_, tokens] = ids.dims();
+        let device = ids.device();
+        let positions = Tensor::<B, 1, Int>::arange(0..tokens as i64, &device).reshape([1, tokens]);
+        self.embed(ids, positions)
     }
 
     /// Logits of hidden states: `[rows, hidden]` to `[rows, vocabulary]`.
@@ -159,6 +168,7 @@ impl<B: NeoBackend> GptNeo<B> {
     pub(crate) fn embed(&self, ids: Tensor<B, 2, Int>, positions: Tensor<B, 2, Int>) -> Tensor<B, 3> {
         let positions = self.transformer.wpe.forward(positions);
         // The table of tokens may be kept in half.
-        self.transformer.wte.forward(ids).cast(positions.dtype()) + positions
+        let tokens = ops::embedding_rows(self.transformer.wte.weight.val(), ids);
+        tokens.cast(positions.dtype()) + positions
     }
 }

@@ -53,15 +53,19 @@
 //! | [`small_medical`] | a small base of our own, as the bytes of its files |
 //!
 //! The crate reads and writes local files only. Its errors are [`ModelError`]. The CPU's kernels, on slices, are a crate of
-//! their own, `gptneo-kernels`, what writes whole files and folders is `gptneo-files`, and the GGUF format `gptneo-gguf`.
+//! their own, `gptneo-kernels`, those of GPUs are `gptneo-cubes`, what writes whole files and folders is `gptneo-files`, and
+//! the GGUF format `gptneo-gguf`.
 
+mod activations;
 pub mod adapter;
 mod attention;
+mod base_weights;
 mod block;
 mod cache;
 pub mod checkpoint;
 mod config;
 mod device;
+mod dora;
 pub mod engine;
 mod error;
 pub mod export;
@@ -81,9 +85,10 @@ pub mod small_medical;
 mod target;
 mod weight_format;
 
+pub use activations::Activations;
 pub use attention::SelfAttention;
 pub use block::Block;
-pub use config::{Activation, AttentionKind, GptNeoConfig};
+pub use config::{Activation, AttentionKind, GptNeoConfig, PublishedShape};
 pub use device::failure as device_failure;
 pub use error::ModelError;
 pub use gpt_neo::{GptNeo, Transformer};
@@ -91,6 +96,6 @@ pub use lora::{Lora, LoraConfig, LoraLinear};
 pub use mlp::Mlp;
 pub use norm::LayerNorm;
 pub use ops::{NeoBackend, Precision};
-pub use sampling::{Sampler, SamplingConfig};
+pub use sampling::{PenaltyScope, Sampler, SamplingConfig};
 pub use target::{ModuleName, Target};
 pub use weight_format::WeightFormat;

@@ -2,7 +2,7 @@
 //!
 //! With an adapter, `y = x W^T + b + scale * (dropout(x) A^T) B^T` (Hu et al. 2021, equation 3, as PEFT
 //! computes it); `scale` is alpha / r, or alpha / sqrt(r) with rank stabilisation (Kalajdzievski 2023). Rank and
-//! alpha may differ from layer to layer.
+//! alpha may differ from layer to layer. What DoRA adds to it stands in `dora.rs`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,7 +13,8 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelError, ModuleName, NeoBackend, Precision, Target, ops};
+use crate::ops::{self, Draws};
+use crate::{ModelError, ModuleName, NeoBackend, Precision, Target};
 
 /// LoRA's settings, by PEFT's names. The defaults are this project's recipe, not PEFT's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,9 @@ pub struct LoraConfig {
     pub target_modules: Vec<ModuleName>,
     /// Divide alpha by the rank's square root; by the rank by default.
     pub use_rslora: bool,
+    /// Learn the length of each row of the updated weight beside it (DoRA); not by default.
+    #[serde(skip_serializing_if = "is_false")]
+    pub use_dora: bool,
     /// Layers of another rank. Where several names fit a layer, the longest holds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub rank_pattern: BTreeMap<ModuleName, usize>,
@@ -45,6 +49,7 @@ impl Default for LoraConfig {
             dropout: 0.1,
             target_modules: vec![Target::QProj.into(), Target::VProj.into()],
             use_rslora: false,
+            use_dora: false,
             rank_pattern: BTreeMap::new(),
             alpha_pattern: BTreeMap::new(),
         }
@@ -105,6 +110,10 @@ impl LoraConfig {
     }
 }
 
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 fn longest_match<T: Copy>(pattern: &BTreeMap<ModuleName, T>, path: &str) -> Option<T> {
     let fitting = pattern.iter().filter(|(name, _)| name.matches(path));
     fitting.max_by_key(|(name, _)| name.as_str().len()).map(|(_, value)| *value)
@@ -117,6 +126,8 @@ pub struct Lora<B: Backend> {
     pub a: Param<Tensor<B, 2>>,
     /// B, `[out, r]`.
     pub b: Param<Tensor<B, 2>>,
+    /// The length of each row of the updated weight, `[out]`, where it is learned; see `dora.rs`.
+    pub magnitude: Option<Param<Tensor<B, 1>>>,
     #[module(skip)]
     dropout: f64,
     #[module(skip)]
@@ -131,6 +142,7 @@ impl<B: Backend> Lora<B> {
         Self {
             a: Initializer::Uniform { min: -bound, max: bound }.init([rank, input], device),
             b: Initializer::Zeros.init([output, rank], device),
+            magnitude: None,
             dropout: config.dropout,
             scale: config.scale(path),
         }
@@ -141,13 +153,13 @@ impl<B: Backend> Lora<B> {
         self.dropout = dropout;
     }
 
-    /// The update of the weight matrix, `scale * B A`, `[out, in]`.
+    /// The update of the weight matrix, `scale * B A`, `[out, in]`, before DoRA's lengths.
     pub fn delta(&self) -> Tensor<B, 2> {
         self.b.val().matmul(self.a.val()) * self.scale
     }
 
     /// What the operation takes.
-    fn update(&self) -> ops::LoraUpdate<B> {
+    pub(crate) fn update(&self) -> ops::LoraUpdate<B> {
         ops::LoraUpdate { a: self.a.val(), b: self.b.val(), scale: self.scale, dropout: self.dropout }
     }
 }
@@ -187,14 +199,18 @@ impl<B: Backend> LoraLinear<B> {
 
     /// Attaches a fresh adapter, in place of one that may be there; `path` is the layer's own.
     pub fn attach(&mut self, path: &str, config: &LoraConfig, device: &B::Device) {
-        self.lora = Some(Lora::init(self.weight.lazy_shape().dims(), path, config, device));
+        let lora = Lora::init(self.weight.lazy_shape().dims(), path, config, device);
+        self.lora = Some(match config.use_dora {
+            true => lora.with_magnitude_of(self.weight.val()),
+            false => lora,
+        });
     }
 
     /// Adds the adapter's update to the weight and removes the adapter.
     pub fn merge(&mut self) {
         if let Some(lora) = self.lora.take() {
             let weight = self.weight.clone();
-            self.weight = weight.map(|weight| weight + lora.delta());
+            self.weight = weight.map(|weight| lora.merged_into(weight));
         }
     }
 }
@@ -202,13 +218,24 @@ impl<B: Backend> LoraLinear<B> {
 impl<B: NeoBackend> LoraLinear<B> {
     /// `[rows, in]` to `[rows, out]`.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.forward_drawing(x, &mut Draws::New)
+    }
+
+    /// As [`LoraLinear::forward`], with the dropout that `draws` gives.
+    pub(crate) fn forward_drawing(&self, x: Tensor<B, 2>, draws: &mut Draws<B>) -> Tensor<B, 2> {
+        if let Some(lora) = &self.lora
+            && let Some(magnitude) = &lora.magnitude
+        {
+            return self.forward_with_magnitude(x, lora, magnitude.val(), draws);
+        }
         let layer = ops::LinearWeights {
             weight: self.weight.val(),
             bias: self.bias.as_ref().map(Param::val),
             update: self.lora.as_ref().map(Lora::update),
         };
-        ops::linear(x, layer, self.precision)
+        ops::linear_drawing(x, layer, self.precision, draws)
     }
+
     /// As [`LoraLinear::forward`], with further updates, each of the rows that it is for: one product with the weight for
     /// all rows, whatever their adapters.
     pub(crate) fn forward_adapted<'a>(

@@ -5,6 +5,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, activation};
 
 use crate::config::Activation;
+use crate::ops::Draws;
 use crate::pass::Pass;
 use crate::{GptNeoConfig, LoraLinear, NeoBackend, Target, ops};
 
@@ -32,9 +33,10 @@ impl<B: Backend> Mlp<B> {
 }
 
 impl<B: NeoBackend> Mlp<B> {
-    /// `[rows, hidden]` to `[rows, hidden]`.
-    pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        self.c_proj.forward(self.activated(self.c_fc.forward(x)))
+    /// `[rows, hidden]` to `[rows, hidden]`, with the dropouts that `draws` gives.
+    pub fn forward(&self, x: Tensor<B, 2>, draws: &mut Draws<B>) -> Tensor<B, 2> {
+        let inner = self.activated(self.c_fc.forward_drawing(x, draws));
+        self.c_proj.forward_drawing(inner, draws)
     }
 
     /// The rows of a pass, `[rows, hidden]` to the same shape.

@@ -351,7 +351,7 @@ fn bad_folders_are_refused_with_every_reason() {
 #[test]
 fn adapters_of_unknown_kinds_are_refused_by_name() {
     for (field, value) in [
-        ("use_dora", Value::Bool(true)),
+        ("lora_bias", Value::Bool(true)),
         ("bias", "all".into()),
         ("rank_pattern", serde_json::json!({"(q|v_proj": 8})),
         ("modules_to_save", serde_json::json!(["wte"])),

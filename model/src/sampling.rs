@@ -22,13 +22,43 @@ pub struct SamplingConfig {
     /// Positive logits of tokens already in the text are divided by it, negative ones multiplied; 1, the
     /// default, does nothing.
     pub repetition_penalty: f64,
+    /// Which tokens count as already in the text; those of the prompt too by default.
+    pub penalty_scope: PenaltyScope,
     /// The same seed, prompt and settings give the same text; 0 by default.
     pub seed: u64,
 }
 
 impl Default for SamplingConfig {
     fn default() -> Self {
-        Self { temperature: 0.0, top_k: None, top_p: None, repetition_penalty: 1.0, seed: 0 }
+        Self {
+            temperature: 0.0,
+            top_k: None,
+            top_p: None,
+            repetition_penalty: 1.0,
+            penalty_scope: PenaltyScope::default(),
+            seed: 0,
+        }
+    }
+}
+
+/// Which tokens the repetition penalty makes less likely.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PenaltyScope {
+    /// Those of the prompt and the new ones, as transformers counts.
+    #[default]
+    Text,
+    /// The new ones alone: an answer may use the words of its question, as answers do.
+    Answer,
+}
+
+impl PenaltyScope {
+    /// Of the tokens of a text so far, `prompt` of which are the prompt's, those that count.
+    pub(crate) fn of(self, tokens: &[u32], prompt: usize) -> &[u32] {
+        match self {
+            Self::Text => tokens,
+            Self::Answer => tokens.get(prompt..).unwrap_or_default(),
+        }
     }
 }
 
@@ -97,7 +127,7 @@ impl Sampler {
         Ok(Self { config: config.clone(), random })
     }
 
-    /// The next token of a sequence whose tokens so far, prompt included, are `seen`.
+    /// The next token of a sequence whose tokens so far, prompt included or not as the penalty's scope has it, are `seen`.
     ///
     /// `logits` has one value per token of the vocabulary; the repetition penalty is applied in place.
     pub fn next(&mut self, logits: &mut [f32], seen: &[u32]) -> u32 {
@@ -320,7 +350,7 @@ mod tests {
             top_k: Some(0),
             top_p: Some(1.5),
             repetition_penalty: f64::NAN,
-            seed: 0,
+            ..Default::default()
         };
         let message = Sampler::new(&bad).unwrap_err().to_string();
         for field in ["temperature is -1", "top_k is 0", "top_p is 1.5", "repetition_penalty is NaN"] {

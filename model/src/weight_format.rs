@@ -36,6 +36,9 @@ impl WeightFormat {
     /// All of them, for a list to choose from.
     pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Bf16, Self::Int8];
 
+    /// Those of a base that an adapter is trained over.
+    pub const OF_A_BASE: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
+
     /// The name, as settings have it.
     pub fn name(self) -> &'static str {
         match self {

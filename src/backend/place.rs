@@ -83,6 +83,18 @@ impl Place {
     /// # Errors
     /// As [`Place::check`]; or the format is one of another backend, or the device lacks its type.
     pub fn check_weights(self, format: WeightFormat) -> Result<()> {
+        self.check_format(format, "weights")
+    }
+
+    /// As [`Place::check_weights`], of a base that an adapter is trained over.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_base_weights(self, format: WeightFormat) -> Result<()> {
+        self.check_format(format, "run.base_weights")
+    }
+
+    fn check_format(self, format: WeightFormat, setting: &'static str) -> Result<()> {
         let kind = self.kind.resolved();
         let (fits, whose) = match format {
             WeightFormat::F32 => return Ok(()),
@@ -94,7 +106,7 @@ impl Place {
         }
         Err(Error::settings(
             format!("the format {format:?} of the weights is for {whose}, but {} was asked for", kind.name()),
-            Remedy::Either(vec![Remedy::Change("weights"), Remedy::Change("run.backend")]),
+            Remedy::Either(vec![Remedy::Change(setting), Remedy::Change("run.backend")]),
         ))
     }
 

@@ -4,7 +4,7 @@
 //! measured before a run.
 
 use gptneo_model::{GptNeoConfig, LoraConfig, Target, WeightFormat};
-use gptneo_training::TuningKind;
+use gptneo_training::{Activations, TuningKind};
 
 use super::machine::{memory_limit, size};
 use super::place::Place;
@@ -24,7 +24,7 @@ pub enum Work<'a> {
     /// It answers, is measured, or is written.
     Answering,
     /// It is trained, in full or with an adapter of this shape.
-    Training(TuningKind, &'a LoraConfig),
+    Training(TuningKind, &'a LoraConfig, Activations),
     /// It goes on writing texts, whose keys and values it keeps.
     Writing,
 }
@@ -125,7 +125,7 @@ impl Load<'_> {
                 let kept = 2.0 * layers * hidden * F32;
                 parts.push(("the texts and the model take", self.positions * kept, self.smaller.clone()));
             }
-            Work::Training(tuning, lora) => {
+            Work::Training(tuning, lora, activations) => {
                 parts.push(match tuning {
                     TuningKind::Full => (
                         "training the whole model takes",
@@ -138,7 +138,13 @@ impl Load<'_> {
                         Remedy::Lower("lora.r"),
                     ),
                 });
-                let kept = KEPT * layers * hidden * F32 / 2.0;
+                let kept = layers
+                    * hidden
+                    * match activations {
+                        Activations::Kept => KEPT * F32 / 2.0,
+                        // What enters a block.
+                        Activations::Recomputed => F32,
+                    };
                 parts.push(("a training step takes", self.positions * kept, self.smaller.clone()));
             }
         }
@@ -201,7 +207,7 @@ mod tests {
         let recipe = Load {
             model: &model,
             weights: WeightFormat::F32,
-            work: Work::Training(TuningKind::Lora, &lora),
+            work: Work::Training(TuningKind::Lora, &lora, Activations::Kept),
             positions: 2048.0,
             smaller: smaller_batches(),
         };
@@ -212,9 +218,11 @@ mod tests {
         assert!(refused(&batch, 1e10).contains("a training step takes at least"));
         assert!(refused(&batch, 1e10).contains("lower training.batch_size"));
         let huge = LoraConfig { r: usize::MAX, ..lora.clone() };
-        let adapter = Load { work: Work::Training(TuningKind::Lora, &huge), ..recipe.clone() };
+        let adapter =
+            Load { work: Work::Training(TuningKind::Lora, &huge, Activations::Kept), ..recipe.clone() };
         assert!(refused(&adapter, 1e12).contains("lower lora.r"), "{}", refused(&adapter, 1e12));
-        let full = Load { work: Work::Training(TuningKind::Full, &lora), ..recipe.clone() };
+        let full =
+            Load { work: Work::Training(TuningKind::Full, &lora, Activations::Kept), ..recipe.clone() };
         assert!(refused(&full, 1.5e9).contains("set model.tuning to lora"));
         let texts = Load { work: Work::Writing, positions: 1e9, ..recipe };
         assert!(refused(&texts, 1e10).contains("the texts and the model take"));

@@ -14,7 +14,7 @@ use gptneo_model::adapter::attach;
 use gptneo_model::generate::{GenerationConfig, generate};
 use gptneo_model::{GptNeo, GptNeoConfig, LoraConfig, NeoBackend, SamplingConfig, Target};
 use gptneo_training::precision::LossScale;
-use gptneo_training::{Precision, clip_global_norm};
+use gptneo_training::{GradientNorm, Precision};
 use serde_json::json;
 
 use super::Training;
@@ -101,15 +101,15 @@ impl Figures {
         let targets = ids.slice([0..TEXTS, 1..LENGTH]).reshape([texts * tokens]);
         let loss = model.cross_entropy_sum(hidden, targets) / (texts * tokens) as f64;
         let value = loss.clone().into_scalar().to_f64();
-        let mut scale = LossScale::of(precision);
-        let scaled = loss * scale.map_or(1.0, |scale| scale.scale);
-        let mut gradients = GradientsParams::from_grads(scaled.backward(), &model);
-        if scale.as_mut().is_some_and(|scale| !scale.unscale(&model, &mut gradients)) {
+        let scale = LossScale::of(precision).map(|scale| scale.scale);
+        let scaled = loss * scale.unwrap_or(1.0);
+        let gradients = GradientsParams::from_grads(scaled.backward(), &model);
+        let found = GradientNorm::of(&model, &gradients, scale);
+        if scale.is_some() && !found.finite {
             let what =
                 format!("the gradients of a known model are not finite in {precision}, so it is not used");
             return Err(Error::device(what, Remedy::None));
         }
-        let gradient_norm = clip_global_norm(&model, &mut gradients, 0.0);
         let prompts: Vec<Vec<u32>> =
             [[5, 17, 40, 2, 61, 33, 9].as_slice(), &[80, 3, 54]].map(<[u32]>::to_vec).into();
         let sampling = SamplingConfig::default();
@@ -117,7 +117,7 @@ impl Figures {
             GenerationConfig { max_new_tokens: CONTINUED[0].len(), sampling, end_tokens: Vec::new() };
         let continued = generate(&model.valid(), &prompts, &config, |_, _| {})?;
         let continued = continued.into_iter().map(|text| text.ids).collect();
-        Ok(Self { loss: value, gradient_norm, continued })
+        Ok(Self { loss: value, gradient_norm: found.norm, continued })
     }
 
     /// Whether all figures are what they should be; one that is no number is not. Which of two tokens is likelier can

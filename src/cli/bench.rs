@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use gptneo_model::PublishedShape;
 use gptneo_training::Precision;
 
-use super::flags::{BackendFlag, LoraFlags, WeightsFlag};
+use super::flags::{BackendFlag, LoraFlags, MemoryFlags, WeightsFlag};
 use super::numbers::{any_seed, at_least_one};
-use super::values;
+use super::values::{self, RegisterBits};
 
 /// What `bench` measures.
 #[derive(Debug, Subcommand)]
@@ -16,6 +17,8 @@ pub(crate) enum BenchCommand {
     Train(BenchTrainArgs),
     /// Greedy continuation of random prompts
     Generate(BenchGenerateArgs),
+    /// The processor's matrix products, each beside what its fused multiply-adds reach
+    Products(BenchProductsArgs),
 }
 
 /// The model of a benchmark.
@@ -28,6 +31,9 @@ pub(crate) struct BenchSource {
     /// A config.json, for random weights of that shape
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// A published shape, for random weights of it
+    #[arg(long, value_parser = values::one_of(PublishedShape::ALL, PublishedShape::name))]
+    pub(crate) shape: Option<PublishedShape>,
 }
 
 /// What `bench train` takes.
@@ -44,6 +50,8 @@ pub(crate) struct BenchTrainArgs {
     /// Steps; the first does not count in the median
     #[arg(long, value_name = "N", default_value = "5", value_parser = few_steps)]
     pub(crate) steps: usize,
+    #[command(flatten)]
+    pub(crate) held: MemoryFlags,
     #[command(flatten)]
     pub(crate) lora: LoraFlags,
     #[command(flatten)]
@@ -68,6 +76,32 @@ pub(crate) struct BenchGenerateArgs {
     pub(crate) weights: WeightsFlag,
     #[command(flatten)]
     pub(crate) common: BenchFlags,
+}
+
+/// What `bench products` takes.
+#[derive(Debug, Args)]
+pub(crate) struct BenchProductsArgs {
+    /// A config.json, whose layers' products they are [default: the shape of GPT-Neo-125M]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Rows of the first factor: tokens that pass a layer together
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1,8,64,512,2048", value_parser = some_rows)]
+    pub(crate) rows: Vec<usize>,
+    /// Bits of the processor's registers: 256 holds it to AVX2, as if it had no wider ones
+    #[arg(long, value_name = "BITS", default_value = "auto", value_parser = values::register_bits())]
+    pub(crate) registers: RegisterBits,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Parses a number of rows: more than these tell no more.
+fn some_rows(text: &str) -> Result<usize, String> {
+    const MOST: usize = 65_536;
+    match at_least_one(text)? {
+        rows if rows <= MOST => Ok(rows),
+        _ => Err(format!("expected at most {MOST}")),
+    }
 }
 
 /// Parses the number of steps: more than these tell no more, and take days.

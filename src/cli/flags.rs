@@ -8,7 +8,7 @@ use gptneo_lora::backend::{BackendKind, Place};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
 use gptneo_model::export::{ExportFormat, GgufType};
 use gptneo_model::generate::GenerationConfig;
-use gptneo_model::{ModuleName, SamplingConfig, WeightFormat};
+use gptneo_model::{ModuleName, PenaltyScope, SamplingConfig, WeightFormat};
 use gptneo_training::{Precision, Schedule, TuningKind};
 use serde::{Serialize, Serializer};
 
@@ -145,6 +145,10 @@ pub(crate) struct LoraFlags {
     #[arg(long)]
     #[serde(rename = "use_rslora", skip_serializing_if = "is_false")]
     pub(crate) rslora: bool,
+    /// Learn the length of each row of the updated weights as well (DoRA)
+    #[arg(long)]
+    #[serde(rename = "use_dora", skip_serializing_if = "is_false")]
+    pub(crate) dora: bool,
 }
 
 /// How many records a batch has.
@@ -208,6 +212,20 @@ pub(crate) struct TrainingFlags {
     pub(crate) early_stopping_patience: Option<usize>,
 }
 
+/// What a training step holds in memory.
+#[derive(Debug, Default, Args, Serialize)]
+pub(crate) struct MemoryFlags {
+    /// Compute the inside of each block again in the backward pass instead of keeping it: less memory for long texts and
+    /// large batches, the same results, about a third more time
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) gradient_checkpointing: bool,
+    /// The format that the frozen base is kept in while an adapter is trained over it; merging goes into the base as it was
+    /// published
+    #[arg(long, value_parser = values::base_weights())]
+    pub(crate) base_weights: Option<WeightFormat>,
+}
+
 /// Where a run computes and where it writes.
 #[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct RunFlags {
@@ -224,6 +242,9 @@ pub(crate) struct RunFlags {
     /// written too
     #[arg(long, value_parser = values::precision())]
     pub(crate) precision: Option<Precision>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) memory: MemoryFlags,
     /// The format of the written model; adapters are always f32
     #[arg(long, value_parser = values::one_of(Dtype::ALL, Dtype::name))]
     pub(crate) dtype: Option<Dtype>,
@@ -282,6 +303,9 @@ pub(crate) struct AnswerFlags {
     /// The longest answer in tokens
     #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) max_new_tokens: Option<usize>,
+    /// Make tokens that an answer has already less likely, for both models alike; 1 does nothing
+    #[arg(long, value_name = "X", value_parser = number)]
+    pub(crate) repetition_penalty: Option<f64>,
 }
 
 /// How a text is continued.
@@ -299,7 +323,8 @@ pub(crate) struct GenerationFlags {
     /// Choose among the likeliest tokens that together have probability P
     #[arg(long, value_name = "P", value_parser = number)]
     pub(crate) top_p: Option<f64>,
-    /// Make tokens that occurred less likely; 1 does nothing
+    /// Make tokens that occurred less likely, those of the prompt too; in compare, those of the answer alone. 1 does
+    /// nothing
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = number)]
     pub(crate) repetition_penalty: f64,
     /// Seed of the random choices
@@ -311,7 +336,8 @@ impl From<&GenerationFlags> for GenerationConfig {
     /// The flags alone: no token ends a text yet.
     fn from(flags: &GenerationFlags) -> Self {
         let &GenerationFlags { max_new_tokens, temperature, top_k, top_p, repetition_penalty, seed } = flags;
-        let sampling = SamplingConfig { temperature, top_k, top_p, repetition_penalty, seed };
+        let penalty_scope = PenaltyScope::Text;
+        let sampling = SamplingConfig { temperature, top_k, top_p, repetition_penalty, penalty_scope, seed };
         Self { max_new_tokens, sampling, end_tokens: Vec::new() }
     }
 }

@@ -23,7 +23,9 @@ use gptneo_lora::settings::{Layer, Origin, Preset, Settings};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
 use gptneo_model::export::ExportFormat;
 
-pub(crate) use self::bench::{BenchCommand, BenchGenerateArgs, BenchSource, BenchTrainArgs};
+pub(crate) use self::bench::{
+    BenchCommand, BenchGenerateArgs, BenchProductsArgs, BenchSource, BenchTrainArgs,
+};
 pub(crate) use self::compare::CompareArgs;
 pub(crate) use self::evaluate::EvaluateArgs;
 pub(crate) use self::flags::*;
@@ -73,7 +75,7 @@ pub(crate) enum Command {
     Push(PushArgs),
     /// List what this machine can compute on
     Devices(DevicesArgs),
-    /// Time training steps or generation on random tokens
+    /// Time training steps or generation on random tokens, or the matrix products beneath them
     Bench {
         #[command(subcommand)]
         what: BenchCommand,
@@ -107,6 +109,8 @@ pub(crate) struct PrepareArgs {
     pub(crate) lora: LoraFlags,
     #[command(flatten)]
     pub(crate) steps: TrainingFlags,
+    #[command(flatten)]
+    pub(crate) held: MemoryFlags,
     #[command(flatten)]
     pub(crate) backend: BackendFlag,
     /// Print one JSON object instead of text

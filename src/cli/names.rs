@@ -21,6 +21,7 @@ pub(crate) fn flag(setting: &str) -> String {
         ("model" | "data", "path") => format!("--{section}"),
         ("lora", "r" | "alpha" | "dropout") => format!("--lora-{key}"),
         ("lora", "use_rslora") => "--rslora".into(),
+        ("lora", "use_dora") => "--dora".into(),
         ("training", "shuffle") => "--no-shuffle".into(),
         _ => format!("--{}", key.replace('_', "-")),
     }

@@ -47,6 +47,15 @@ pub(super) fn backend() -> impl TypedValueParser<Value = BackendKind> {
     })
 }
 
+/// Bits of registers, or none for the widest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RegisterBits(pub(crate) Option<usize>);
+
+pub(super) fn register_bits() -> impl TypedValueParser<Value = RegisterBits> {
+    // A value that is no number is the one that leaves the choice to the program.
+    PossibleValuesParser::new(["auto", "256", "512"]).map(|bits| RegisterBits(bits.parse().ok()))
+}
+
 pub(super) fn data_format() -> impl TypedValueParser<Value = DataFormat> {
     explained(DataFormat::ALL, DataFormat::name, DataFormat::description)
 }
@@ -72,6 +81,14 @@ pub(super) fn weights() -> impl TypedValueParser<Value = WeightFormat> {
         WeightFormat::F16 => "On GPUs: 16-bit floats, which are multiplied as such",
         WeightFormat::Bf16 => "On flex: 16-bit floats with the range of f32",
         WeightFormat::Int8 => "On flex: 8-bit integers with a scale for each 64 of them",
+    })
+}
+
+pub(super) fn base_weights() -> impl TypedValueParser<Value = WeightFormat> {
+    explained(WeightFormat::OF_A_BASE, WeightFormat::name, |format| match format {
+        WeightFormat::Int8 => "On flex: 8-bit integers with a scale for each 64 of them, a quarter of f32",
+        WeightFormat::Bf16 => "On flex: 16-bit floats with the range of f32, half of f32",
+        WeightFormat::F16 | WeightFormat::F32 => "32-bit floats",
     })
 }
 

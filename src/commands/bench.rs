@@ -1,11 +1,14 @@
-//! `bench`: the time and memory of training steps and of generation, on random tokens.
+//! `bench`: the time and memory of training steps and of generation, on random tokens; the pace of matrix products.
+
+#[cfg(feature = "flex")]
+mod products;
 
 use anyhow::Result;
 use gptneo_lora::backend::machine::peak_memory;
 use gptneo_lora::run::bench::{BenchGeneration, BenchModel, BenchTraining, time_generation, time_training};
 use gptneo_lora::settings::{Layer, Origin, Settings};
 use gptneo_model::GptNeoConfig;
-use gptneo_training::Precision;
+use gptneo_training::{Activations, Precision};
 use serde::Serialize;
 
 use crate::cli::{BenchCommand, BenchGenerateArgs, BenchSource, BenchTrainArgs};
@@ -18,6 +21,13 @@ pub(crate) fn run(what: &BenchCommand) -> Result<()> {
     match what {
         BenchCommand::Train(args) => train(args),
         BenchCommand::Generate(args) => generation(args),
+        #[cfg(feature = "flex")]
+        BenchCommand::Products(args) => products::run(args),
+        #[cfg(not(feature = "flex"))]
+        BenchCommand::Products(_) => Err(Misuse::error(
+            "bench products measures the processor's own kernels, which are not in this build: build with the cargo \
+             feature flex",
+        )),
     }
 }
 
@@ -46,6 +56,8 @@ fn train(args: &BenchTrainArgs) -> Result<()> {
             model,
             lora: Settings::resolve(Origin::Defaults, Layer::default().with("lora", &args.lora)?)?.lora,
             precision,
+            activations: Activations::recomputed_if(args.held.gradient_checkpointing),
+            base_weights: args.held.base_weights.unwrap_or_default(),
             batch_size: args.batch_size,
             length: args.length,
             steps: args.steps,
@@ -120,10 +132,11 @@ fn generation(args: &BenchGenerateArgs) -> Result<()> {
 }
 
 fn model(source: &BenchSource) -> Result<BenchModel> {
-    match (&source.model, &source.config) {
-        (Some(name), _) => Ok(BenchModel::folder(hub::model(name)?)?),
-        (None, Some(file)) => Ok(BenchModel::Random(GptNeoConfig::from_file(file)?)),
-        (None, None) => Err(Misuse::error("give --model DIR or --config FILE")),
+    match (&source.model, &source.config, source.shape) {
+        (Some(name), ..) => Ok(BenchModel::folder(hub::model(name)?)?),
+        (None, Some(file), _) => Ok(BenchModel::Random(GptNeoConfig::from_file(file)?)),
+        (None, None, Some(shape)) => Ok(BenchModel::Random(shape.config()?)),
+        (None, None, None) => Err(Misuse::error("give --model DIR, --config FILE or --shape NAME")),
     }
 }
 

@@ -4,14 +4,14 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use gptneo_datasets::{Tokenizer, read_data};
+use gptneo_datasets::{ReadData, Tokenizer, read_data};
 use gptneo_files::FileClaim;
 use gptneo_lora::Error;
 use gptneo_lora::run::answers::Question;
 use gptneo_lora::run::compare::{Comparison, RunDifference, RunLoss, compare_runs};
 use gptneo_lora::run::side_by_side::{Ask, Tuned, ask};
 use gptneo_lora::settings::{DataSettings, Layer, Origin, Settings};
-use gptneo_model::generate::GenerationConfig;
+use gptneo_model::generate::{GenerationConfig, PenaltyScope};
 use gptneo_report::write_generation;
 use gptneo_training::measure::{Bootstrap, McNemar, PairedDifference, Verdict};
 
@@ -51,6 +51,8 @@ fn ask_both(args: &CompareArgs, base: &Path) -> Result<()> {
     let questions = questions(args, &settings, base.tokenizer())?;
     let mut config = GenerationConfig::from(&args.generation);
     config.end_tokens = base.end_tokens_of_tuned();
+    // As the report of a run has it.
+    config.sampling.penalty_scope = PenaltyScope::Answer;
     let asked = Ask { base: &base, tuned, questions: &questions, config: &config };
     let mut progress = None;
     let found = ask(place, asked, &mut |done, total| {
@@ -66,10 +68,19 @@ fn ask_both(args: &CompareArgs, base: &Path) -> Result<()> {
     match args.json {
         true => output::json(&found),
         false => output::line(format_args!(
-            "{}\n{}",
+            "{}\n{}{}",
             tables::answers(&found.comparisons),
-            tables::scores(&found.metrics).trim_end()
+            tables::scores(&found.metrics).trim_end(),
+            penalty(&config)
         )),
+    }
+}
+
+/// What the answers were chosen with, where that is more than the likeliest token.
+fn penalty(config: &GenerationConfig) -> String {
+    match config.sampling.repetition_penalty {
+        1.0 => String::new(),
+        penalty => format!("\nboth with a repetition penalty of {penalty} on what the answer has already"),
     }
 }
 
@@ -98,7 +109,8 @@ fn questions(args: &CompareArgs, settings: &DataSettings, tokenizer: &Tokenizer)
     }
     let mut seen = std::collections::HashSet::new();
     let files = hub::data(settings.file()?)?;
-    let records = read_data(files.to_measure(), &settings.options)?.records;
+    let ReadData { records, reading, .. } = read_data(files.to_measure(), &settings.options)?;
+    super::warn_of_skipped(&reading.reasons);
     let different = records.iter().filter(|record| seen.insert(record.input.as_str()));
     different.take(args.limit).map(|record| Ok(Question::of(record, template, tokenizer)?)).collect()
 }
@@ -123,7 +135,7 @@ fn render(Comparison { runs, differences, .. }: &Comparison) -> String {
     }
     text.push('\n');
     let first = &runs[0].run;
-    for RunDifference { run, paired, verdict, discrimination, answers } in differences {
+    for RunDifference { run, paired, verdict, discrimination, answers, not_alike } in differences {
         if differences.len() > 1 {
             let _ = write!(text, "\n{run} against {first}\n");
         }
@@ -143,6 +155,9 @@ fn render(Comparison { runs, differences, .. }: &Comparison) -> String {
                 "{:<width$}  {gained} questions gained, {lost} lost (McNemar's test, p = {p_value:.4})",
                 "true answers"
             );
+        }
+        if let Some(why) = not_alike {
+            let _ = writeln!(text, "{:<width$}  not compared: they were chosen otherwise ({why})", "answers");
         }
         for (name, Bootstrap { difference, interval: [low, high], p_value }) in answers {
             let _ = writeln!(

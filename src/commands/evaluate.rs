@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
-use gptneo_datasets::read_choices;
+use gptneo_datasets::{ReadChoices, read_choices};
 use gptneo_lora::run::ModelFolder;
 use gptneo_lora::run::evaluate::{Candidate, Exam, Examined, Paired, Syllabus};
 use gptneo_lora::settings::{Layer, Origin, Settings};
@@ -42,10 +42,9 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
         _ => Some(settings.data.file()?.to_path_buf()),
     };
     let exam = args.choices.as_deref().map(hub::data).transpose()?.unwrap_or_default();
-    let mut choices = Vec::new();
-    for file in exam.to_measure() {
-        choices.extend(read_choices(file, settings.data.options.max_data_size)?);
-    }
+    let ReadChoices { questions: mut choices, mut skipped, reasons } =
+        read_choices(exam.to_measure(), &settings.data.options)?;
+    super::warn_of_skipped(&reasons);
     choices.truncate(args.limit.unwrap_or(usize::MAX));
     let model = super::open_model(hub::model(settings.model.folder()?)?)?;
     let other = args.against.as_deref().map(|against| Other::find(against, &model)).transpose()?;
@@ -64,6 +63,11 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
         &settings.data_options(),
         &model,
     )?;
+
+    if let Some(reading) = exam.reading() {
+        super::warn_of_skipped(&reading.reasons);
+        skipped += reading.skipped;
+    }
 
     let started = Instant::now();
     let batch_size = settings.training.batch_size;
@@ -98,6 +102,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
         examples: exam.texts().map(|texts| texts.examples.len()),
         max_seq_length: max_length,
         truncation: exam.texts().map(|texts| texts.truncation),
+        skipped,
         backend: settings.run.backend.resolved().name(),
         seconds: started.elapsed().as_secs_f64(),
     };

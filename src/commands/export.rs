@@ -38,7 +38,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
                 max_seq_length: Some(positions),
                 ..DataOptions::default()
             };
-            let texts =
+            let (texts, _) =
                 encode_files(hub::data(data)?.to_measure(), &options, model.tokenizer(), Some(TEXTS))?;
             SampleText::of_file(data.display().to_string(), &texts)
         }

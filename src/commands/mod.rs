@@ -34,3 +34,8 @@ fn open_model(folder: PathBuf) -> gptneo_lora::Result<ModelFolder> {
     }
     Ok(model)
 }
+
+/// Says of records that were left out because they cannot be used how many they are, and what is wrong with the first.
+fn warn_of_skipped(reasons: &[String]) {
+    reasons.iter().for_each(|reason| notes::warn(format_args!("warning: {reason}")));
+}

@@ -55,6 +55,7 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
         .with("lora", &args.lora)?
         .with("training", &args.training)?
         .with("training", &args.steps)?
+        .with("run", &args.held)?
         .with("run", &args.backend)?;
     let mut settings = Settings::resolve(Origin::file(args.file.config.as_deref()), layer)?;
     settings.data.file()?;

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use gptneo_files::recover;
 use gptneo_lora::run::seeds::{Extent, Seeds};
-use gptneo_lora::run::{Outcome, Run};
+use gptneo_lora::run::{Outcome, Run, RunFolder};
 use gptneo_lora::settings::{Layer, Origin, Preset};
-use gptneo_report::{PROTOCOLS_NOTE, knowledge_reading};
+use gptneo_report::{Decoding, Findings, PROTOCOLS_NOTE, knowledge_reading};
+use gptneo_training::TuningKind;
 
 use crate::cli::{RunArgs, TrainArgs};
 use crate::hub;
 use crate::terminal::failure::Misuse;
+use crate::terminal::story::{self, Story};
 use crate::terminal::{Watch, failure, notes, output, tables};
 
 /// Runs the command.
@@ -33,16 +35,44 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         return output::line(PROTOCOLS_NOTE);
     }
     let run = args.train.opening(origin, layer, Some(folder))?.read(hub::find)?;
-    let folder = run.folder().clone();
+    let (folder, decoding) = (run.folder().clone(), run.decoding());
+    if story::can_be_told() && !args.train.tui {
+        return told_as_story(run, &folder, decoding);
+    }
     let outcome = run.complete(watch).map_err(failure::of_run("run"))?;
-    say(&outcome)?;
+    say(&outcome, decoding)?;
     let weights: Vec<String> = outcome.weights.iter().map(|path| path.display().to_string()).collect();
     output::line(format_args!(
-        "\neverything is in {}; weights: {}; to read: {}",
+        "\neverything is in {}; weights: {}; to read: {}; to ask: {}",
         folder.path().display(),
         weights.join(", "),
-        folder.report().display()
+        folder.report().display(),
+        ask(&folder)
     ))
+}
+
+/// The run on one screen, and under it what came of it and where to go on.
+fn told_as_story(run: Run, folder: &RunFolder, decoding: Decoding) -> Result<()> {
+    let lora = run.settings().model.tuning == TuningKind::Lora;
+    let story = Story::begin(&run.title(), lora, decoding.brief());
+    let outcome = run.complete(Watch::telling(story.clone())).map_err(failure::of_run("run"))?;
+    let Findings { perplexities, scores, discrimination, .. } = &outcome.findings;
+    let mut text = format!("\n{}", tables::before_and_after(perplexities, scores));
+    if let Some(found) = discrimination {
+        text += &format!("{}\n", tables::told_apart(found));
+    }
+    let page = std::path::absolute(folder.report()).unwrap_or_else(|_| folder.report());
+    text += &format!("\nread  file://{}\nask   {}", page.display(), ask(folder));
+    // The prompt of the shell comes after it.
+    story.end(text.lines().count() + 1);
+    output::line(text)
+}
+
+/// The command that asks a run's models in a browser.
+fn ask(folder: &RunFolder) -> String {
+    let path = folder.path().display().to_string();
+    let quote = if path.contains(char::is_whitespace) { "\"" } else { "" };
+    format!("gptneo-lora serve --run {quote}{path}{quote}")
 }
 
 /// The same under several seeds: each goes as far as `go` takes it, and mean and spread of all are told.
@@ -87,7 +117,7 @@ fn free_folder(name: &str) -> PathBuf {
     free
 }
 
-fn say(Outcome { findings, .. }: &Outcome) -> Result<()> {
+fn say(Outcome { findings, .. }: &Outcome, decoding: Decoding) -> Result<()> {
     if !findings.answers.is_empty() {
         output::line(format_args!("\n{}", tables::answers(&findings.answers).trim_end()))?;
     }
@@ -95,7 +125,11 @@ fn say(Outcome { findings, .. }: &Outcome) -> Result<()> {
         output::line(format_args!("\n{}", knowledge_reading(found)))?;
     }
     if !findings.scores.is_empty() {
-        output::line(format_args!("\n{}", tables::scores(&findings.scores).trim_end()))?;
+        output::line(format_args!(
+            "\n{}\n{}",
+            tables::scores(&findings.scores).trim_end(),
+            decoding.sentence()
+        ))?;
     }
     output::line(format_args!("\n{}{PROTOCOLS_NOTE}", tables::perplexities(&findings.perplexities)))
 }

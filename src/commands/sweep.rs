@@ -2,17 +2,18 @@
 
 use anyhow::{Error, Result};
 use gptneo_lora::run::sweep::{Moment, Sweep, SweepOutcome};
+use gptneo_lora::settings::Layer;
 use gptneo_training::measure::Evaluation;
 
 use super::evaluate::report::{discrimination_line, render_paired};
 use crate::cli::SweepArgs;
 use crate::hub;
-use crate::terminal::{Progress, Watch, failure, notes, output, tables};
+use crate::terminal::{Progress, Watch, failure, notes, output, tables, wording};
 
 /// Runs the command.
 pub(crate) fn run(args: &SweepArgs) -> Result<()> {
     let sweep = match &args.file {
-        Some(file) => Sweep::new(file, &args.output)?,
+        Some(file) => Sweep::new(file, Layer::default().with("data", &args.data)?, &args.output)?,
         None => Sweep::resume(&args.output)?,
     };
     let mut testing = None;
@@ -32,6 +33,7 @@ pub(crate) fn run(args: &SweepArgs) -> Result<()> {
                 survivors.join(", ")
             ));
         }
+        Moment::Warning(problem) => notes::warn(wording::of_problem(problem)),
         Moment::Testing { done, total } => {
             testing.get_or_insert_with(|| Progress::new("measuring once")).update(done, total);
             if done == total {

@@ -1,6 +1,5 @@
 //! What is on its way to or from the Hub, on stderr: a bar with size and speed on a terminal, and a line at the end.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,7 +22,7 @@ struct Bar(Option<ProgressBar>);
 impl Transfer {
     /// A transfer of `size` bytes that is about to begin.
     pub(super) fn new(what: String, size: u64) -> Self {
-        let shown = std::io::stderr().is_terminal() && !notes::are_quiet();
+        let shown = notes::may_be_drawn();
         let bar = shown.then(|| {
             let template =
                 "{msg} {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} (left: {eta})";

@@ -1,14 +1,21 @@
-//! The time of training steps and of generation, on random tokens.
+//! The time of training steps and of generation, on random tokens; and the pace of the products beneath them.
+
+#[cfg(feature = "flex")]
+mod products;
 
 use std::time::Instant;
 
-use gptneo_model::checkpoint::load_model_of;
+use burn::module::AutodiffModule;
+use gptneo_model::checkpoint::{load_base, load_model_of};
 use gptneo_model::generate::{GenerationConfig, generate};
 use gptneo_model::{GptNeo, GptNeoConfig, LoraConfig, NeoBackend, SamplingConfig, WeightFormat};
 use gptneo_training::timing::{TimedStep, time_steps};
-use gptneo_training::{Precision, Tuning, TuningKind};
+use gptneo_training::{Activations, Precision, Tuning, TuningKind};
 
+#[cfg(feature = "flex")]
+pub use self::products::{BenchProducts, ProductRates, TimedProduct, time_products};
 use crate::backend::{Job, Load, Place, Training, Work, dispatch};
+use crate::settings::check_base_weights;
 use crate::{Error, Remedy, Result};
 
 /// How often a generation is timed.
@@ -51,6 +58,10 @@ pub struct BenchTraining {
     pub lora: LoraConfig,
     /// The numbers of the matrix products.
     pub precision: Precision,
+    /// What a step keeps of the inside of blocks.
+    pub activations: Activations,
+    /// The format that the base is kept in.
+    pub base_weights: WeightFormat,
     /// Texts in a batch.
     pub batch_size: usize,
     /// Tokens in a text.
@@ -85,11 +96,13 @@ pub struct BenchGeneration {
 pub fn time_training(place: Place, what: BenchTraining) -> Result<Vec<TimedStep>> {
     let config = what.model.config();
     check_positions(config, what.length, 0)?;
+    check_base_weights(what.base_weights, TuningKind::Lora, what.precision)?;
+    place.check_base_weights(what.base_weights)?;
     place.check_room(config, what.batch_size, what.length)?;
     place.check_memory(&Load {
         model: config,
-        weights: WeightFormat::F32,
-        work: Work::Training(TuningKind::Lora, &what.lora),
+        weights: what.base_weights,
+        work: Work::Training(TuningKind::Lora, &what.lora, what.activations),
         positions: what.batch_size as f64 * what.length as f64,
         smaller: fewer(),
     })?;
@@ -131,14 +144,23 @@ impl Job for TimeSteps {
     type Output = Vec<TimedStep>;
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Self::Output> {
-        let BenchTraining { model, lora, precision, steps, seed, .. } = self.what;
+        let BenchTraining { model, lora, precision, activations, base_weights, steps, seed, .. } = self.what;
         B::seed(&device, seed);
         let model = match &model {
+            _ if base_weights == WeightFormat::F32 => match &model {
+                BenchModel::Folder(folder, config) => {
+                    load_model_of::<Training<B>>(config, base_weights, folder, &device)?
+                }
+                BenchModel::Random(config) => GptNeo::init(config, &device),
+            },
             BenchModel::Folder(folder, config) => {
-                load_model_of::<Training<B>>(config, WeightFormat::F32, folder, &device)?
+                GptNeo::from_inner(load_base::<B>(config, base_weights, folder, &device)?)
             }
-            BenchModel::Random(config) => GptNeo::init(config, &device),
-        };
+            BenchModel::Random(config) => {
+                GptNeo::from_inner(GptNeo::<B>::init(config, &device).with_base_weights(base_weights))
+            }
+        }
+        .with_activations(activations);
         Ok(time_steps::<B>(model, &Tuning::Lora(lora), precision, self.texts, steps)?)
     }
 }

@@ -64,9 +64,12 @@ pub struct RunDifference {
     /// True answers told from others, question by question, where both runs have them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discrimination: Option<McNemar>,
-    /// The scores of the answers, question by question, where both runs have them.
+    /// The scores of the answers, question by question, where both runs have them and chose them alike.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub answers: BTreeMap<String, Bootstrap>,
+    /// Why the answers are not compared, where both runs have them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_alike: Option<String>,
 }
 
 /// Compares the runs in `folders`, at least two, with the first of them.
@@ -94,16 +97,42 @@ fn difference(first: &Measured, second: &Measured) -> Result<RunDifference> {
     let mut measures: Vec<&String> = first.scores.iter().map(|row| &row.measure).collect();
     measures.dedup();
     let (mut discrimination, mut answers) = (None, BTreeMap::new());
+    let mut not_alike = chosen_otherwise(first, second);
     for measure in measures {
         let (one, two) = common(measure, first, second);
         if measure == "discrimination" {
             let right = |values: &[f64]| values.iter().map(|value| *value > 0.5).collect::<Vec<_>>();
             discrimination = McNemar::of(&right(&one), &right(&two)).filter(|_| !one.is_empty());
-        } else if let Some(found) = Bootstrap::of(&one, &two) {
+        } else if let Some(found) = Bootstrap::of(&one, &two).filter(|_| not_alike.is_none()) {
             answers.insert(measure.clone(), found);
         }
     }
-    Ok(RunDifference { run: second.name.clone(), paired, verdict: paired.verdict(), discrimination, answers })
+    if first.scores.is_empty() || second.scores.is_empty() {
+        not_alike = None;
+    }
+    Ok(RunDifference {
+        run: second.name.clone(),
+        paired,
+        verdict: paired.verdict(),
+        discrimination,
+        answers,
+        not_alike,
+    })
+}
+
+/// What is otherwise in how two runs chose the tokens of their answers: such answers tell of that, not of the models.
+fn chosen_otherwise(first: &Measured, second: &Measured) -> Option<String> {
+    let [one, two] = [first, second].map(|run| &run.settings.answers);
+    let differences = [
+        ("repetition penalty", one.repetition_penalty, two.repetition_penalty),
+        ("longest answer", one.max_new_tokens as f64, two.max_new_tokens as f64),
+    ];
+    let told: Vec<String> = differences
+        .into_iter()
+        .filter(|(_, one, two)| one != two)
+        .map(|(name, one, two)| format!("{name} {one} and {two}"))
+        .collect();
+    (!told.is_empty()).then(|| told.join(", "))
 }
 
 /// The tuned models' scores of the records that both runs have.

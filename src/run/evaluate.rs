@@ -6,7 +6,7 @@ mod paired;
 use std::path::{Path, PathBuf};
 
 use gptneo_datasets::{
-    ChoiceQuestion, DataOptions, Encoded, EncodedChoices, PromptTemplate, Record, encode_choices,
+    ChoiceQuestion, DataOptions, Encoded, EncodedChoices, PromptTemplate, Reading, Record, encode_choices,
     encode_files, read_data,
 };
 use gptneo_model::generate::GenerationConfig;
@@ -58,6 +58,7 @@ pub struct Syllabus<'a> {
 /// An exam as models with one tokenizer are set it.
 pub struct Exam {
     texts: Option<Encoded>,
+    reading: Option<Reading>,
     choices: Vec<EncodedChoices>,
     discrimination: Option<DiscriminationTask>,
     questions: Vec<Question>,
@@ -91,9 +92,12 @@ impl Exam {
         let (tokenizer, positions) = (model.tokenizer(), model.config().max_position_embeddings);
         let max_length = options.max_length();
         let template = &options.prompt_template;
-        let texts = match syllabus.texts {
-            [] => None,
-            files => Some(encode_files(files, options, tokenizer, syllabus.limit)?),
+        let (texts, reading) = match syllabus.texts {
+            [] => (None, None),
+            files => {
+                let (texts, reading) = encode_files(files, options, tokenizer, syllabus.limit)?;
+                (Some(texts), Some(reading))
+            }
         };
         let records = records(syllabus, options)?;
         let limit = syllabus.limit.unwrap_or(usize::MAX).min(records.len());
@@ -108,6 +112,7 @@ impl Exam {
         };
         Ok(Self {
             texts,
+            reading,
             choices: encode_choices(syllabus.choices, template, tokenizer, positions)?,
             discrimination: discrimination.transpose()?,
             questions: questions(&records[..limit], template, model, syllabus)?,
@@ -119,6 +124,11 @@ impl Exam {
     /// The encoded texts, where there are any.
     pub fn texts(&self) -> Option<&Encoded> {
         self.texts.as_ref()
+    }
+
+    /// How the files of the texts were read, where there are any.
+    pub fn reading(&self) -> Option<&Reading> {
+        self.reading.as_ref()
     }
 
     /// Sets a model the exam; `on_batch` hears how many of how many batches of a part are done.

@@ -8,7 +8,7 @@ mod knowledge;
 
 use std::path::Path;
 
-use gptneo_report::{Gain, LossCurves, PerplexityRow, RunFacts, SampleAnswer, StepSeries};
+use gptneo_report::{Decoding, Gain, LossCurves, PerplexityRow, RunFacts, SampleAnswer, StepSeries};
 use gptneo_training::measure::{Evaluation, PairedDifference, Verdict};
 use gptneo_training::metrics::{MetricsRow, TrainRow};
 use gptneo_training::samples::SampleRow;
@@ -106,6 +106,11 @@ pub(crate) fn steps(rows: &[MetricsRow]) -> Vec<StepSeries> {
         series("Gradient norm before clipping", "L2 norm", norm),
         series("Speed, in supervised tokens", "tokens per second", |row| row.tokens_per_second),
     ]
+}
+
+/// How the answers were chosen.
+pub(crate) fn decoding(settings: &Settings) -> Decoding {
+    Decoding { repetition_penalty: settings.answers.repetition_penalty }
 }
 
 /// The answers while the model learned.

@@ -15,7 +15,7 @@ use crate::{Error, Remedy, Result};
 
 /// What may change when a run goes on: where things are (the hashes say whether they are the same), what computes,
 /// and how the result is written. Anything else would make it another run.
-const MAY_CHANGE: [&str; 15] = [
+const MAY_CHANGE: [&str; 16] = [
     "model.path",
     "model.adapter",
     "data.path",
@@ -25,6 +25,7 @@ const MAY_CHANGE: [&str; 15] = [
     "run.backend",
     "run.device",
     "run.devices",
+    "run.gradient_checkpointing",
     "run.dtype",
     "run.max_shard_size",
     "run.tensorboard",
@@ -284,6 +285,7 @@ pub(super) mod tests {
             burn: "2".into(),
             backend: "flex".into(),
             seed: 42,
+            base_weights: Default::default(),
             inputs: Inputs { model: Default::default(), adapter: Default::default(), data },
             sources: Sources::default(),
             counts: Counts::default(),

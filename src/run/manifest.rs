@@ -5,6 +5,7 @@ use std::path::Path;
 
 use gptneo_datasets::DataFiles;
 use gptneo_files::sha256;
+use gptneo_model::WeightFormat;
 use gptneo_model::checkpoint::weight_files;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ pub struct Manifest {
     pub backend: String,
     /// The seed of everything random.
     pub seed: u64,
+    /// The format that the base was kept in while the adapter was trained, where that was not f32.
+    #[serde(default, skip_serializing_if = "is_f32")]
+    pub base_weights: WeightFormat,
     /// What went in.
     pub inputs: Inputs,
     /// Where it came from, as far as that is the Hub.
@@ -32,6 +36,10 @@ pub struct Manifest {
     pub sources: Sources,
     /// How much of it there is.
     pub counts: Counts,
+}
+
+fn is_f32(format: &WeightFormat) -> bool {
+    *format == WeightFormat::F32
 }
 
 impl Manifest {

@@ -39,6 +39,12 @@ pub struct MergeReport {
     dtype: Dtype,
     /// The largest difference of two logits with the weights as they were written, rounded to that format.
     written_difference: f64,
+    /// The format that the base was kept in while the adapter was trained, where that was not f32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base_weights: Option<WeightFormat>,
+    /// The largest difference of two logits between the merged model and the one that was trained, over that base.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trained_difference: Option<f64>,
 }
 
 impl fmt::Display for MergeReport {
@@ -49,11 +55,18 @@ impl fmt::Display for MergeReport {
             "merged equals base with adapter on {prompts} prompts: the logits differ by at most \
              {largest_difference:.3e} (allowed: {tolerance:.3e}; largest logit: {largest_logit:.3})"
         )?;
-        match self.dtype {
-            Dtype::F32 => Ok(()),
-            dtype => {
-                write!(f, "; rounded to {dtype}, as written, by at most {:.3e}", self.written_difference)
+        if self.dtype != Dtype::F32 {
+            let (dtype, difference) = (self.dtype, self.written_difference);
+            write!(f, "; rounded to {dtype}, as written, by at most {difference:.3e}")?;
+        }
+        match self.base_weights.zip(self.trained_difference) {
+            Some((format, difference)) => {
+                write!(
+                    f,
+                    "; from the model as it was trained, over the base in {format}, by at most {difference:.3e}"
+                )
             }
+            None => Ok(()),
         }
     }
 }
@@ -97,17 +110,23 @@ impl Job for IntoFolder<'_> {
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<MergeReport> {
         let Merge { base, adapter, .. } = self.merge;
         let adapted = base.load_adapted::<B>(Some(adapter), WeightFormat::F32, &device)?;
-        self.merge.write(adapted, self.folder)
+        self.merge.write(adapted, None, self.folder)
     }
 }
 
 impl Merge<'_> {
-    /// Merges `adapted`, the base with its adapter, and writes the folder with the proof in it.
+    /// Merges `adapted`, the base with its adapter, and writes the folder with the proof in it; with how far that is from
+    /// the model that was `trained`, where that was over a base in another format.
     ///
     /// # Errors
     /// The merged model answers otherwise, or a weight is too large for the format, and nothing is written; or the folder
     /// cannot be written.
-    pub(crate) fn write<B: NeoBackend>(self, adapted: GptNeo<B>, folder: &Path) -> Result<MergeReport> {
+    pub(crate) fn write<B: NeoBackend>(
+        self,
+        adapted: GptNeo<B>,
+        trained: Option<&GptNeo<B>>,
+        folder: &Path,
+    ) -> Result<MergeReport> {
         let (merged, proof) = merged_with_proof(adapted.clone(), self.base.tokenizer())?;
         let written_difference = match self.format.dtype {
             Dtype::F32 => proof.largest_difference,
@@ -120,6 +139,13 @@ impl Merge<'_> {
                 written.largest_difference
             }
         };
+        let trained_difference = match trained {
+            Some(trained) => {
+                let prompts = prompts(self.base.tokenizer(), adapted.config())?;
+                Some(prove_merge(trained, &merged, &prompts)?.largest_difference)
+            }
+            None => None,
+        };
         let report = MergeReport {
             holds: proof.holds(),
             proof,
@@ -128,6 +154,8 @@ impl Merge<'_> {
             backend: self.backend.resolved().name(),
             dtype: self.format.dtype,
             written_difference,
+            base_weights: trained.map(GptNeo::base_weights),
+            trained_difference,
         };
         let mut files = self.base.kept_files()?;
         // What the adapter was tuned with wins over what the base brought along.

@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::module::AutodiffModule;
 use gptneo_datasets::Tokenizer;
 use gptneo_model::adapter::load_adapter;
-use gptneo_model::checkpoint::{check_loaded, end_tokens, kept_files, load_model_of, note_on_weights};
-
+use gptneo_model::checkpoint::{
+    check_loaded, end_tokens, kept_files, load_base, load_model_of, note_on_weights,
+};
 use gptneo_model::engine::Adapter;
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 
-use crate::backend::{Load, Work, is_gpu};
+use crate::backend::{Load, Training, Work, is_gpu};
 use crate::{Error, Remedy, Result};
 
 /// Adapters apart from their base, by their names.
@@ -70,6 +72,21 @@ impl ModelFolder {
     /// As [`load_model_of`]; or the GPU holds other numbers.
     pub fn load<B: NeoBackend>(&self, device: &B::Device) -> Result<GptNeo<B>> {
         self.load_in(WeightFormat::F32, device)
+    }
+
+    /// The model as the base of a training, its matrices in this format.
+    ///
+    /// # Errors
+    /// As [`ModelFolder::load`].
+    pub(crate) fn load_base<B: NeoBackend>(
+        &self,
+        format: WeightFormat,
+        device: &B::Device,
+    ) -> Result<GptNeo<Training<B>>> {
+        if format == WeightFormat::F32 {
+            return self.load::<Training<B>>(device);
+        }
+        Ok(GptNeo::from_inner(load_base::<B>(&self.config, format, &self.path, device)?))
     }
 
     /// The model with the adapter of a folder, where one is given, and its weights in this format: other formats than

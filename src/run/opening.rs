@@ -4,11 +4,12 @@
 use std::path::Path;
 
 use gptneo_datasets::{DataReport, Dataset, Example, Reading};
-use gptneo_model::WeightFormat;
+use gptneo_report::Decoding;
 use gptneo_training::TuningKind;
 
 use super::data::{FoundData, OpenedData};
 use super::embedded::Unpacked;
+use super::facts;
 use super::folder::RunFolder;
 use super::manifest::{Inputs, Manifest};
 use super::model_folder::ModelFolder;
@@ -79,6 +80,7 @@ impl Opening {
         settings.run.check_devices()?;
         let (precision, warning) = settings.run.place().precision(settings.run.precision)?;
         settings.run.precision = precision;
+        settings.run.place().check_base_weights(settings.run.base_weights)?;
         Ok(Self { settings, taken, start, warning })
     }
 
@@ -143,6 +145,16 @@ impl Run {
         &self.settings
     }
 
+    /// What is tuned on what.
+    pub fn title(&self) -> String {
+        facts::title(&self.settings)
+    }
+
+    /// How the answers are chosen.
+    pub fn decoding(&self) -> Decoding {
+        facts::decoding(&self.settings)
+    }
+
     /// How the data were read.
     pub fn reading(&self) -> Option<&Reading> {
         self.data.reading.as_ref()
@@ -175,8 +187,8 @@ impl Run {
         let all: usize = self.data.examples().map(|example| example.ids.len()).sum();
         place.check_memory(&Load {
             model: self.base.config(),
-            weights: WeightFormat::F32,
-            work: Work::Training(model.tuning, lora),
+            weights: run.base_weights,
+            work: Work::Training(model.tuning, lora, run.activations()),
             positions: all as f64 / examples.div_ceil(rows) as f64,
             smaller: smaller_batches(),
         })

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use burn::module::AutodiffModule;
 use gptneo_model::generate::GenerationConfig;
-use gptneo_model::{GptNeo, NeoBackend, SamplingConfig, WeightFormat};
+use gptneo_model::{GptNeo, NeoBackend, WeightFormat};
 use gptneo_report::{
     Chart, Findings, HeldOutRow, ScoreRow, measure_rows, write_answer_scores, write_generation,
     write_held_out, write_measures, write_perplexities, write_scores,
@@ -118,6 +118,7 @@ impl Job for Whole {
             |model: &GptNeo<B>, which| test.as_ref().map(|test| started.ask(test, model, which)).transpose();
         let known_before = known(&base, Measured::Base)?;
         let mut perplexities = facts::perplexities("Base Model", &measured);
+        started.first_answer(&base)?;
         let tuned = started.train()?;
         let mut weights = vec![tuned.weights.clone()];
         let lora = started.run.settings.model.tuning == TuningKind::Lora;
@@ -183,6 +184,15 @@ impl<B: NeoBackend> Started<B> {
         test.measure(model, self.run.settings.training.batch_size, tell)
     }
 
+    /// Tells what the base answers to the first of the questions that are asked while it learns.
+    fn first_answer(&self, base: &GptNeo<B>) -> Result<()> {
+        let Some(mut asked) = self.samples()? else { return Ok(()) };
+        asked.questions.truncate(1);
+        let no_steps = 0;
+        asked.ask(base, no_steps)?.iter().for_each(|row| self.observer.tell(Event::Sample(row)));
+        Ok(())
+    }
+
     /// Merges into the run's folder, with the proof.
     fn merge(&self, tuned: &FineTuned<B>) -> Result<ModelFolder> {
         let Run { settings, folder, base, .. } = &self.run;
@@ -197,7 +207,15 @@ impl<B: NeoBackend> Started<B> {
         // GPUs may multiply in TF32, and what a merge writes is to be exact.
         let report = match is_gpu::<B>(&self.device) {
             true => dispatch(settings.run.place().on_processor(), IntoFolder { merge, folder: &output })?,
-            false => merge.write(tuned.model.clone(), &output)?,
+            false if settings.run.base_weights == WeightFormat::F32 => {
+                merge.write(tuned.model.clone(), None, &output)?
+            }
+            // The adapter goes into the base as it was published.
+            false => {
+                let adapter = Some(tuned.weights.as_path());
+                let adapted = base.load_adapted::<B>(adapter, WeightFormat::F32, &self.device)?;
+                merge.write(adapted, Some(&tuned.model), &output)?
+            }
         };
         self.observer.tell(Event::Merged(&report));
         ModelFolder::open(output)
@@ -245,7 +263,7 @@ impl<B: NeoBackend> Started<B> {
         }
         let config = GenerationConfig {
             max_new_tokens: wanted.max_new_tokens,
-            sampling: SamplingConfig::default(),
+            sampling: wanted.sampling(),
             end_tokens: folder.end_tokens_of_tuned(),
         };
         let answers = |model: &GptNeo<B>| {

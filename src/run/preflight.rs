@@ -5,7 +5,7 @@ use std::path::Path;
 
 use gptneo_datasets::{Dataset, Truncation, grouped};
 use gptneo_model::checkpoint::Dtype;
-use gptneo_model::{GptNeo, NeoBackend, WeightFormat};
+use gptneo_model::{GptNeo, NeoBackend};
 use gptneo_training::timing::time_largest_batch;
 use gptneo_training::{BatchOrder, Tuning, TuningKind, Workload};
 use serde::Serialize;
@@ -114,6 +114,7 @@ impl Preflight {
     /// The device lacks room, a file does not fit, or a step without a supervised token.
     pub fn of(settings: &Settings, base: &ModelFolder, data: &Dataset, order: &BatchOrder) -> Result<Self> {
         let place = settings.run.place();
+        place.check_base_weights(settings.run.base_weights)?;
         let Workload { largest_rows, largest_width, .. } = order.workload();
         place.check_room(base.config(), largest_rows, largest_width)?;
         if settings.model.tuning == TuningKind::Lora {
@@ -121,8 +122,8 @@ impl Preflight {
         }
         place.check_memory(&Load {
             model: base.config(),
-            weights: WeightFormat::F32,
-            work: Work::Training(settings.model.tuning, &settings.lora),
+            weights: settings.run.base_weights,
+            work: Work::Training(settings.model.tuning, &settings.lora, settings.run.activations()),
             positions: largest_rows as f64 * largest_width as f64,
             smaller: smaller_batches(),
         })?;
@@ -219,7 +220,9 @@ impl Job for Measure<'_> {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Preflight> {
         let Self { settings, base, data, order } = self;
-        let model = base.load::<Training<B>>(&device)?;
+        let model = base
+            .load_base::<B>(settings.run.base_weights, &device)?
+            .with_activations(settings.run.activations());
         let tuning = Tuning::of(settings.model.tuning, settings.lora.clone());
         let parameters = tuning.count_parameters(&model)?;
         Preflight::measure::<B>(&Planned {

@@ -53,7 +53,7 @@ pub enum Event<'a> {
         /// The step it is of.
         step: usize,
     },
-    /// A held-out question was answered after a measurement.
+    /// A held-out question was answered: by the base, after no step, or after a measurement.
     Sample(&'a SampleRow),
     /// The training is over, and its result is saved.
     TrainingEnds(&'a TrainingSummary),

@@ -70,7 +70,8 @@ impl Run {
         check_validation(&self.settings, &validation)?;
 
         let further_devices = backend::further_devices::<B>(&device, self.settings.run.further_devices())?;
-        let base = self.base.load::<Training<B>>(&device)?;
+        let run = &self.settings.run;
+        let base = self.base.load_base::<B>(run.base_weights, &device)?.with_activations(run.activations());
         let model = match &self.settings.model.adapter {
             Some(adapter) => {
                 let (mut model, found) = load_adapter(base.clone(), adapter, &device)?;
@@ -87,6 +88,7 @@ impl Run {
             burn: BURN_VERSION.to_string(),
             backend: self.settings.run.backend.resolved().name().to_string(),
             seed: self.settings.training.seed,
+            base_weights: self.settings.run.base_weights,
             inputs: self.inputs.clone(),
             sources: self.sources.clone(),
             counts: Counts {
@@ -204,7 +206,7 @@ impl<B: NeoBackend> Started<B> {
     }
 
     /// What the model is asked while it learns, if anything.
-    fn samples(&self) -> Result<Option<SampleQuestions>> {
+    pub(crate) fn samples(&self) -> Result<Option<SampleQuestions>> {
         let Run { settings, data, base, .. } = &self.run;
         let (tokenizer, positions) = (base.tokenizer(), base.config().max_position_embeddings);
         let (asked, wanted) = (&data.split.validation, settings.answers.samples);
@@ -216,6 +218,7 @@ impl<B: NeoBackend> Started<B> {
         Ok((!questions.is_empty()).then(|| SampleQuestions {
             questions,
             max_new_tokens: settings.answers.max_new_tokens,
+            sampling: settings.answers.sampling(),
             tokenizer: tokenizer.clone(),
         }))
     }
@@ -233,6 +236,7 @@ impl<B: NeoBackend> Started<B> {
             losses: facts::losses(&metrics),
             steps: facts::steps(&metrics),
             samples: facts::samples(folder.samples()?),
+            decoding: facts::decoding(settings),
             data: facts::data(&self.run.data_report()),
             settings: settings.to_toml()?,
             manifest: self.manifest.to_json(),
@@ -271,6 +275,7 @@ fn adapters_settings(asked: &LoraConfig, found: LoraConfig) -> Result<LoraConfig
         ("r", asked.r != usual.r && asked.r != found.r),
         ("alpha", asked.alpha != usual.alpha && asked.alpha != found.alpha),
         ("use_rslora", asked.use_rslora && !found.use_rslora),
+        ("use_dora", asked.use_dora && !found.use_dora),
         ("rank_pattern", !asked.rank_pattern.is_empty() && asked.rank_pattern != found.rank_pattern),
         ("alpha_pattern", !asked.alpha_pattern.is_empty() && asked.alpha_pattern != found.alpha_pattern),
         ("target_modules", {

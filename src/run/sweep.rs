@@ -15,7 +15,6 @@ mod trial;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use gptneo_datasets::DataFiles;
 use gptneo_files::{Claim, Lock, recover, write_file};
 use gptneo_model::WeightFormat;
 use gptneo_report::{Chart, TrialCurve, TrialRow, write_trials};
@@ -33,7 +32,8 @@ use super::model_folder::ModelFolder;
 use super::progress::Observer;
 use super::source::{Found, Kind, Source};
 use super::taken::hold;
-use crate::{Error, Remedy, Result};
+use crate::settings::Layer;
+use crate::{Error, Problem, Remedy, Result};
 
 /// What a sweep keeps of the file that it was begun with.
 const PLAN_FILE: &str = "sweep.toml";
@@ -49,6 +49,8 @@ pub struct Sweep {
 /// A moment of a sweep, for whoever watches it.
 #[derive(Clone, Debug)]
 pub enum Moment<'a> {
+    /// Something that a person should know of the data.
+    Warning(&'a Problem),
     /// A trial is trained up to a step.
     Training {
         /// Its number, from 1.
@@ -112,12 +114,12 @@ pub struct TestScores {
 }
 
 impl Sweep {
-    /// A new sweep in `folder`, which must be new or empty.
+    /// A new sweep in `folder`, which must be new or empty. The settings of `over` win over the file's.
     ///
     /// # Errors
     /// A file that describes no sweep, or a used folder.
-    pub fn new(file: &Path, folder: &Path) -> Result<Self> {
-        let plan = Plan::read(file)?;
+    pub fn new(file: &Path, over: Layer, folder: &Path) -> Result<Self> {
+        let plan = Plan::read(file, over)?;
         refuse_used(folder)?;
         Ok(Self { plan, folder: folder.to_path_buf(), begun: false })
     }
@@ -132,7 +134,8 @@ impl Sweep {
             let what = format!("there is no sweep in {}: {PLAN_FILE} is missing", folder.display());
             return Err(Error::settings(what, Remedy::say("give the folder of a sweep, or start a new one")));
         }
-        Ok(Self { plan: Plan::read(&file)?, folder: folder.to_path_buf(), begun: true })
+        let plan = Plan::read(&file, Layer::default())?;
+        Ok(Self { plan, folder: folder.to_path_buf(), begun: true })
     }
 
     /// The folder of all trials.
@@ -152,6 +155,7 @@ impl Sweep {
         tell: &mut (dyn FnMut(Moment<'_>) + Send),
     ) -> Result<SweepOutcome, E> {
         let (inputs, _held) = self.begin(&mut find)?;
+        inputs.warnings.iter().for_each(|problem| tell(Moment::Warning(problem)));
         let Plan { halving, trials, .. } = &self.plan;
         let mut runs: Vec<TrialRun> = trials
             .iter()
@@ -175,7 +179,7 @@ impl Sweep {
                         until: run.until(rung),
                         settings: &trials[at].shown(),
                     });
-                    run.train(rung, watch()?)?;
+                    run.train(rung, &inputs, watch()?)?;
                 }
                 run.rungs = rung + 1;
             }
@@ -245,14 +249,13 @@ impl Sweep {
     ) -> Result<Test> {
         let settings = &self.plan.settings;
         let base = ModelFolder::open(inputs.model.clone())?;
-        let files = DataFiles::of(&inputs.test)?;
         let mut syllabus = Syllabus {
-            texts: files.to_measure(),
+            texts: &inputs.test,
             discriminate: settings.answers.discriminate,
             ..Syllabus::default()
         };
         let exam = loop {
-            match Exam::of(syllabus, &inputs.test_options, &base) {
+            match Exam::of(syllabus, &inputs.options, &base) {
                 // There are not so many answers: fewer may do, or none.
                 Err(Error::Training(gptneo_training::TrainingError::Setting { .. }))
                     if syllabus.discriminate > 0 =>

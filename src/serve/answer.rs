@@ -9,7 +9,7 @@ use std::time::Instant;
 use futures_util::future;
 use gptneo_datasets::DataError;
 use gptneo_lora::model::engine::{Event, Reason, Request, Sampling, Ticket, TokenScore};
-use gptneo_model::SamplingConfig;
+use gptneo_model::{PenaltyScope, SamplingConfig};
 use tokio::sync::mpsc;
 
 use super::error::ApiError;
@@ -110,7 +110,14 @@ impl Plan {
             adapter: self.adapter.clone(),
             max_new_tokens,
             sampling: Sampling {
-                config: SamplingConfig { temperature, top_k, top_p, repetition_penalty, seed },
+                config: SamplingConfig {
+                    temperature,
+                    top_k,
+                    top_p,
+                    repetition_penalty,
+                    penalty_scope: PenaltyScope::Text,
+                    seed,
+                },
                 presence_penalty: presence_penalty as f32,
                 frequency_penalty: frequency_penalty as f32,
                 logit_bias: logit_bias.clone(),

@@ -1,14 +1,14 @@
 //! Which settings cannot be, each named by its key, so that whoever shows it can name its flag.
 
 use gptneo_datasets::DataError;
-use gptneo_model::LoraConfig;
-use gptneo_training::Unfit;
+use gptneo_model::{LoraConfig, WeightFormat};
+use gptneo_training::{Precision, Unfit};
 
 use super::{Settings, TuningKind};
 use crate::{Error, Problem, Remedy, Result};
 
 /// The settings that have a range.
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 28] = [
     "training.learning_rate",
     "training.epsilon",
     "training.weight_decay",
@@ -28,6 +28,7 @@ const KEYS: [&str; 27] = [
     "lora.dropout",
     "answers.questions",
     "answers.max_new_tokens",
+    "answers.repetition_penalty",
     "answers.samples",
     "data.validation_fraction",
     "data.validation_limit",
@@ -37,6 +38,32 @@ const KEYS: [&str; 27] = [
     "data.max_data_size",
     "data.overlong",
 ];
+
+/// Refuses to keep a base small that is trained itself, or whose products are in half precision, which has it rounded.
+///
+/// # Errors
+/// As said.
+pub(crate) fn check_base_weights(
+    format: WeightFormat,
+    tuning: TuningKind,
+    precision: Precision,
+) -> Result<()> {
+    if format == WeightFormat::F32 {
+        return Ok(());
+    }
+    let (why, way_out) = if !WeightFormat::OF_A_BASE.contains(&format) {
+        ("is for answers alone", Remedy::Set("run.base_weights", "f32, bf16 or int8".into()))
+    } else if tuning == TuningKind::Full {
+        ("is not for full tuning, which trains the base", Remedy::LeaveOut("run.base_weights"))
+    } else if precision != Precision::F32 {
+        let one =
+            Remedy::Either(vec![Remedy::LeaveOut("run.base_weights"), Remedy::LeaveOut("run.precision")]);
+        ("goes with products in f32 alone", one)
+    } else {
+        return Ok(());
+    };
+    Err(Error::settings(format!("a base in {format} {why}"), way_out))
+}
 
 impl Settings {
     /// Refuses what cannot be, all of it at once.
@@ -66,7 +93,7 @@ impl Settings {
                 Remedy::say("merge it first, or tune with lora"),
             ));
         }
-        Ok(())
+        check_base_weights(self.run.base_weights, self.model.tuning, self.run.precision)
     }
 
     fn unfit_of_lora(&self) -> Vec<Unfit> {
@@ -93,6 +120,7 @@ impl Settings {
         let some = |name, value| if value == 0 { None } else { Unfit::count(name, value) };
         let found = [
             Unfit::count("max_new_tokens", answers.max_new_tokens),
+            Unfit::number("repetition_penalty", answers.repetition_penalty, |x| x > 0.0, "a positive number"),
             some("questions", answers.questions),
             some("samples", answers.samples),
         ];

@@ -41,6 +41,20 @@ impl Layer {
         overlay(&mut self.0, Table::from_iter([(section.to_string(), Value::Table(given))]));
         Ok(self)
     }
+
+    /// Whether it has no setting.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.values().all(|section| section.as_table().is_some_and(Table::is_empty))
+    }
+
+    /// Lays its settings on `table`, and writes that down.
+    ///
+    /// # Errors
+    /// A value cannot be written in TOML.
+    pub(crate) fn written_over(self, table: &mut Table) -> Result<String> {
+        overlay(table, self.0);
+        toml::to_string(table).map_err(|error| not_toml(&error))
+    }
 }
 
 /// Lays `over` on `table`, key by key, tables within tables.

@@ -5,6 +5,7 @@
 //! ([`Layer`]), which is laid over the file's; so there is one place, the types below, where a key, its default and its
 //! values are known.
 
+mod answers;
 mod checks;
 mod layers;
 mod presets;
@@ -12,13 +13,15 @@ mod presets;
 use std::path::{Path, PathBuf};
 
 use gptneo_datasets::{DEFAULT_LENGTH, DataOptions};
-use gptneo_model::LoraConfig;
 use gptneo_model::checkpoint::{Dtype, SaveFormat, ShardSize};
 use gptneo_model::export::{ExportFormat, GgufType};
-use gptneo_training::{Precision, TrainingConfig, TuningKind};
+use gptneo_model::{LoraConfig, WeightFormat};
+use gptneo_training::{Activations, Precision, TrainingConfig, TuningKind};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub use self::answers::AnswerSettings;
+pub(crate) use self::checks::check_base_weights;
 pub(crate) use self::layers::with_place;
 pub use self::layers::{Layer, Origin};
 pub use self::presets::Preset;
@@ -73,28 +76,6 @@ pub struct DataSettings {
     pub options: DataOptions,
 }
 
-/// What a run asks: both models at its end, and the model while it learns.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AnswerSettings {
-    /// How many of the held-out questions.
-    pub questions: usize,
-    /// The longest answer in tokens.
-    pub max_new_tokens: usize,
-    /// How many held-out questions are answered after every measurement of the validation loss.
-    pub samples: usize,
-    /// How many held-out questions both models answer for the measures of their answers; those shown are among them.
-    pub scored_questions: usize,
-    /// Among how many answers to other questions both models are to find each held-out question's own; 0 for none.
-    pub discriminate: usize,
-}
-
-impl Default for AnswerSettings {
-    fn default() -> Self {
-        Self { questions: 5, max_new_tokens: 100, samples: 3, scored_questions: 32, discriminate: 3 }
-    }
-}
-
 /// Where a run computes and writes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -110,6 +91,10 @@ pub struct RunSettings {
     pub devices: Vec<usize>,
     /// The numbers of the matrix products in training.
     pub precision: Precision,
+    /// Whether the inside of blocks is computed again in the backward pass instead of being kept.
+    pub gradient_checkpointing: bool,
+    /// The format that a frozen base is kept in while an adapter is trained over it.
+    pub base_weights: WeightFormat,
     /// The format of the written model.
     pub dtype: Dtype,
     /// The size that a file of the written model may have; one file where there is none.
@@ -217,6 +202,11 @@ impl RunSettings {
     /// None is given.
     pub fn folder(&self) -> Result<&Path> {
         required(&self.output, "run.output")
+    }
+
+    /// What a training step keeps of the inside of blocks.
+    pub fn activations(&self) -> Activations {
+        Activations::recomputed_if(self.gradient_checkpointing)
     }
 
     /// Where the run computes; of several devices, the first.

@@ -1,9 +1,9 @@
 //! A training run as it happens: a bar with loss, speed and time left on a terminal, else a plain line every few
 //! seconds, both on stderr; or the dashboard. `metrics.jsonl` holds every step whatever is shown.
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use gptneo_lora::run::Event;
 use gptneo_training::metrics::{MetricsRow, TrainRow};
 use gptneo_training::samples::SampleRow;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -40,7 +40,7 @@ impl Live {
     pub(crate) fn new(total_steps: usize, dashboard: Option<Dashboard>) -> Self {
         let display = match dashboard {
             Some(dashboard) => Display::Dashboard(dashboard, Vec::new()),
-            None if std::io::stderr().is_terminal() && !notes::are_quiet() => {
+            None if notes::may_be_drawn() => {
                 let style =
                     ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}  {elapsed} (left: {eta})");
                 let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -49,6 +49,16 @@ impl Live {
             None => Display::Lines { last: None },
         };
         Self { total_steps, display, sampled: None }
+    }
+
+    /// Hears a moment of the training.
+    pub(crate) fn hear(&mut self, event: Event<'_>) {
+        match event {
+            Event::Row(row) => self.row(row),
+            Event::Validating { done, total } => self.validating(done, total),
+            Event::Sample(row) => self.sample(row),
+            _ => {}
+        }
     }
 
     /// Says a line without harm to what is shown.
@@ -90,7 +100,7 @@ impl Live {
     }
 
     /// Shows a training step, or a measurement of the validation loss.
-    pub(crate) fn row(&mut self, row: &MetricsRow) {
+    fn row(&mut self, row: &MetricsRow) {
         match row {
             MetricsRow::Train(row) => self.step(row),
             MetricsRow::Validation(row) => {
@@ -106,7 +116,7 @@ impl Live {
     }
 
     /// Shows how far a validation is, in batches.
-    pub(crate) fn validating(&mut self, done: usize, total: usize) {
+    fn validating(&mut self, done: usize, total: usize) {
         match &mut self.display {
             Display::Bar(bar) => bar.set_message(format!("evaluating {done}/{total}")),
             Display::Lines { .. } => {}
@@ -115,7 +125,7 @@ impl Live {
     }
 
     /// Shows the first of a step's answers; all of them are in the run's folder.
-    pub(crate) fn sample(&mut self, row: &SampleRow) {
+    fn sample(&mut self, row: &SampleRow) {
         if self.sampled.replace(row.step) != Some(row.step) {
             let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
             let mut line = format!("step {}: {} — {}", row.step, flat(&row.question), flat(&row.answer));

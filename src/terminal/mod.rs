@@ -1,4 +1,5 @@
-//! What a person at a terminal sees: the result on stdout; notes, bars and the dashboard; and how an error is worded.
+//! What a person at a terminal sees: the result on stdout; notes, bars, a run's story and the dashboard; and how an
+//! error is worded.
 
 mod dashboard;
 pub(crate) mod failure;
@@ -8,6 +9,7 @@ mod live;
 pub(crate) mod notes;
 pub(crate) mod output;
 mod progress;
+pub(crate) mod story;
 pub(crate) mod tables;
 mod watch;
 pub(crate) mod wording;

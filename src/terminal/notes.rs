@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static QUIET: AtomicBool = AtomicBool::new(false);
@@ -21,6 +21,14 @@ pub(crate) fn are_quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
+/// Whether bars and the like may be drawn: stderr is a terminal that can, and nobody asked for plain words (`NO_COLOR`,
+/// <https://no-color.org>) or for none.
+pub(crate) fn may_be_drawn() -> bool {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+    std::io::stderr().is_terminal() && !plain && !are_quiet()
+}
+
 /// Says a line, or several, unless nothing is to be said.
 pub(crate) fn say(text: impl Display) {
     if !are_quiet() {
@@ -33,6 +41,12 @@ pub(crate) fn warn(text: impl Display) {
     piece(&format!("{text}\n"));
 }
 
+/// Writes what steers the terminal as it stands; text of others in it must be [`harmless`] already.
+pub(super) fn draw(text: &str) {
+    let mut stderr = std::io::stderr();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
 /// Says a piece of a line at once, in any case.
 pub(crate) fn piece(text: &str) {
     let mut stderr = std::io::stderr();
@@ -41,7 +55,7 @@ pub(crate) fn piece(text: &str) {
 }
 
 /// The text without characters that steer a terminal: paths and files may hold any.
-fn harmless(text: &str) -> Cow<'_, str> {
+pub(super) fn harmless(text: &str) -> Cow<'_, str> {
     let steers = |character: char| character.is_control() && !['\n', '\t'].contains(&character);
     if !text.contains(steers) {
         return text.into();

@@ -1,6 +1,5 @@
 //! How far a long command is, on stderr: a bar on a terminal, else a plain line every few seconds.
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -21,7 +20,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Progress of `what`, for example "evaluating".
     pub(crate) fn new(what: &'static str) -> Self {
-        let bar = (std::io::stderr().is_terminal() && !notes::are_quiet()).then(|| {
+        let bar = notes::may_be_drawn().then(|| {
             let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len}  {elapsed} (left: {eta})");
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::no_length().with_style(style).with_message(what)

@@ -2,7 +2,11 @@
 
 use std::fmt::Write;
 
-use gptneo_report::{AnswerScores, GenerationRow, PerplexityRow, SpreadRow, TrialRow, perplexity_cells};
+use gptneo_report::{
+    AnswerScores, DiscriminationFacts, GenerationRow, PerplexityRow, SpreadRow, TrialRow, perplexity_cells,
+};
+
+use super::notes::harmless;
 
 /// The perplexities: a line a model, a column a protocol.
 pub(crate) fn perplexities(rows: &[PerplexityRow]) -> String {
@@ -99,9 +103,45 @@ pub(crate) fn answers(rows: &[GenerationRow]) -> String {
     text
 }
 
-/// An answer on one line.
-fn flat(answer: &str) -> String {
-    answer.split_whitespace().collect::<Vec<_>>().join(" ")
+/// A text on one line, without what would steer the terminal.
+pub(super) fn flat(text: &str) -> String {
+    harmless(&text.split_whitespace().collect::<Vec<_>>().join(" ")).into_owned()
+}
+
+/// What a person reads at the end of a run: the models on their held-out answers, in less than 80 columns.
+pub(crate) fn before_and_after(perplexities: &[PerplexityRow], scores: &[AnswerScores]) -> String {
+    let heads = ["perplexity", "token F1", "ends by itself", "repeats itself"];
+    let mut text = format!("{:<14}{:>12}{:>12}{:>18}{:>18}\n", "", heads[0], heads[1], heads[2], heads[3]);
+    let share = |value: f64| format!("{:.1} %", 100.0 * value);
+    for row in perplexities.iter().filter(|row| row.protocol == "response") {
+        let of = scores.iter().find(|scores| scores.model == row.model);
+        let cell = |read: fn(&AnswerScores) -> Option<f64>, shown: &dyn Fn(f64) -> String| {
+            of.and_then(read).map_or_else(|| "-".to_string(), shown)
+        };
+        // A merged model is the tuned one in another form, and was not asked again.
+        if of.is_none() && !scores.is_empty() {
+            continue;
+        }
+        let f1 = cell(|scores| scores.token_f1, &|value| format!("{value:.3}"));
+        let ended = cell(|scores| Some(scores.ended), &share);
+        let repeating = cell(|scores| Some(scores.repeating), &share);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{:<14}{:>12.2}{f1:>12}{ended:>18}{repeating:>18}", row.model, row.perplexity);
+    }
+    text
+}
+
+/// How the models tell true answers from others, in a line.
+pub(crate) fn told_apart(found: &DiscriminationFacts) -> String {
+    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    let models: Vec<String> =
+        found.models.iter().map(|model| format!("{} {}", model.model, percent(model.share))).collect();
+    let (chance, words) = (percent(found.chance), percent(found.shared_words));
+    format!(
+        "true answer found among {}: {}; guessing {chance}, shared words {words}",
+        found.others + 1,
+        models.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -112,6 +152,45 @@ mod tests {
     fn an_answer_is_shown_on_one_line() {
         let row = GenerationRow { question: "Why?".into(), base: "a\n\nb".into(), tuned: "c".into() };
         assert_eq!(answers(&[row]), "Question  Why?\n  before  a b\n  after   c\n");
+    }
+
+    #[test]
+    fn the_end_of_a_run_fits_the_narrowest_screen() {
+        let row = |model: &str, protocol: &str| PerplexityRow {
+            model: model.into(),
+            protocol: protocol.into(),
+            loss: 1.0,
+            perplexity: 12_345.678,
+            tokens: 9,
+            standard_error: None,
+            bits_per_byte: None,
+        };
+        let models = ["Base Model", "LoRA Model", "Merged Model"];
+        let rows: Vec<PerplexityRow> =
+            models.iter().flat_map(|model| [row(model, "text"), row(model, "response")]).collect();
+        let scores: Vec<AnswerScores> = models[..2]
+            .iter()
+            .map(|model| AnswerScores {
+                model: model.to_string(),
+                questions: 2,
+                token_f1: Some(0.5),
+                standard_error: None,
+                exact_match: None,
+                mean_tokens: 4.0,
+                ended: 1.0,
+                rouge_l: None,
+                chrf: None,
+                repeating: 0.125,
+                distinct_2: None,
+            })
+            .collect();
+        let text = before_and_after(&rows, &scores);
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(
+            text.lines().all(|line| line.len() < 80) && text.contains("LoRA Model        12345.68"),
+            "{text}"
+        );
+        assert_eq!(before_and_after(&rows, &[]).lines().count(), 4);
     }
 
     #[test]

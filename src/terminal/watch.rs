@@ -2,19 +2,36 @@
 
 use anyhow::Result;
 use gptneo_lora::run::{Event, Measured, Observer, TrainingSummary};
+use gptneo_training::Interrupter;
 
 use super::dashboard::{self, Dashboard};
 use super::interrupt::{self, Listening};
 use super::live::Live;
+use super::story::Story;
 use super::{Progress, notes, output, wording};
 use crate::cli::TrainArgs;
 
 /// Tells a run's events.
 pub(crate) struct Watch {
+    told: Told,
+    /// Whoever hears of an interrupt, while the training goes on.
+    listening: Option<Listening>,
+}
+
+/// How a run is told.
+enum Told {
+    /// Line by line.
+    Lines(Lines),
+    /// On one screen, which is drawn anew.
+    Story(Story),
+}
+
+/// What a run's lines are told with.
+struct Lines {
     /// Whether the training is shown on the whole terminal.
     dashboard: bool,
     /// The training, while it goes on.
-    training: Option<(Live, Option<Listening>)>,
+    training: Option<Live>,
     /// A measurement or a round of answers, while it goes on.
     progress: Option<Progress>,
 }
@@ -26,14 +43,82 @@ impl Watch {
         if args.tui {
             dashboard::check_terminal()?;
         }
-        Ok(Self { dashboard: args.tui, training: None, progress: None })
+        Ok(Self::lines(args.tui))
     }
 
     /// Without the dashboard.
     pub(crate) fn plain() -> Self {
-        Self { dashboard: false, training: None, progress: None }
+        Self::lines(false)
     }
 
+    /// As a story.
+    pub(crate) fn telling(story: Story) -> Self {
+        Self { told: Told::Story(story), listening: None }
+    }
+
+    fn lines(dashboard: bool) -> Self {
+        Self { told: Told::Lines(Lines { dashboard, training: None, progress: None }), listening: None }
+    }
+
+    /// Hears of an interrupt from now on.
+    fn listen(&mut self, interrupter: &Interrupter) -> Result<()> {
+        const NOTICE: &str = "finishing the step and saving; interrupt again to stop at once";
+        let (stops, story) = (interrupter.clone(), self.story().cloned());
+        self.listening = Some(interrupt::listen(move || {
+            match story {
+                Some(story) => story.notice(NOTICE),
+                None => notes::warn(NOTICE),
+            }
+            stops.stop(None);
+        })?);
+        Ok(())
+    }
+
+    fn story(&self) -> Option<&Story> {
+        match &self.told {
+            Told::Story(story) => Some(story),
+            Told::Lines(_) => None,
+        }
+    }
+}
+
+impl Observer for Watch {
+    fn hear(&mut self, event: Event<'_>) {
+        match event {
+            Event::TrainingBegins { interrupter, .. } => {
+                let listening = self.listen(interrupter);
+                self.told.hear(event);
+                if let Err(error) = listening {
+                    self.told.say(format!("an interrupt will end the run at once: {error}"));
+                }
+            }
+            Event::TrainingEnds(_) => {
+                self.listening = None;
+                self.told.hear(event);
+            }
+            _ => self.told.hear(event),
+        }
+    }
+}
+
+impl Told {
+    fn hear(&mut self, event: Event<'_>) {
+        match self {
+            Self::Lines(lines) => lines.hear(event),
+            Self::Story(story) => story.hear(event),
+        }
+    }
+
+    fn say(&mut self, line: String) {
+        match self {
+            Self::Lines(Lines { training: Some(live), .. }) => live.say(line),
+            Self::Lines(_) => notes::say(line),
+            Self::Story(story) => story.notice(&line),
+        }
+    }
+}
+
+impl Lines {
     fn progress(&mut self, what: &'static str, done: usize, total: usize) {
         let progress = self.progress.get_or_insert_with(|| Progress::new(what));
         match done {
@@ -46,15 +131,9 @@ impl Watch {
         }
     }
 
-    fn live(&mut self) -> Option<&mut Live> {
-        self.training.as_mut().map(|(live, _)| live)
-    }
-}
-
-impl Observer for Watch {
     fn hear(&mut self, event: Event<'_>) {
         match event {
-            Event::Warning(problem) => match self.live() {
+            Event::Warning(problem) => match &mut self.training {
                 Some(live) => live.say(wording::of_problem(problem)),
                 None => notes::warn(wording::of_problem(problem)),
             },
@@ -79,31 +158,7 @@ impl Observer for Watch {
             Event::Answering { done, total } => self.progress("answering", done, total),
             Event::TrainingBegins { total_steps, interrupter } => {
                 let dashboard = self.dashboard.then(|| Dashboard::open(total_steps, interrupter.clone()));
-                let stops = interrupter.clone();
-                let listening = interrupt::listen(move || {
-                    notes::warn("finishing the step and saving; interrupt again to stop at once");
-                    stops.stop(None);
-                });
-                let mut live = Live::new(total_steps, dashboard);
-                if let Err(error) = &listening {
-                    live.say(format!("an interrupt will end the run at once: {error}"));
-                }
-                self.training = Some((live, listening.ok()));
-            }
-            Event::Row(row) => {
-                if let Some(live) = self.live() {
-                    live.row(row);
-                }
-            }
-            Event::Validating { done, total } => {
-                if let Some(live) = self.live() {
-                    live.validating(done, total);
-                }
-            }
-            Event::Sample(row) => {
-                if let Some(live) = self.live() {
-                    live.sample(row);
-                }
+                self.training = Some(Live::new(total_steps, dashboard));
             }
             Event::TrainingEnds(summary) => {
                 self.training = None;
@@ -113,6 +168,11 @@ impl Observer for Watch {
             Event::Exported(report) => notes::say(format_args!("exported: {report}")),
             Event::NoQuestions => {
                 notes::say("no answers are compared: there is no held-out question with room for an answer");
+            }
+            Event::Row(_) | Event::Validating { .. } | Event::Sample(_) => {
+                if let Some(live) = &mut self.training {
+                    live.hear(event);
+                }
             }
             _ => {}
         }

@@ -77,14 +77,43 @@ fn an_adapter_of_another_kind_is_refused_by_name() {
     let weights = "adapter_model.safetensors";
     std::fs::copy(source.join(weights), folder.path().join(weights)).unwrap();
     let mut config = json(source.join("adapter_config.json"));
-    config["use_dora"] = true.into();
+    config["lora_bias"] = true.into();
     config["modules_to_save"] = serde_json::json!(["ln_f"]);
     std::fs::write(folder.path().join("adapter_config.json"), config.to_string()).unwrap();
     let adapter = folder.path().display().to_string();
     let (code, said) =
         bad(&["generate", "--model", &fixture("window"), "--adapter", &adapter, "--prompt", "a"]);
     assert_eq!(code, 1, "{said}");
-    for word in ["use_dora", "modules_to_save", "merge_and_unload"] {
+    for word in ["lora_bias", "modules_to_save", "merge_and_unload"] {
         assert!(said.contains(word), "{word}: {said}");
     }
+}
+
+/// Trained, gone on with, merged with proof, and refused beside others.
+#[test]
+fn dora_is_trained_and_merged_and_not_served_beside_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data) = (fixture("window"), fixture("records.json"));
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let train = |name: &str, more: &[&str]| {
+        let flags =
+            ["train", "--model", &model, "--data", &data, "--output", &path(name), "--max-seq-length", "48"];
+        good(&[&flags[..], &["--max-steps", "3", "--learning-rate", "1e-2"], more].concat());
+        adapter_bytes(&folder.path().join(name))
+    };
+    let first = train("first", &["--dora", "--lora-r", "2"]);
+    // Each block computed again drops the same.
+    assert_eq!(first, train("again", &["--dora", "--lora-r", "2", "--gradient-checkpointing"]));
+    let adapter = path("first/adapter");
+    assert_eq!(json(folder.path().join("first/adapter/adapter_config.json"))["use_dora"], true);
+    train("further", &["--adapter", &adapter]);
+    let said = good(&["merge", "--model", &model, "--adapter", &adapter, "--output", &path("merged")]);
+    assert!(said.contains("merged equals base with adapter"), "{said}");
+    assert_eq!(
+        continuation(&["--model", &model, "--adapter", &adapter]),
+        continuation(&["--model", &path("merged")])
+    );
+    let named = format!("medical={adapter}");
+    let (code, said) = bad(&["serve", "--model", &model, "--adapter", &named, "--port", "0"]);
+    assert!(code == 2 && said.contains("DoRA") && said.contains("merge"), "{code}: {said}");
 }

@@ -113,6 +113,36 @@ fn bench_prints_its_contract() {
 }
 
 #[test]
+fn bench_products_prints_its_contract() {
+    let config = format!("{}/config.json", fixture("window"));
+    let common = ["bench", "products", "--config", &config, "--rows", "1,70"];
+    let found: Value = serde_json::from_str(&good(&[&common[..], &["--json"]].concat())).unwrap();
+    let peak = found["peak"].as_f64().unwrap();
+    assert!(peak > 0.0 && found["registers"].as_u64() >= Some(32), "{found}");
+    let products = found["products"].as_array().unwrap();
+    assert_eq!(products.len(), 2 * 4 * 3, "rows, layers and formats: {found}");
+    for product in products {
+        let number = |name: &str| product[name].as_f64().unwrap();
+        let (rate, share) = (number("rate"), number("share_of_peak"));
+        assert!(rate > 0.0 && (share * peak / rate - 1.0).abs() < 1e-6, "{product}");
+        assert!([1.0, 70.0].contains(&number("rows")) && number("terms") > 0.0 && number("columns") > 0.0);
+    }
+    let formats: Vec<_> =
+        products.iter().take(3).map(|product| product["weights"].as_str().unwrap()).collect();
+    assert_eq!(formats, ["f32", "bf16", "int8"]);
+    let table = good(&common);
+    assert_eq!(table.lines().count(), 3 + products.len(), "{table}");
+
+    // Registers of 256 bits are forced where the processor has them, and otherwise said not to be there.
+    let output = run(&[&common[..], &["--registers", "256"]].concat());
+    let (shown, said) = (text(&output.stdout), text(&output.stderr));
+    assert!(
+        if output.status.success() { shown.contains("256 bits") } else { said.contains("--registers") },
+        "{shown}{said}"
+    );
+}
+
+#[test]
 fn prepare_counts_and_marks() {
     let data = fixture("records.json");
     let tokenizer = fixture("window");

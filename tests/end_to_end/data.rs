@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::*;
 
 /// A file of records, an object a line.
-fn lines(folder: &Path, name: &str, records: &[Value]) -> String {
+pub(crate) fn lines(folder: &Path, name: &str, records: &[Value]) -> String {
     let path = folder.join(name);
     let text: String = records.iter().map(|record| format!("{record}\n")).collect();
     std::fs::write(&path, text).unwrap();
     path.display().to_string()
 }
 
-fn asked(numbers: std::ops::Range<usize>) -> Vec<Value> {
+pub(crate) fn asked(numbers: std::ops::Range<usize>) -> Vec<Value> {
     numbers
         .map(|n| json!({"question": format!("What is {n}?"), "answer": format!("The number {n}.")}))
         .collect()

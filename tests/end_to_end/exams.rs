@@ -118,3 +118,28 @@ fn answers_are_measured_by_the_contracts_names() {
         assert!(found["metrics"][model].get("distinct_2").is_some(), "{found}");
     }
 }
+
+#[test]
+fn a_folder_of_packed_exams_is_one_and_what_is_left_out_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, rows: &[Value]| {
+        let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        let packed = zstd::encode_all(text.as_bytes(), 1).unwrap();
+        std::fs::write(folder.path().join(name), packed).unwrap();
+    };
+    let row =
+        |cop: i32| json!({"question": "Which?", "opa": "a", "opb": "b", "opc": "c", "opd": "d", "cop": cop});
+    write("validation-00000-of-00002.jsonl.zst", &[row(0), row(3)]);
+    write("validation-00001-of-00002.jsonl.zst", &[row(2), row(-1)]);
+    let (window, exam) = (fixture("window"), folder.path().display().to_string());
+    let arguments = ["evaluate", "--model", &window, "--choices", &exam, "--json"];
+    let (code, said) = bad(&arguments);
+    assert!(code == 1 && said.contains("(MedMCQA): 1 of 2 records cannot be used"), "{said}");
+    assert!(said.contains("leave them out with --bad-records skip"), "{said}");
+    let ran = super::run(&[&arguments[..], &["--bad-records", "skip"]].concat());
+    let found: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!((&found["choices"]["count"], &found["skipped"]), (&json!(3), &json!(1)), "{found}");
+    assert!(text(&ran.stderr).contains("1 of 2 records were left out; record 2: `cop` is -1"));
+    let (code, said) = bad(&[&arguments[..5], &["--max-data-size", "300"]].concat());
+    assert!(code == 1 && said.contains("raise --max-data-size"), "{said}");
+}

@@ -1,6 +1,8 @@
 //! A GPU backend against flex, on whatever device there is: wgpu, in CI on a software Vulkan, or the one that
 //! `GPTNEO_LORA_TEST_BACKEND` names. And what is said where a backend has nothing to compute on.
 
+mod kernels;
+
 use std::process::Output;
 
 use super::*;

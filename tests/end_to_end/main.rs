@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, clippy::unwrap_used)]
 
 mod adapters;
+mod base_weights;
 mod browser;
 mod commands;
 mod dashboard;
@@ -22,6 +23,8 @@ mod report;
 mod runs;
 mod serve;
 mod server;
+mod shapes;
+mod story;
 mod survival;
 mod sweep;
 mod training;

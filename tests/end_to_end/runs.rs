@@ -30,7 +30,7 @@ fn two_runs_are_compared_row_by_row() {
     let settings = first.join("settings.toml").display().to_string();
     let output = second.display().to_string();
     let arguments = ["run", "--quiet", "--config", &settings, "--output", &output, "--max-steps", "1"];
-    let done = run(&arguments);
+    let done = run(&[&arguments[..], &["--repetition-penalty", "1.5"]].concat());
     assert_eq!((done.status.code(), text(&done.stderr)), (Some(0), String::new()));
     assert!(text(&done.stdout).starts_with("\nQuestion"), "{}", text(&done.stdout));
 
@@ -43,6 +43,17 @@ fn two_runs_are_compared_row_by_row() {
     assert_eq!(compared["verdict"], "larger_than_twice", "{compared}");
     let said = good(&["compare", &first, &output]);
     assert!(said.contains(&format!("two standard errors: {first} is better")), "{said}");
+    // Answers that were chosen otherwise say nothing of the models; how they were chosen is said where they are shown.
+    assert!(
+        said.contains("not compared: they were chosen otherwise (repetition penalty 1 and 1.5)"),
+        "{said}"
+    );
+    assert!(compared["differences"][0].get("answers").is_none(), "{compared}");
+    for file in ["README.md", "report.html"] {
+        let shown = std::fs::read_to_string(second.join(file)).unwrap();
+        assert!(shown.contains("with a repetition penalty of 1.5 on those that the answer has"), "{file}");
+    }
+    assert!(text(&done.stdout).contains("with a repetition penalty of 1.5"), "{}", text(&done.stdout));
     let said = good(&["compare", &first, &first]);
     assert!(said.contains("not larger than its standard error"), "{said}");
 }

@@ -258,6 +258,8 @@ fn sizes_beyond_the_machine_are_refused_at_once_by_their_flags() {
         bench("train", "--steps", "1000000000"),
         bench("generate", "--batch-size", "1000000000"),
         bench("generate", "--max-new-tokens", "1000000000"),
+        ["bench", "products", "--rows", "8,1000000000"].map(String::from).to_vec(),
+        ["bench", "products", "--registers", "128"].map(String::from).to_vec(),
     ];
     for mut arguments in cases {
         if arguments[0] == "bench" && !arguments.contains(&"--length".to_string()) && arguments[1] == "train"

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::data::{asked, lines};
 use super::pipeline::{table, whole_way};
 use super::*;
 
@@ -148,4 +149,54 @@ fn a_sweep_stops_the_hopeless_goes_on_and_measures_once() {
     let nowhere = folder.path().join("nowhere").display().to_string();
     let (code, said) = bad(&["sweep", "--resume", "--output", &nowhere]);
     assert!(code == 2 && said.contains("sweep.toml is missing"), "{said}");
+}
+
+#[test]
+fn a_sweep_chooses_by_and_reports_on_files_of_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = lines(folder.path(), "train.jsonl", &asked(0..24));
+    let validation = lines(folder.path(), "own.jsonl", &asked(40..46));
+    let test = lines(folder.path(), "last.jsonl", &asked(45..50));
+    let (file, output) = (folder.path().join("sweep.toml"), folder.path().join("sweep"));
+    let settings = format!(
+        "[model]\npath = {:?}\n[data]\npath = {train:?}\nmax_seq_length = 64\ntest_data = \"no-such-file.jsonl\"\n\
+         [training]\nmax_steps = 4\nbatch_size = 4\n[answers]\nsamples = 0\ndiscriminate = 0\n\
+         [run]\nbackend = \"flex\"\n[grid.training]\nlearning_rate = [1e-3, 3e-3]\n[sweep]\nrungs = 2\n",
+        fixture("window")
+    );
+    std::fs::write(&file, settings).unwrap();
+    let (file, name) = (file.display().to_string(), output.display().to_string());
+    let (code, said) = bad(&["sweep", &file, "--output", &name, "--validation-data", &validation]);
+    assert!(code == 1 && said.contains("no-such-file"), "{said}");
+    let own = ["--validation-data", &validation, "--test-data", &test];
+    std::fs::remove_dir_all(&output).unwrap();
+    let ran = super::run(&[&["sweep", &file, "--output", &name, "--json"][..], &own].concat());
+    let said = text(&ran.stderr);
+    assert!(ran.status.success(), "{said}");
+    let leak = "1 of the test data are in the validation data too";
+    assert_eq!(said.matches(leak).count(), 1, "{said}");
+    let found: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    // All records are learned from or measured on as they were given: nothing is parted.
+    assert!(!output.join("parts").exists());
+    for trial in ["trial-01", "trial-02"] {
+        let counts = json(output.join(trial).join("manifest.json"))["counts"].clone();
+        let of = |name: &str| counts[name].as_u64().unwrap_or_default();
+        assert_eq!(
+            (of("train_examples"), of("validation_examples"), of("test_examples")),
+            (24, 6, 0),
+            "{trial}: {counts}"
+        );
+    }
+    // What is reported is what the chosen one gets on the test file.
+    let weights = found["weights"].as_str().unwrap();
+    let (window, length) = (fixture("window"), ["--max-seq-length", "64", "--batch-size", "4", "--json"]);
+    let examined =
+        [&["evaluate", "--model", &window, "--adapter", weights, "--data", &test][..], &length].concat();
+    let examined: Value = serde_json::from_str(&good(&examined)).unwrap();
+    assert_eq!(found["test"]["tuned"]["protocols"]["response"], examined["protocols"]["response"], "{found}");
+    // What the flags said is kept for when it goes on.
+    let again = good(&["sweep", "--resume", "--output", &name, "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), found);
+    let (code, said) = bad(&["sweep", "--resume", "--output", &name, "--test-data", &test]);
+    assert!(code == 2 && said.contains("--resume"), "{said}");
 }

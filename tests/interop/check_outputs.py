@@ -14,23 +14,19 @@ import argparse
 import contextlib
 import json
 import logging
-import os
 import sys
 import warnings
 from pathlib import Path
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+import checks  # noqa: F401  (before what it sets up)
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "reference"))
-
-import torch  # noqa: E402  (the settings above must come first)
-from files import tidy  # noqa: E402
-from peft import PeftConfig, PeftModel, get_peft_model_state_dict  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
-from torch.nn.functional import cross_entropy  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
-from transformers.utils import logging as transformers_logging  # noqa: E402
+import torch
+from files import tidy
+from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+from safetensors.torch import load_file
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 # Said about the libraries themselves, whatever the files hold.
 NOT_ABOUT_FILES = (FutureWarning, DeprecationWarning, PendingDeprecationWarning)

@@ -12,7 +12,6 @@ checked and within which tolerance.
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,13 +19,12 @@ import tempfile
 import warnings
 from pathlib import Path
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+from checks import Checks  # before what it sets up
 
-import torch  # noqa: E402  (the settings above must come first)
-from tokenizers import Tokenizer  # noqa: E402
-from transformers import AutoTokenizer, GPT2LMHeadModel, GPTNeoConfig, GPTNeoForCausalLM  # noqa: E402
-from transformers.utils import logging  # noqa: E402
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, GPT2LMHeadModel, GPTNeoConfig, GPTNeoForCausalLM
+from transformers.utils import logging
 
 HERE = Path(__file__).resolve().parent
 NEW_TOKENS = 200
@@ -40,18 +38,6 @@ PERPLEXITY_TOLERANCE = {"f32": 1e-3, "f16": 2e-3, "q8_0": 1e-2}
 # Texts that cut in places where tokenizers differ.
 ODD_TEXTS = ["", " ", "  two  blanks \n\n\t tabs\r\n", "don't I'LL we've 'S", "naïve Ünïcödé 感冒 🤒👩‍⚕️", "x²½Ⅷ٣ 1234567",
              "\u00a0\u2003\u3000 wide\u200bblanks", "a\u0301 e\u0308", "\x00\x7f", "[PAD50257] [UNK] <s> ' s"]
-
-
-class Checks:
-    """Counts and prints."""
-
-    def __init__(self):
-        self.done = self.failed = 0
-
-    def say(self, what, holds, detail=""):
-        self.done += 1
-        self.failed += not holds
-        print(f"{'ok  ' if holds else 'FAIL'} {what}{': ' if detail else ''}{detail}", flush=True)
 
 
 def odd_model(vocabulary, folder):

@@ -8,28 +8,25 @@ A line for each check; exit status 1 if one fails. README.md says what is checke
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import warnings
 from pathlib import Path
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "reference"))
+from checks import Checks  # before what it sets up
 
-import torch  # noqa: E402  (the settings above must come first)
+import torch
 
-import adapters  # noqa: E402
-import models  # noqa: E402
-import scoring  # noqa: E402
-import vocabulary  # noqa: E402
-from check_outputs import listening, load_adapter, load_model  # noqa: E402
-from files import write_json  # noqa: E402
-from peft import IA3Config, LoraConfig, get_peft_model  # noqa: E402
-from records import format_record, records  # noqa: E402
-from transformers.utils import logging  # noqa: E402
+import adapters
+import models
+import scoring
+import vocabulary
+from check_outputs import listening, load_adapter, load_model
+from files import write_json
+from peft import IA3Config, LoraConfig, get_peft_model
+from records import format_record, records
+from transformers.utils import logging
 
 PROMPT_TOKENS = 18
 # Mean losses over some thousand tokens, both computed in float32.
@@ -43,7 +40,6 @@ TORCH = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 # PEFT's adapters that must be refused: the word that the message must hold, and the fields.
 REFUSED = {
-    "dora": ("use_dora", dict(use_dora=True)),
     "bias": ("bias", dict(bias="all")),
     "lora_bias": ("lora_bias", dict(lora_bias=True, target_modules=["out_proj"])),
     "modules_to_save": ("modules_to_save", dict(modules_to_save=["ln_f"])),
@@ -57,18 +53,6 @@ REFUSED = {
     "rank_expression": ("rank_pattern", dict(rank_pattern={r"h\.[01]\.attn\.attention\.q_proj": 2})),
     "excluded_expression": ("exclude_modules", dict(exclude_modules=r".*\.0\..*")),
 }
-
-
-class Checks:
-    """Counts and prints."""
-
-    def __init__(self):
-        self.done = self.failed = 0
-
-    def say(self, what, holds, detail=""):
-        self.done += 1
-        self.failed += not holds
-        print(f"{'ok  ' if holds else 'FAIL'} {what}{': ' if detail else ''}{detail}", flush=True)
 
 
 class Program:

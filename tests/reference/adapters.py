@@ -20,6 +20,10 @@ ADAPTERS = {
         target_modules=["q_proj", "k_proj", "v_proj", "out_proj", "c_fc", "c_proj"],
     )),
     "adapter_wide": ("wide", 23, dict(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"])),
+    # Layers without and with a bias.
+    "adapter_dora": ("window", 24, dict(
+        r=3, lora_alpha=6, use_dora=True, target_modules=["q_proj", "v_proj", "out_proj", "c_fc", "c_proj"],
+    )),
 }
 
 # Adapters of `window` whose settings pick the layers, the ranks and the alphas in every way that PEFT has.
@@ -79,6 +83,9 @@ def with_random_adapter(base, seed, fields):
         for key, weight in sorted(model.named_parameters()):
             if "lora_B" in key:
                 weight.copy_(0.15 * torch.randn(weight.shape, generator=generator))
+            if "lora_magnitude_vector" in key:
+                # PEFT starts it at the norms of the rows of the base.
+                weight.mul_(1 + 0.1 * torch.randn(weight.shape, generator=generator))
     return model
 
 
@@ -122,7 +129,11 @@ def expectations(base, adapter, ids):
     nll = nll_of(logits, ids)
     continuation, margin = greedy(model, [ids])
     merged = model.merge_and_unload()
-    return {
+    rows = {}
+    if "dora" in adapter.name:
+        linears = [(key, w) for key, w in merged.named_parameters() if key.endswith(("_proj.weight", "c_fc.weight"))]
+        rows["merged_rows"] = {key: weight[-1].tolist() for key, weight in linears}
+    return rows | {
         "base": base.name,
         "adapter_parameters": trainable,
         "input_ids": ids,

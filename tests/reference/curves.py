@@ -118,6 +118,12 @@ def write_curves(out, tokenizer, records):
     settings = SETTINGS | {"adapter": "adapter_qv", "labels": "text", "accumulate": 2}
     write_json(out / "curve_accumulate.json", {"settings": settings, "steps": curve, "first_gradients": gradients})
 
+    model = adapters.attach(out / "window", out / "adapter_dora", trainable=True)
+    curve, gradients = train(model, text, steps=10)
+    adapters.save(model.eval(), out / "adapter_dora_trained", "window")
+    settings = SETTINGS | {"adapter": "adapter_dora", "labels": "text", "accumulate": 1, "trained": "adapter_dora_trained"}
+    write_json(out / "curve_dora.json", {"settings": settings, "steps": curve, "first_gradients": gradients})
+
     model = load(out / "window")
     curve, gradients = train(model, text, steps=10)
     settings = SETTINGS | {"adapter": None, "labels": "text", "accumulate": 1}

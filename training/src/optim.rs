@@ -1,20 +1,21 @@
-//! AdamW as the recipe has it: a handle that the training strategy shares with Burn's `Learner`, clipping by the
-//! global norm, and the optimizer's state by parameter name.
+//! AdamW as the recipe has it: a handle that the training strategy shares with Burn's `Learner`, and the optimizer's state
+//! by parameter name. The arithmetic is the backend's, on all parameters at once.
+
+mod update;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::backend::Autodiff;
-use burn::module::{AutodiffModule, Module, ModuleVisitor, Param, ParamId};
-use burn::optim::adaptor::OptimizerAdaptor;
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::optim::adaptor::{GradAdaptor, OptimizerAdaptor};
 use burn::optim::record::AdaptorRecord;
 use burn::optim::{
-    AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, GradientsParams, LearningRate,
-    MultiGradientsParams, Optimizer,
+    AdamW, AdamWState, AdaptiveMomentumState, GradientsParams, LearningRate, MultiGradientsParams, Optimizer,
 };
-use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{DType, Tensor, TensorData};
+use gptneo_model::ops::{AdamWRule, GradientFactors};
 use gptneo_model::{NeoBackend, device_failure};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -22,10 +23,21 @@ use safetensors::tensor::{Dtype, TensorView};
 use crate::fine_tune::FineTune;
 use crate::{TrainingConfig, TrainingError};
 
-type Inner<B> = OptimizerAdaptor<AdamW, FineTune<Autodiff<B>>, Autodiff<B>>;
+/// A parameter's state, as Burn's own AdamW has it.
+type State<B> = AdaptorRecord<AdamW, Autodiff<B>>;
 
-/// Burn's AdamW behind a shared handle: the `Learner` steps it, the strategy saves its state at any step.
+type Records<B> = HashMap<ParamId, State<B>>;
+
+/// AdamW behind a shared handle: the `Learner` steps it, the strategy saves its state at any step.
 pub(crate) struct SharedAdamW<B: NeoBackend>(Arc<Mutex<Inner<B>>>);
+
+#[derive(Clone)]
+struct Inner<B: NeoBackend> {
+    config: TrainingConfig,
+    records: Records<B>,
+    /// Of the gradients of the next step.
+    factors: GradientFactors,
+}
 
 impl<B: NeoBackend> Clone for SharedAdamW<B> {
     fn clone(&self) -> Self {
@@ -36,16 +48,21 @@ impl<B: NeoBackend> Clone for SharedAdamW<B> {
 impl<B: NeoBackend> SharedAdamW<B> {
     /// A fresh optimizer.
     pub(crate) fn new(config: &TrainingConfig) -> Self {
-        let adamw = AdamWConfig::new()
-            .with_beta_1(config.beta1 as f32)
-            .with_beta_2(config.beta2 as f32)
-            .with_epsilon(config.epsilon as f32)
-            .with_weight_decay(config.weight_decay as f32);
-        Self(Arc::new(Mutex::new(adamw.init())))
+        let factors = GradientFactors::default();
+        Self::of(Inner { config: config.clone(), records: HashMap::new(), factors })
+    }
+
+    fn of(inner: Inner<B>) -> Self {
+        Self(Arc::new(Mutex::new(inner)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<B>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the gradients of the next step, and of no other, multiplied with these.
+    pub(crate) fn scale_next(&self, factors: GradientFactors) {
+        self.lock().factors = factors;
     }
 
     /// Writes the moments of every parameter as safetensors, by PyTorch's names: `{parameter}.exp_avg`,
@@ -55,7 +72,7 @@ impl<B: NeoBackend> SharedAdamW<B> {
     ///
     /// The file cannot be written.
     pub(crate) fn save(&self, model: &FineTune<Autodiff<B>>, path: &Path) -> Result<(), TrainingError> {
-        let records = self.lock().to_record().into_iter().collect();
+        let records = self.lock().records.clone();
         let mut visitor = Collect::<B> { path: Vec::new(), records, tensors: BTreeMap::new() };
         model.visit(&mut visitor);
         let failed = |reason: String| TrainingError::Checkpoint { path: path.into(), reason };
@@ -94,14 +111,17 @@ impl<B: NeoBackend> SharedAdamW<B> {
         if !visitor.problems.is_empty() {
             return Err(failed(visitor.problems.join("; ")));
         }
-        let mut inner = self.lock();
-        *inner = inner.clone().load_record(visitor.records.into_iter().collect());
+        self.lock().records = visitor.records;
         Ok(())
     }
 }
 
 impl<B: NeoBackend> Optimizer<FineTune<Autodiff<B>>, Autodiff<B>> for SharedAdamW<B> {
-    type Record = <Inner<B> as Optimizer<FineTune<Autodiff<B>>, Autodiff<B>>>::Record;
+    /// That of Burn's own AdamW.
+    type Record = <OptimizerAdaptor<AdamW, FineTune<Autodiff<B>>, Autodiff<B>> as Optimizer<
+        FineTune<Autodiff<B>>,
+        Autodiff<B>,
+    >>::Record;
 
     fn step(
         &mut self,
@@ -109,7 +129,7 @@ impl<B: NeoBackend> Optimizer<FineTune<Autodiff<B>>, Autodiff<B>> for SharedAdam
         module: FineTune<Autodiff<B>>,
         grads: GradientsParams,
     ) -> FineTune<Autodiff<B>> {
-        self.lock().step(lr, module, grads)
+        self.lock().step(lr, module, grads.into())
     }
 
     fn step_multi(
@@ -118,25 +138,44 @@ impl<B: NeoBackend> Optimizer<FineTune<Autodiff<B>>, Autodiff<B>> for SharedAdam
         module: FineTune<Autodiff<B>>,
         grads: MultiGradientsParams,
     ) -> FineTune<Autodiff<B>> {
-        self.lock().step_multi(lr, module, grads)
+        self.lock().step(lr, module, grads.into())
     }
 
     fn to_record(&self) -> Self::Record {
-        self.lock().to_record()
+        self.lock().records.clone().into_iter().collect()
     }
 
     fn load_record(self, record: Self::Record) -> Self {
-        let inner = self.lock().clone().load_record(record);
-        Self(Arc::new(Mutex::new(inner)))
+        let inner = Inner { records: record.into_iter().collect(), ..self.lock().clone() };
+        Self::of(inner)
     }
 }
 
-type State<B> = AdaptorRecord<AdamW, Autodiff<B>>;
+impl<B: NeoBackend> Inner<B> {
+    fn step(
+        &mut self,
+        rate: LearningRate,
+        model: FineTune<Autodiff<B>>,
+        gradients: GradAdaptor,
+    ) -> FineTune<Autodiff<B>> {
+        let (config, factors) = (&self.config, std::mem::take(&mut self.factors));
+        let rule = |time| AdamWRule {
+            factors,
+            rate,
+            beta_1: config.beta1 as f32,
+            beta_2: config.beta2 as f32,
+            epsilon: config.epsilon as f32,
+            weight_decay: config.weight_decay as f32,
+            time,
+        };
+        update::update(model, gradients, &mut self.records, rule)
+    }
+}
 
 /// Gathers each parameter's moments under its name.
 struct Collect<B: NeoBackend> {
     path: Vec<String>,
-    records: HashMap<ParamId, State<B>>,
+    records: Records<B>,
     tensors: BTreeMap<String, TensorData>,
 }
 
@@ -166,7 +205,7 @@ struct Restore<'a, B: NeoBackend> {
     path: Vec<String>,
     file: &'a SafeTensors<'a>,
     device: B::Device,
-    records: HashMap<ParamId, State<B>>,
+    records: Records<B>,
     problems: Vec<String>,
 }
 
@@ -215,53 +254,5 @@ impl<B: NeoBackend> ModuleVisitor<Autodiff<B>> for Restore<'_, B> {
         let time = step.iter::<f32>().next().unwrap_or_default() as usize;
         let momentum = AdaptiveMomentumState::new(time, tensor(first), tensor(second));
         self.records.insert(param.id, State::<B>::from_state(AdamWState::new(momentum)));
-    }
-}
-
-/// Clips the gradients of all parameters together to `max_norm`, as PyTorch's `clip_grad_norm_` does; returns
-/// the norm before. A `max_norm` of 0 only measures.
-pub fn clip_global_norm<AB: AutodiffBackend, M: AutodiffModule<AB>>(
-    model: &M,
-    grads: &mut GradientsParams,
-    max_norm: f64,
-) -> f64 {
-    let mut measure = SumOfSquares::<AB> { grads, sums: Vec::new() };
-    model.visit(&mut measure);
-    if measure.sums.is_empty() {
-        return 0.0;
-    }
-    let sums = Tensor::cat(measure.sums, 0).sum().into_data();
-    let norm = sums.iter::<f64>().next().unwrap_or(f64::NAN).sqrt();
-    // PyTorch's own guard against a division by zero.
-    let factor = max_norm / (norm + 1e-6);
-    if max_norm > 0.0 && factor < 1.0 {
-        model.visit(&mut Scale { grads, factor });
-    }
-    norm
-}
-
-struct SumOfSquares<'a, AB: AutodiffBackend> {
-    grads: &'a GradientsParams,
-    sums: Vec<Tensor<AB::InnerBackend, 1>>,
-}
-
-impl<AB: AutodiffBackend> ModuleVisitor<AB> for SumOfSquares<'_, AB> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<AB, D>>) {
-        if let Some(gradient) = self.grads.get::<AB::InnerBackend, D>(param.id) {
-            self.sums.push(gradient.square().sum());
-        }
-    }
-}
-
-struct Scale<'a> {
-    grads: &'a mut GradientsParams,
-    factor: f64,
-}
-
-impl<AB: AutodiffBackend> ModuleVisitor<AB> for Scale<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<AB, D>>) {
-        if let Some(gradient) = self.grads.remove::<AB::InnerBackend, D>(param.id) {
-            self.grads.register(param.id, gradient * self.factor);
-        }
     }
 }

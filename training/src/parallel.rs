@@ -23,7 +23,7 @@ use gptneo_model::{NeoBackend, device_failure};
 use crate::TrainingError;
 use crate::fine_tune::FineTune;
 use crate::gradients::gradients;
-use crate::step_input::{StepInput, StepLoss};
+use crate::step_input::{PendingLoss, StepInput, number};
 
 /// The model on the devices beside the first one.
 pub(crate) struct Replicas<B: NeoBackend> {
@@ -54,7 +54,7 @@ impl<B: NeoBackend> Replicas<B> {
         &mut self,
         leader: &FineTune<Autodiff<B>>,
         input: &StepInput,
-    ) -> Result<TrainOutput<StepLoss>, TrainingError> {
+    ) -> Result<TrainOutput<PendingLoss<B>>, TrainingError> {
         let (devices, tokens) = (self.models.len() + 1, input.supervised_tokens());
         let home = leader.model.head_weight().device();
         let parts = thread::scope(|scope| {
@@ -67,22 +67,27 @@ impl<B: NeoBackend> Replicas<B> {
                     scope.spawn(move || {
                         device_failure::watch(|| {
                             follow(replica, &leader);
-                            Ok::<_, TrainingError>(gradients(replica, &share, tokens))
+                            Ok::<_, TrainingError>(read(gradients(replica, &share, tokens)))
                         })
                     })
                 })
                 .collect();
-            let own = gradients(leader, &input.share(0, devices), tokens);
+            let own = read(gradients(leader, &input.share(0, devices), tokens));
             let others = others.into_iter().map(|part| part.join().unwrap_or_else(|p| resume_unwind(p)));
             std::iter::once(Ok(own)).chain(others).collect::<Result<Vec<_>, _>>()
         })?;
-        let sum = parts.iter().map(|(_, sum)| sum).sum();
+        let read = parts.iter().map(|(_, sum)| sum).sum();
         let mut accumulator = GradientsAccumulator::new();
         for (gradients, _) in parts {
             accumulator.accumulate(leader, gradients.to_device(&home, leader));
         }
-        Ok(TrainOutput { grads: accumulator.grads(), item: StepLoss { sum, tokens } })
+        Ok(TrainOutput { grads: accumulator.grads(), item: PendingLoss { read, sums: Vec::new(), tokens } })
     }
+}
+
+/// Gradients with the loss of their batches as the device's thread reads it: each waits for its own.
+fn read<B: NeoBackend>((gradients, sums): (GradientsParams, Vec<Tensor<B, 1>>)) -> (GradientsParams, f64) {
+    (gradients, sums.into_iter().map(number).fold(0.0, |all, sum| all + sum))
 }
 
 /// Gives `replica` the values of `leader` that are trained.

@@ -4,6 +4,8 @@
 //! 2e-4 and gradient norms within 1 %: float32 rounding grows over the steps, a wrong label, decay or
 //! normalisation moves the first of them by far more (seen: below 1e-5).
 
+mod dora;
+
 use std::path::{Path, PathBuf};
 
 use burn::backend::Autodiff;
@@ -14,7 +16,7 @@ use gptneo_datasets::{
 };
 use gptneo_model::adapter::{adapter_tensors, load_adapter, set_dropout};
 use gptneo_model::checkpoint::load_model;
-use gptneo_model::{GptNeo, LoraConfig};
+use gptneo_model::{GptNeo, LoraConfig, SamplingConfig};
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoints;
@@ -292,7 +294,7 @@ fn questions() -> SampleQuestions {
         SampleQuestion { text: text.into(), prompt: tokenizer.encode(&prompt).unwrap() }
     };
     let questions = vec![question("When do I sow peas?"), question("How hot is a simmer?")];
-    SampleQuestions { questions, max_new_tokens: 6, tokenizer }
+    SampleQuestions { questions, max_new_tokens: 6, sampling: SamplingConfig::default(), tokenizer }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A few fixed questions, answered after every evaluation, so that one can read how a model learns to answer.
 //!
-//! The likeliest token is taken each time: no random number is drawn, and the training goes on as if nobody had asked.
+//! Without a temperature no random number is drawn, and the training goes on as if nobody had asked.
 
 use std::path::Path;
 
@@ -22,6 +22,8 @@ pub struct SampleQuestions {
     pub questions: Vec<SampleQuestion>,
     /// The longest answer in tokens. Every prompt must leave room for it.
     pub max_new_tokens: usize,
+    /// How each token is chosen.
+    pub sampling: SamplingConfig,
     /// The model's tokenizer.
     pub tokenizer: Tokenizer,
 }
@@ -71,21 +73,35 @@ impl Samples {
         model: &GptNeo<B>,
         step: usize,
     ) -> Result<Vec<SampleRow>, TrainingError> {
-        let SampleQuestions { questions, max_new_tokens, tokenizer } = &self.asked;
+        let rows = self.asked.ask(model, step)?;
+        rows.iter().try_for_each(|row| self.log.append(row))?;
+        Ok(rows)
+    }
+}
+
+impl SampleQuestions {
+    /// What a model answers, of which `step` steps were trained.
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`]; or the tokenizer fails.
+    pub fn ask<B: NeoBackend>(
+        &self,
+        model: &GptNeo<B>,
+        step: usize,
+    ) -> Result<Vec<SampleRow>, TrainingError> {
         let config = GenerationConfig {
-            max_new_tokens: *max_new_tokens,
-            sampling: SamplingConfig::default(),
-            end_tokens: vec![tokenizer.end_of_text()],
+            max_new_tokens: self.max_new_tokens,
+            sampling: self.sampling.clone(),
+            end_tokens: vec![self.tokenizer.end_of_text()],
         };
-        let mut rows = Vec::with_capacity(questions.len());
-        for batch in questions.chunks(BATCH) {
+        let mut rows = Vec::with_capacity(self.questions.len());
+        for batch in self.questions.chunks(BATCH) {
             let prompts: Vec<Vec<u32>> = batch.iter().map(|question| question.prompt.clone()).collect();
             let answers = generate(model, &prompts, &config, |_, _| {})?;
             for (question, answer) in batch.iter().zip(answers) {
-                let answer = tokenizer.decode(&answer.ids)?.trim().to_string();
-                let row = SampleRow { step, question: question.text.clone(), answer };
-                self.log.append(&row)?;
-                rows.push(row);
+                let answer = self.tokenizer.decode(&answer.ids)?.trim().to_string();
+                rows.push(SampleRow { step, question: question.text.clone(), answer });
             }
         }
         Ok(rows)

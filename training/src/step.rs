@@ -3,11 +3,13 @@
 //! The training, the benchmark and the measurement before a run all take their steps here.
 
 use burn::train::Learner;
+use gptneo_model::ops::GradientFactors;
 use gptneo_model::{NeoBackend, device_failure};
 
 use crate::TrainingError;
+use crate::gradient_norm::GradientSums;
 use crate::learner::Components;
-use crate::optim::clip_global_norm;
+use crate::optim::SharedAdamW;
 use crate::parallel::Replicas;
 use crate::precision::LossScale;
 use crate::step_input::{StepInput, StepLoss};
@@ -25,7 +27,8 @@ pub(crate) struct StepOutcome {
     pub(crate) skipped: bool,
 }
 
-/// Takes one step, or skips it where its gradients are not finite at the loss scale of the time.
+/// Takes one step, or skips it where its gradients are not finite at the loss scale of the time. `optimizer` is the
+/// learner's own.
 ///
 /// # Errors
 ///
@@ -33,6 +36,7 @@ pub(crate) struct StepOutcome {
 /// as it was before.
 pub(crate) fn training_step<B: NeoBackend>(
     learner: &mut Learner<Components<B>>,
+    optimizer: &SharedAdamW<B>,
     replicas: &mut Replicas<B>,
     scaling: &mut Option<LossScale>,
     max_grad_norm: f64,
@@ -45,21 +49,23 @@ pub(crate) fn training_step<B: NeoBackend>(
     let loss_scale = scaling.map(|scaling| scaling.scale);
     input.loss_scale = loss_scale.unwrap_or(1.0);
 
-    let mut output = match replicas.is_empty() {
+    let output = match replicas.is_empty() {
         true => learner.train_step(input),
         false => replicas.step(&learner.model(), &input)?,
     };
-    let model = learner.model();
-    let finite = scaling.as_mut().is_none_or(|scaling| scaling.unscale(&model, &mut output.grads));
-    let grad_norm = match finite {
-        true => clip_global_norm(&model, &mut output.grads, max_grad_norm),
-        false => f64::NAN,
-    };
-    drop(model);
+    let sums = GradientSums::of(&learner.model(), &output.grads, loss_scale);
+    // The one wait of a step.
+    let (gradients, batch_sums) = sums.read(output.item.sums.clone());
+    let item = output.item.with(&batch_sums);
+    let finite = scaling.as_mut().is_none_or(|scaling| {
+        scaling.update(gradients.finite);
+        gradients.finite
+    });
+    let grad_norm = if finite { gradients.norm } else { f64::NAN };
 
     // Loss and gradients were read: numbers of a failed device must not be learned from.
     device_failure::check()?;
-    let loss = output.item.mean();
+    let loss = item.mean();
     if finite && !(loss.is_finite() && grad_norm.is_finite()) {
         return Err(TrainingError::NonFinite { step, loss, records });
     }
@@ -68,7 +74,9 @@ pub(crate) fn training_step<B: NeoBackend>(
     }
     if finite {
         learner.lr_step();
+        let unscale = loss_scale.map(|scale| 1.0 / scale);
+        optimizer.scale_next(GradientFactors { unscale, clip: gradients.clip(max_grad_norm) });
         learner.optimizer_step(output.grads);
     }
-    Ok(StepOutcome { loss: output.item, grad_norm, loss_scale, skipped: !finite })
+    Ok(StepOutcome { loss: item, grad_norm, loss_scale, skipped: !finite })
 }

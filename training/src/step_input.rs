@@ -1,5 +1,7 @@
 //! What goes into a training step and the loss that comes out.
 
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 use burn::train::ItemLazy;
 use gptneo_datasets::TokenBatch;
 
@@ -21,6 +23,17 @@ pub(crate) struct StepInput {
 pub(crate) struct StepLoss {
     /// Summed negative log-likelihood in nats.
     pub(crate) sum: f64,
+    /// Supervised tokens.
+    pub(crate) tokens: usize,
+}
+
+/// The loss of a training step as the devices have it: read when the step's gradients are known too, in one wait.
+#[derive(Clone, Debug)]
+pub(crate) struct PendingLoss<B: Backend> {
+    /// What was read before, by devices beside the first.
+    pub(crate) read: f64,
+    /// The sum of each batch that was not read yet, `[1]`.
+    pub(crate) sums: Vec<Tensor<B, 1>>,
     /// Supervised tokens.
     pub(crate) tokens: usize,
 }
@@ -60,10 +73,31 @@ impl StepLoss {
     }
 }
 
+impl<B: Backend> PendingLoss<B> {
+    /// The loss, with the numbers of `sums`.
+    pub(crate) fn with(&self, sums: &[f64]) -> StepLoss {
+        StepLoss { sum: sums.iter().fold(self.read, |all, sum| all + sum), tokens: self.tokens }
+    }
+}
+
+impl<B: Backend> ItemLazy for PendingLoss<B> {
+    type ItemSync = StepLoss;
+
+    fn sync(self) -> StepLoss {
+        let sums: Vec<f64> = self.sums.iter().cloned().map(number).collect();
+        self.with(&sums)
+    }
+}
+
 impl ItemLazy for StepLoss {
     type ItemSync = Self;
 
     fn sync(self) -> Self {
         self
     }
+}
+
+/// One number from the device.
+pub(crate) fn number<B: Backend>(tensor: Tensor<B, 1>) -> f64 {
+    tensor.into_data().iter::<f64>().next().unwrap_or(f64::NAN)
 }

@@ -86,6 +86,7 @@ pub fn time_largest_batch<B: NeoBackend>(
 /// Steps on one batch, timed.
 struct Stopwatch<B: NeoBackend> {
     learner: Learner<Components<B>>,
+    optimizer: SharedAdamW<B>,
     scaling: Option<LossScale>,
     max_grad_norm: f64,
     batch: TokenBatch,
@@ -112,8 +113,10 @@ impl<B: NeoBackend> Stopwatch<B> {
             warmup_steps: 0,
             total_steps: 0,
         };
+        let optimizer = SharedAdamW::new(config);
         Ok(Self {
-            learner: learner(model, SharedAdamW::new(config), rate, 0),
+            learner: learner(model, optimizer.clone(), rate, 0),
+            optimizer,
             scaling: LossScale::of(precision),
             max_grad_norm: config.max_grad_norm,
             batch,
@@ -128,7 +131,8 @@ impl<B: NeoBackend> Stopwatch<B> {
         let micro_batches = vec![self.batch.clone()];
         let input = StepInput { number: self.taken, micro_batches, seed, loss_scale: 1.0 };
         let alone = &mut Replicas::none();
-        let taken = training_step(&mut self.learner, alone, &mut self.scaling, self.max_grad_norm, input)?;
+        let Self { learner, optimizer, scaling, .. } = self;
+        let taken = training_step(learner, optimizer, alone, scaling, self.max_grad_norm, input)?;
         B::sync(&self.device)
             .map_err(|error| TrainingError::Model(ModelError::Device(format!("{error:?}"))))?;
         gptneo_model::device_failure::check()?;

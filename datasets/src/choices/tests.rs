@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::size::DataSize;
 
 fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -14,12 +15,12 @@ fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
 
 fn read(name: &str, text: &str) -> Vec<ChoiceQuestion> {
     let (_folder, path) = file(name, text);
-    read_choices(&path, DataSize::DEFAULT).unwrap()
+    read_choices(&[path], &DataOptions::default()).unwrap().questions
 }
 
 fn fault(name: &str, text: &str) -> String {
     let (_folder, path) = file(name, text);
-    read_choices(&path, DataSize::DEFAULT).unwrap_err().to_string()
+    read_choices(&[path], &DataOptions::default()).unwrap_err().to_string()
 }
 
 fn expected(choices: &[&str], answer: usize) -> ChoiceQuestion {
@@ -66,7 +67,7 @@ fn each_mistake_is_told_with_its_record_and_its_remedy() {
         ("\"question\":\"a\",\"choices\":[\"x\",\"y\",\"x\"],\"answer\":0", "choices 0 and 2 are the same"),
         (
             "\"question\":\"a\",\"choices\":\"x y\",\"answer\":0",
-            "`choices` is a text, expected a list of texts",
+            "`choices` is a string, expected a list of texts",
         ),
         ("\"question\":\"a\",\"choices\":[\"x\",3],\"answer\":0", "choice 1 is a number"),
         ("\"question\":\" \",\"choices\":[\"x\",\"y\"],\"answer\":0", "`question` is empty"),
@@ -85,38 +86,67 @@ fn each_mistake_is_told_with_its_record_and_its_remedy() {
     let said = fault("a.jsonl", cards);
     assert!(said.contains("`instruction`, `input`, `output`") && said.contains("MedMCQA"), "{said}");
     assert!(fault("a.jsonl", "nonsense\n").contains("record 1 (line 1): no JSON"));
-    assert!(fault("a.jsonl", "3\n").contains("a number, expected an object"));
+    assert!(fault("a.jsonl", "3\n").contains("record 1 (line 1): a number, expected an object"));
     assert!(fault("a.json", "").contains("no questions"));
     assert!(fault("a.txt", "x").contains(".parquet"));
 }
 
 #[test]
-fn an_exam_is_read_as_other_data_are() {
-    let one = |answer: &str| {
-        format!(r#"{{"question":"Which organ pumps blood?","choices":["lung","heart"],"answer":{answer}}}"#)
-    };
-    let two = [expected(&["lung", "heart"], 1), expected(&["lung", "heart"], 0)];
-    // An object a line under .json, tabs for commas, and packed.
-    let lines = format!("{}\n{}\n", one("1"), one("\"0\""));
-    assert_eq!(read("a.json", &lines), two);
-    let tabs = "question\tchoices\tanswer\nWhich organ pumps blood?\t\"[\"\"lung\"\",\"\"heart\"\"]\"\t1\n";
-    assert_eq!(read("a.tsv", tabs), two[..1]);
-    let (_folder, packed) = file("a.jsonl.gz", "");
-    let mut gzip = flate2::write::GzEncoder::new(std::fs::File::create(&packed).unwrap(), Default::default());
-    std::io::Write::write_all(&mut gzip, lines.as_bytes()).unwrap();
-    gzip.finish().unwrap();
-    assert_eq!(read_choices(&packed, DataSize::DEFAULT).unwrap(), two);
-    // Under the limit that is given, with a line of text that a terminal can show.
-    let said = read_choices(&packed, DataSize::of_bytes(100)).unwrap_err();
-    assert!(matches!(said, DataError::TooLarge { .. }), "{said}");
-    let hostile = format!("\"{}\"", "\\u001b[2J".repeat(500));
-    let said = fault("a.jsonl", &one(&hostile));
+fn tables_and_packed_files_are_read_as_records_are() {
+    let row = r#"{"question":"Which organ pumps blood?","choices":["lung","heart"],"answer":1}"#;
+    let lines = format!("{row}\n{row}\n");
+    let tsv = "question\tchoices\tanswer\nWhich organ pumps blood?\t\"[\"\"lung\"\",\"\"heart\"\"]\"\t1\n";
+    assert_eq!(read("a.tsv", tsv), [expected(&["lung", "heart"], 1)]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let [gzip, zstd] = ["a.jsonl.gz", "b.jsonl.zst"].map(|name| folder.path().join(name));
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, lines.as_bytes()).unwrap();
+    std::fs::write(&gzip, encoder.finish().unwrap()).unwrap();
+    std::fs::write(&zstd, zstd::encode_all(lines.as_bytes(), 1).unwrap()).unwrap();
+    let files = [gzip.clone(), zstd];
+    let found = read_choices(&files, &DataOptions::default()).unwrap();
+    assert_eq!((found.questions.len(), found.skipped), (4, 0));
+    // The files count together.
+    let small = DataOptions { max_data_size: DataSize::of_bytes(500), ..DataOptions::default() };
+    assert!(read_choices(&files[..1], &small).is_ok());
+    let said = read_choices(&files, &small).unwrap_err().to_string();
+    assert!(said.contains("b.jsonl.zst: more than 500"), "{said}");
+    std::fs::write(&gzip, "plain").unwrap();
+    let said = read_choices(&files, &DataOptions::default()).unwrap_err().to_string();
+    assert!(said.contains("a whole gzip file"), "{said}");
+}
+
+#[test]
+fn what_a_file_holds_is_told_so_that_a_terminal_can_show_it() {
+    let one = |answer: &str| format!(r#"{{"question":"Q","choices":["lung","heart"],"answer":{answer}}}"#);
+    let said = fault("a.jsonl", &one(&format!("\"{}\"", "\\u001b[2J".repeat(500))));
     assert!(said.len() < 400 && !said.contains('\u{1b}'), "{said:?}");
     assert!(fault("a.jsonl", &"[".repeat(100_000)).len() < 400);
     assert!(fault("a.csv", "question,choices,answer\n\"a,").contains("quot"));
     let ends: Vec<String> = (0..30).map(|at| format!("\"ending{at}\":\"{at}\"")).collect();
     let said = fault("a.jsonl", &format!("{{\"sent1\":\"a\",{},\"label\":0}}", ends.join(",")));
     assert!(said.contains("27 choices, expected at most 26"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_used_is_left_out_and_counted_where_that_is_asked_for() {
+    let text = "question,opa,opb,opc,opd,cop\na,w,x,y,z,0\nb,w,w,y,z,1\nc,w,x,y,z,-1\n";
+    let (_folder, path) = file("a.csv", text);
+    let skip = DataOptions { bad_records: OnBadRecord::Skip, ..DataOptions::default() };
+    let found = read_choices(std::slice::from_ref(&path), &skip).unwrap();
+    assert_eq!((found.questions.len(), found.skipped), (1, 2));
+    assert!(
+        found.reasons[0].contains("2 of 3 records were left out; record 2: choices 0 and 1"),
+        "{found:?}"
+    );
+    // Nothing is left: that is told, not skipped.
+    let (_folder, path) = file("a.csv", "question,opa,opb,opc,opd,cop\nc,w,x,y,z,-1\n");
+    assert!(read_choices(&[path], &skip).is_err());
+    // As its authors' own files count.
+    let (_folder, path) = file("dev.csv", "question,opa,opb,opc,opd,cop\na,w,x,y,z,1\nb,w,x,y,z,4\n");
+    let said = read_choices(&[path], &skip).unwrap_err().to_string();
+    assert!(said.contains("(MedMCQA), record 2: `cop` is 4"), "{said}");
 }
 
 #[test]

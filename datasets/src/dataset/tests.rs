@@ -29,7 +29,7 @@ fn records_of_a_file_and_of_the_program_are_the_same_data_set() {
     assert_eq!((&read.split, read.training()), (&given.split, given.training()));
     assert!(read.examples().eq(given.examples()));
 
-    let encoded = encode_file(&file, &options(), &tokenizer, Some(3)).unwrap();
+    let (encoded, _) = encode_files(std::slice::from_ref(&file), &options(), &tokenizer, Some(3)).unwrap();
     assert_eq!(encoded.examples.iter().map(|example| example.record).collect::<Vec<_>>(), [0, 1, 2]);
     assert_eq!(read_texts(&file).unwrap()[1], PromptTemplate::default().text(&records()[1]));
 }

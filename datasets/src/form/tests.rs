@@ -140,12 +140,21 @@ fn an_exam_becomes_question_with_choices_and_the_right_one() {
     let (format, record) = one(row(json!(0)));
     assert_eq!((format, record.output.as_str()), (DataFormat::Medmcqa, "A. Liver"));
     assert_eq!(record.input, "Which organ makes bile?\nA. Liver\nB. Spleen\nC. Heart\nD. Lung");
-    let faults = fault(&[row(json!(-1)), row(json!(4)), row(json!(null)), row(json!(1.5))]);
+    let faults = fault(&[row(json!(-1)), row(json!(5)), row(json!(null)), row(json!(1.5))]);
     assert!(
         faults.contains("(medmcqa): 4 of 4") && faults.contains("`cop` is -1: this split has no answers"),
         "{faults}"
     );
     assert!(faults.contains("record 3 (line 3): `cop` is missing"), "{faults}");
+
+    // As its authors' own files count: not even where bad records are left out is one taken for its neighbour.
+    let skip = DataOptions { bad_records: OnBadRecord::Skip, ..DataOptions::default() };
+    let authors = lines(&[row(json!(1)), row(json!(4)), row(json!(2))]);
+    let message = read_with("train.json", &authors, &skip).unwrap_err().to_string();
+    assert!(
+        message.contains("(medmcqa), record 2: `cop` is 4") && message.contains("subtract 1"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -157,6 +166,13 @@ fn text_alone_is_documents_and_a_form_can_be_forced() {
     let forced = DataOptions { format: Some(DataFormat::QuestionAnswer), ..DataOptions::default() };
     let missing = read_with("a.jsonl", &lines(&rows), &forced).unwrap_err().to_string();
     assert!(missing.contains("no column `answer`; the file has `text`, `question`"), "{missing}");
+    let message = read_with("a.txt", "One.\n", &forced).unwrap_err().to_string();
+    assert!(
+        message.contains("format is question-answer; expected none, or text") && message.contains("a.txt"),
+        "{message}"
+    );
+    let text = DataOptions { format: Some(DataFormat::Text), ..DataOptions::default() };
+    assert_eq!(read_with("a.txt", "One.\n", &text).unwrap().documents, ["One."]);
     let named = DataOptions {
         question_column: "text".into(),
         answer_column: "question".into(),

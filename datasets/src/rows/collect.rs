@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{Row, read_rows};
 use crate::error::{BadRecord, BadRecords, DataError};
-use crate::form::{DataFormat, Form, Item, OnBadRecord, instructed};
+use crate::form::{DataFormat, FROM_ONE, Form, Item, OnBadRecord, counts_from_one, instructed};
 use crate::record::Record;
 use crate::source::{Budget, FileFormat, RECORD_COST};
 use crate::value::Names;
@@ -67,6 +67,8 @@ struct Collector {
     lines: bool,
     /// Rows that could be read, whatever they hold.
     readable: usize,
+    /// The first of them that shows that all are read wrongly, by its number.
+    misread: Option<usize>,
     content: Content,
     bad: Vec<BadRecord>,
     /// Records whose input is blank, by their places among the good ones, with number and line.
@@ -85,6 +87,7 @@ impl Collector {
             count: 0,
             lines: false,
             readable: 0,
+            misread: None,
             content: Content::default(),
             bad: Vec::new(),
             without_input: Vec::new(),
@@ -119,6 +122,9 @@ impl Collector {
         let Some(form) = &self.form else { return };
         let item = fields.and_then(|mut fields| {
             self.readable += 1;
+            if form.format() == DataFormat::Medmcqa && counts_from_one(&fields) {
+                self.misread.get_or_insert(self.count);
+            }
             form.read(&mut fields)
         });
         let record = match item {
@@ -154,6 +160,9 @@ impl Collector {
         let missing = form.missing(names);
         if !missing.is_empty() && self.readable > 0 {
             return Err(self.without_columns(path, missing, names));
+        }
+        if let Some(record) = self.misread {
+            return Err(DataError::misread(path, form.format().name(), record, FROM_ONE));
         }
         let format = self.settle_inputs(form.format());
         let Self { count, content, mut bad, .. } = self;

@@ -5,8 +5,10 @@
 //! for several that belong together in a folder which holds others too, and [`write_folder`] for a folder with all that is in it. [`FileError`] says which step failed on which path.
 //!
 //! Others at the same place are kept out by locks that end with their process: a [`Claim`] takes a folder that is to
-//! appear, a [`FileClaim`] a file, before the work that fills it; a [`Lock`] takes a folder that is there. What a process left that died is removed by the next one at the same place.
-//! [`read_small`] reads settings and the like, however large the file is that stands in for them; [`in_plain_words`] is how a file's parser is quoted.
+//! appear, a [`FileClaim`] a file, before the work that fills it; a [`Lock`] takes a folder that is there. What a process
+//! left that died is removed by the next one at the same place. [`read_small`] reads settings and the like, however large
+//! the file is that stands in for them; [`in_plain_words`] is how a file's parser is quoted, [`parse_size`] reads a size in
+//! bytes as people write it.
 //!
 //! ```
 //! use std::io::Write;
@@ -28,6 +30,7 @@ mod file_claim;
 mod folder;
 mod hash;
 mod lock;
+mod size;
 mod small;
 mod wording;
 mod workshop;
@@ -40,6 +43,7 @@ pub use file_claim::FileClaim;
 pub use folder::write_folder;
 pub use hash::sha256;
 pub use lock::Lock;
+pub use size::{Unitless, parse_size, size_in_units};
 pub use small::{read_small, read_small_text, read_table};
 pub use wording::in_plain_words;
 pub use workshop::remove_dead;

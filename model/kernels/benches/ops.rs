@@ -7,9 +7,9 @@ use gptneo_kernels::{
     Attention, Linear, LinearGradients, LowRank, SeededDropout, Tokens, Weight, attention,
     attention_backward, cross_entropy, cross_entropy_gradients, gelu, gelu_backward, layer_norm,
     layer_norm_backward, layer_norm_input_gradient, linear, linear_backward, linear_input_gradient,
+    multiply_adds,
 };
 use half::bf16;
-use pulp::{Arch, Simd, WithSimd};
 
 /// The program's own allocator: page faults would be a good part of these times.
 #[global_allocator]
@@ -44,50 +44,10 @@ fn plain<'a>(x: &'a [f32], weight: Weight<'a>, [rows, input, output]: [usize; 3]
     Linear { x, weight, bias: None, low_rank: None, unit: None, rows, input, output }
 }
 
-/// What no product of f32 can pass: fused multiply-adds of registers on all threads; the items are operations.
+/// What no product of f32 can pass; the items are operations.
 #[divan::bench]
 fn peak(bencher: Bencher) {
-    const TIMES: usize = 1 << 20;
-    let operations = 2 * SUMS * Arch::new().dispatch(Lanes) * TIMES * rayon::current_num_threads();
-    bencher
-        .counter(ItemsCount::new(operations))
-        .bench_local(|| rayon::broadcast(|_| Arch::new().dispatch(MultiplyAdd { times: TIMES })));
-}
-
-/// As many sums as keep the units of a processor busy.
-const SUMS: usize = 12;
-
-struct MultiplyAdd {
-    times: usize,
-}
-
-impl WithSimd for MultiplyAdd {
-    type Output = f32;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> f32 {
-        let (factor, term) = (simd.splat_f32s(divan::black_box(0.5)), simd.splat_f32s(divan::black_box(1.0)));
-        let mut sums = [simd.splat_f32s(0.0); SUMS];
-        for _ in 0..self.times {
-            #[allow(clippy::needless_range_loop)] // this one is unrolled
-            for i in 0..SUMS {
-                sums[i] = simd.mul_add_f32s(factor, sums[i], term);
-            }
-        }
-        sums.into_iter().map(|sum| simd.reduce_sum_f32s(sum)).sum()
-    }
-}
-
-/// The f32 elements of a register.
-struct Lanes;
-
-impl WithSimd for Lanes {
-    type Output = usize;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        S::F32_LANES
-    }
+    bencher.counter(ItemsCount::new(multiply_adds())).bench_local(multiply_adds);
 }
 
 #[divan::bench]

@@ -5,8 +5,10 @@
 //! `#[inline(always)]`, the compiler makes a copy of it for each instruction set that `pulp` knows (AVX-512, AVX2
 //! and the build's own) and vectorises each; the processor is asked at run time.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+
+use crate::registers::arch;
 
 /// Elements of a task: few enough to share the work out, enough to pay for it. The size depends on nothing else, so
 /// neither do sums that are made task by task.
@@ -28,7 +30,7 @@ pub(crate) fn task_size(columns: usize) -> usize {
 
 /// Runs the kernel on each task; the outputs in the tasks' order.
 pub(crate) fn run<T: Send, K: Kernel<T>>(kernel: &K, tasks: impl Iterator<Item = T>) -> Vec<K::Output> {
-    let arch = Arch::new();
+    let arch = arch();
     let run = |task| arch.dispatch(Call { kernel, task });
     let tasks: Vec<T> = tasks.collect();
     // A single task is not worth waking a thread for.

@@ -41,6 +41,12 @@ impl<B: Backend> Adapter<B> {
         }
         for ((path, _, linear), update) in model.linears().zip(&self.updates) {
             let Some(lora) = update else { continue };
+            if lora.magnitude.is_some() {
+                return Err(ModelError::Lora(format!(
+                    "the adapter {name:?} is one with DoRA (use_dora), which changes the base's own rows and cannot be beside \
+                     others: merge it into its base first"
+                )));
+            }
             let ([_, input], [output, _]) = (lora.a.lazy_shape().dims(), lora.b.lazy_shape().dims());
             let [expected_output, expected_input] = linear.weight.lazy_shape().dims();
             if [output, input] != [expected_output, expected_input] {

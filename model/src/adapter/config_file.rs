@@ -36,6 +36,7 @@ const FIELDS: [(&str, Meaning); 44] = [
     ("lora_alpha", Read),
     ("lora_dropout", Read),
     ("use_rslora", Read),
+    ("use_dora", Read),
     ("target_modules", Read),
     ("exclude_modules", Read),
     ("layers_to_transform", Read),
@@ -48,7 +49,6 @@ const FIELDS: [(&str, Meaning); 44] = [
     ("trainable_token_indices", MustBeOff("", MERGE)),
     ("target_parameters", MustBeOff("", MERGE)),
     ("lora_bias", MustBeOff("", MERGE)),
-    ("use_dora", MustBeOff("", MERGE)),
     ("use_bdlora", MustBeOff("", MERGE)),
     ("kasa_config", MustBeOff("", MERGE)),
     ("monteclora_config", MustBeOff("", MERGE)),
@@ -125,6 +125,7 @@ pub(super) fn config_from_json(
         dropout: map.get("lora_dropout").and_then(Value::as_f64).unwrap_or(0.0),
         target_modules: targets,
         use_rslora: map.get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
+        use_dora: map.get("use_dora").and_then(Value::as_bool).unwrap_or(false),
         rank_pattern,
         alpha_pattern,
     };
@@ -219,7 +220,7 @@ pub(super) fn config_to_json(config: &LoraConfig, base: &str) -> Value {
         "rank_pattern": pattern_to_json(&config.rank_pattern),
         "target_modules": config.target_modules,
         "task_type": "CAUSAL_LM",
-        "use_dora": false,
+        "use_dora": config.use_dora,
         "use_rslora": config.use_rslora,
     })
 }
@@ -257,7 +258,6 @@ mod tests {
             ("bias", json!("lora_only")),
             ("modules_to_save", json!(["wte"])),
             ("trainable_token_indices", json!([1, 2])),
-            ("use_dora", json!(true)),
             ("velora_config", json!({"num_groups": 4})),
             ("alora_invocation_tokens", json!([5])),
             ("use_qalora", json!(true)),
@@ -320,8 +320,8 @@ mod tests {
     #[test]
     fn every_problem_is_told_at_once() {
         let message =
-            read(json!({"use_dora": true, "bias": "all", "r": "x", "target_modules": 3})).unwrap_err();
-        for word in ["use_dora", "bias", "r is", "target_modules"] {
+            read(json!({"lora_bias": true, "bias": "all", "r": "x", "target_modules": 3})).unwrap_err();
+        for word in ["lora_bias", "bias", "r is", "target_modules"] {
             assert!(message.contains(word), "{word}: {message}");
         }
     }

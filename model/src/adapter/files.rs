@@ -1,6 +1,7 @@
 //! An adapter's folder, as PEFT writes and reads it.
 //!
-//! PEFT's key of an adapter matrix is `base_model.model.{path of the linear layer}.lora_A.weight` (`lora_B`).
+//! PEFT's key of an adapter matrix is `base_model.model.{path of the linear layer}.lora_A.weight` (`lora_B`); that of DoRA's
+//! lengths ends in `lora_magnitude_vector`.
 //! Older versions of PEFT wrote the matrices as `adapter_model.bin`, which is read too, and so are the keys of a model's
 //! own state: with the adapter's name (`lora_A.default.weight`), without `base_model.model.`, or of a backbone alone.
 
@@ -17,7 +18,7 @@ use super::config_file::{config_from_json, config_to_json};
 use super::layers::MERGE;
 use crate::checkpoint::{Dtype, Found, Parameter, TensorFile, write_tensors};
 use crate::error::{PROBLEMS_SHOWN, json_object, list_problems};
-use crate::{GptNeo, LoraConfig, ModelError};
+use crate::{GptNeo, LoraConfig, ModelError, WeightFormat};
 
 /// The adapter's settings file.
 pub const CONFIG_FILE: &str = "adapter_config.json";
@@ -25,6 +26,8 @@ pub const CONFIG_FILE: &str = "adapter_config.json";
 pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 /// The weights as older versions of PEFT wrote them.
 const PICKLED_FILE: &str = "adapter_model.bin";
+/// The format that the base was kept in while the adapter was trained, where that was not f32.
+const BASE_WEIGHTS_FILE: &str = "base_weights.json";
 /// Where a run keeps its adapter, in its folder.
 const OF_A_RUN: &str = "adapter";
 
@@ -33,12 +36,28 @@ pub fn adapter_tensors<B: Backend>(model: &GptNeo<B>) -> Vec<(String, Param<Tens
     model
         .linears()
         .filter_map(|(path, _, linear)| linear.lora.as_ref().map(|lora| (path, lora)))
-        .flat_map(|(path, lora)| [(key(&path, 'A'), lora.a.clone()), (key(&path, 'B'), lora.b.clone())])
+        .flat_map(|(path, lora)| {
+            [(key(&path, Part::A), lora.a.clone()), (key(&path, Part::B), lora.b.clone())]
+        })
         .collect()
 }
 
-fn key(path: &str, matrix: char) -> String {
-    format!("base_model.model.{path}.lora_{matrix}.weight")
+/// What an adapter's tensor is to its layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    A,
+    B,
+    /// DoRA's lengths.
+    Magnitude,
+}
+
+fn key(path: &str, part: Part) -> String {
+    let part = match part {
+        Part::A => "lora_A.weight",
+        Part::B => "lora_B.weight",
+        Part::Magnitude => "lora_magnitude_vector",
+    };
+    format!("base_model.model.{path}.{part}")
 }
 
 /// Writes the adapter as PEFT does, `adapter_config.json` and `adapter_model.safetensors`, with the extra files (the
@@ -64,7 +83,7 @@ pub fn save_adapter<B: Backend>(
     })
 }
 
-/// Writes the two files of [`save_adapter`] into a folder that exists.
+/// Writes the files of [`save_adapter`] but the extra ones into a folder that exists.
 ///
 /// # Errors
 ///
@@ -79,13 +98,24 @@ pub fn write_adapter<B: Backend>(
     if tensors.is_empty() {
         return Err(ModelError::Lora("the model carries no adapter to save".into()));
     }
-    let parameters: Vec<Parameter> =
+    let mut parameters: Vec<Parameter> =
         tensors.into_iter().map(|(name, param)| Parameter::of(name, param.val())).collect();
+    for (path, _, linear) in model.linears() {
+        let magnitude = linear.lora.as_ref().and_then(|lora| lora.magnitude.as_ref());
+        parameters.extend(magnitude.map(|lengths| Parameter::of(key(&path, Part::Magnitude), lengths.val())));
+    }
     let path = folder.join(CONFIG_FILE);
     let text = format!("{:#}\n", config_to_json(config, base));
     std::fs::write(&path, text).map_err(FileError::on("write", path))?;
     let views = parameters.iter().map(|parameter| (parameter.path.clone(), parameter));
-    write_tensors(&folder.join(WEIGHTS_FILE), views, Dtype::F32)
+    write_tensors(&folder.join(WEIGHTS_FILE), views, Dtype::F32)?;
+    let format = model.base_weights();
+    if format != WeightFormat::F32 {
+        let path = folder.join(BASE_WEIGHTS_FILE);
+        let text = format!("{:#}\n", serde_json::json!({ "base_weights": format }));
+        std::fs::write(&path, text).map_err(FileError::on("write", path))?;
+    }
+    Ok(())
 }
 
 /// The files of an adapter's folder: the settings, and the matrices, whether or not they exist. A run's folder stands for
@@ -129,10 +159,12 @@ pub fn load_adapter<B: Backend>(
     let mut places = Vec::new();
     for (path, _, linear) in model.linears() {
         let Some(lora) = &linear.lora else { continue };
-        for (matrix, param) in [('A', &lora.a), ('B', &lora.b)] {
-            let expected: [usize; 2] = param.lazy_shape().dims();
-            match found.remove(&(path.clone(), matrix)) {
-                None => problems.push(format!("{}: missing", key(&path, matrix))),
+        let lengths = lora.magnitude.as_ref().map(|lengths| (Part::Magnitude, lengths.lazy_shape()));
+        let matrices = [(Part::A, lora.a.lazy_shape()), (Part::B, lora.b.lazy_shape())];
+        for (part, shape) in matrices.into_iter().chain(lengths) {
+            let expected = shape.to_vec();
+            match found.remove(&(path.clone(), part)) {
+                None => problems.push(format!("{}: missing", key(&path, part))),
                 Some((name, shape)) if shape != expected => {
                     problems
                         .push(format!("{}: expected shape {expected:?}, found {shape:?}", excerpt(&name)));
@@ -154,12 +186,18 @@ pub fn load_adapter<B: Backend>(
             let value = Tensor::from_data(file.read(&name)?, (device, DType::F32));
             *param = Param::initialized(param.id, value.require_grad());
         }
+        if let Some(lengths) = &mut lora.magnitude
+            && let Some(name) = places.next()
+        {
+            let value = Tensor::from_data(file.read(&name)?, (device, DType::F32));
+            *lengths = Param::initialized(lengths.id, value.require_grad());
+        }
     }
     Ok((model, config))
 }
 
-/// An adapter's matrices by their layer and whether they are A or B: name in the file, and shape.
-type Matrices = BTreeMap<(String, char), (String, Vec<usize>)>;
+/// An adapter's tensors by their layer and what they are to it: name in the file, and shape.
+type Matrices = BTreeMap<(String, Part), (String, Vec<usize>)>;
 
 /// The matrices of a file, and what is wrong with everything else in it.
 fn matrices(file: &TensorFile) -> (Matrices, Vec<String>) {
@@ -173,7 +211,7 @@ fn matrices(file: &TensorFile) -> (Matrices, Vec<String>) {
                 continue;
             }
         };
-        match layer_and_matrix(&name) {
+        match layer_and_part(&name) {
             Some(place) => {
                 if let Some((other, _)) = found.insert(place, (name, shape)) {
                     let other = excerpt(&other);
@@ -186,17 +224,24 @@ fn matrices(file: &TensorFile) -> (Matrices, Vec<String>) {
     (found, problems)
 }
 
-/// The layer's path and `A` or `B`, from the key of a matrix.
-fn layer_and_matrix(name: &str) -> Option<(String, char)> {
+/// The layer's path and what the tensor is to it, from its key.
+fn layer_and_part(name: &str) -> Option<(String, Part)> {
+    const PARTS: [(&str, Part); 3] =
+        [(".lora_A", Part::A), (".lora_B", Part::B), (".lora_magnitude_vector", Part::Magnitude)];
     let name = name.strip_prefix("base_model.model.").unwrap_or(name);
-    let (path, matrix, rest) = ['A', 'B'].into_iter().find_map(|matrix| {
-        let (path, rest) = name.split_once(&format!(".lora_{matrix}."))?;
-        Some((path, matrix, rest))
+    let (path, part, rest) = PARTS.into_iter().find_map(|(word, part)| {
+        let (path, rest) = name.split_once(word)?;
+        Some((path, part, rest))
     })?;
-    // The adapter's name may stand before the last part.
-    let weight = rest == "weight" || rest.strip_suffix(".weight").is_some_and(|name| !name.contains('.'));
+    // The adapter's name may stand before the last part, which DoRA's lengths may go without.
+    let rest = match rest.strip_suffix(".weight") {
+        Some(rest) => rest,
+        None if part == Part::Magnitude => rest,
+        None => return None,
+    };
+    let weight = rest.is_empty() || rest.strip_prefix('.').is_some_and(|name| !name.contains('.'));
     let path = if path.starts_with("h.") { format!("transformer.{path}") } else { path.to_string() };
-    weight.then_some((path, matrix))
+    weight.then_some((path, part))
 }
 
 /// Why a tensor that is no matrix of an adapter stands beside some.
@@ -251,19 +296,28 @@ mod tests {
 
     #[test]
     fn a_matrix_is_known_by_each_of_its_keys() {
-        let expected = Some(("transformer.h.0.mlp.c_fc".to_string(), 'A'));
+        let path = "transformer.h.0.mlp.c_fc".to_string();
+        let expected = Some((path.clone(), Part::A));
         for name in [
             "base_model.model.transformer.h.0.mlp.c_fc.lora_A.weight",
             "base_model.model.transformer.h.0.mlp.c_fc.lora_A.default.weight",
             "transformer.h.0.mlp.c_fc.lora_A.medical.weight",
             "base_model.model.h.0.mlp.c_fc.lora_A.weight",
         ] {
-            assert_eq!(layer_and_matrix(name), expected, "{name}");
+            assert_eq!(layer_and_part(name), expected, "{name}");
         }
-        for name in
-            ["base_model.model.lm_head.weight", "h.0.mlp.c_fc.lora_A.bias", "h.0.lora_A.a.b.weight", "lora_A"]
-        {
-            assert_eq!(layer_and_matrix(name), None, "{name}");
+        for rest in ["", ".weight", ".default", ".default.weight"] {
+            let name = format!("base_model.model.transformer.h.0.mlp.c_fc.lora_magnitude_vector{rest}");
+            assert_eq!(layer_and_part(&name), Some((path.clone(), Part::Magnitude)), "{name}");
+        }
+        for name in [
+            "h.0.mlp.c_fc.lora_magnitude_vectors",
+            "base_model.model.lm_head.weight",
+            "h.0.mlp.c_fc.lora_A.bias",
+            "h.0.lora_A.a.b.weight",
+            "lora_A",
+        ] {
+            assert_eq!(layer_and_part(name), None, "{name}");
         }
         assert!(why_unexpected("base_model.model.lm_head.weight").contains("merge_and_unload"));
     }

@@ -14,7 +14,7 @@ pub use self::apart::Adapter;
 pub use self::files::{
     CONFIG_FILE, WEIGHTS_FILE, adapter_files, adapter_tensors, load_adapter, save_adapter, write_adapter,
 };
-use crate::{GptNeo, LoraConfig, ModelError};
+use crate::{GptNeo, LoraConfig, ModelError, WeightFormat};
 
 /// Freezes the base and attaches a fresh adapter to each targeted layer. Seed the backend before.
 ///
@@ -28,6 +28,12 @@ pub fn attach<B: Backend>(
 ) -> Result<GptNeo<B>, ModelError> {
     config.validate()?;
     check_names(&model, config)?;
+    if config.use_dora && model.base_weights() == WeightFormat::Int8 {
+        return Err(ModelError::Lora(
+            "use_dora is on, which measures the rows of the base, and the base is kept in int8: keep it in f32 or bf16"
+                .into(),
+        ));
+    }
     let mut model = detach(model).no_grad();
     for (path, _, linear) in model.linears_mut() {
         if config.targets(&path) {

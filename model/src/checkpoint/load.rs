@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::DType;
 use burn::tensor::backend::Backend;
 
-use super::parameters::{parameters, replaced, shapes};
+use super::parameters::{Held, parameters, replaced, shapes};
 use super::weights::{EMBEDDING, HEAD, Weights};
 use crate::{GptNeo, GptNeoConfig, ModelError, WeightFormat};
 
@@ -44,7 +44,38 @@ pub fn load_model_of<B: Backend>(
     folder: &Path,
     device: &B::Device,
 ) -> Result<GptNeo<B>, ModelError> {
-    load_into(GptNeo::init(config, device), folder, format.of_table())
+    load_into(GptNeo::init(config, device), folder, |path| Held::As(table_type(path, format.of_table())))
+}
+
+/// Reads a folder as a base to train an adapter over, its matrices in this format as [`GptNeo::with_base_weights`] has
+/// them, tensor by tensor: the model is never there in f32.
+///
+/// # Errors
+///
+/// As [`load_model`].
+pub fn load_base<B: Backend>(
+    config: &GptNeoConfig,
+    format: WeightFormat,
+    folder: &Path,
+    device: &B::Device,
+) -> Result<GptNeo<B>, ModelError> {
+    load_into(GptNeo::init(config, device), folder, |path| match format {
+        WeightFormat::F32 => Held::As(DType::F32),
+        format if is_matrix(path) => Held::Packed(format),
+        _ => Held::As(DType::F32),
+    })
+}
+
+/// Whether a parameter is a matrix of a linear layer, the token embedding or the head.
+fn is_matrix(path: &str) -> bool {
+    const LAYERS: [&str; 6] = ["q_proj", "k_proj", "v_proj", "out_proj", "c_fc", "c_proj"];
+    let of_layer = |path: &str| path.rsplit('.').next().is_some_and(|name| LAYERS.contains(&name));
+    [EMBEDDING, HEAD].contains(&path) || path.strip_suffix(".weight").is_some_and(of_layer)
+}
+
+/// The type of a parameter, where token embedding and head are of type `table`.
+fn table_type(path: &str, table: DType) -> DType {
+    if [EMBEDDING, HEAD].contains(&path) { table } else { DType::F32 }
 }
 
 /// Replaces all weights of a model without an adapter by those of a folder.
@@ -53,7 +84,7 @@ pub fn load_model_of<B: Backend>(
 ///
 /// As [`load_model`].
 pub fn load_weights<B: Backend>(model: GptNeo<B>, folder: &Path) -> Result<GptNeo<B>, ModelError> {
-    load_into(model, folder, DType::F32)
+    load_into(model, folder, |_| Held::As(DType::F32))
 }
 
 /// What of a folder's weights a model does not use, or uses against its configuration: a sentence, where there is
@@ -86,8 +117,12 @@ pub fn note_on_weights(config: &GptNeoConfig, folder: &Path) -> Result<Option<St
     Ok((!notes.is_empty()).then(|| notes.join("; ")))
 }
 
-/// Replaces all weights; token embedding and head are of type `table`.
-fn load_into<B: Backend>(model: GptNeo<B>, folder: &Path, table: DType) -> Result<GptNeo<B>, ModelError> {
+/// Replaces all weights; `held` says how each is held, by its path.
+fn load_into<B: Backend>(
+    model: GptNeo<B>,
+    folder: &Path,
+    held: impl Fn(&str) -> Held,
+) -> Result<GptNeo<B>, ModelError> {
     let mut weights = Weights::open(folder, model.config().tie_word_embeddings)?;
     let model = if weights.own_head { model.with_own_head() } else { model };
     let shapes = shapes(&model);
@@ -101,10 +136,7 @@ fn load_into<B: Backend>(model: GptNeo<B>, folder: &Path, table: DType) -> Resul
             other => other,
         });
     }
-    replaced(model, |path, _| {
-        let dtype = if [EMBEDDING, HEAD].contains(&path) { table } else { DType::F32 };
-        Ok((weights.read(path)?, dtype))
-    })
+    replaced(model, |path, _| Ok((weights.read(path)?, held(path))))
 }
 
 /// Reads every weight back from the device and compares it with the folder that the model was loaded from.

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::folder::{end_tokens, kept_files};
 pub use self::load::{
-    check_loaded, load_model, load_model_for, load_model_of, load_weights, note_on_weights,
+    check_loaded, load_base, load_model, load_model_for, load_model_of, load_weights, note_on_weights,
 };
 pub(crate) use self::parameters::Parameter;
 pub use self::round::rounded;

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData};
 
-use crate::{GptNeo, ModelError};
+use crate::{GptNeo, ModelError, WeightFormat};
 
 /// One parameter; its numbers are read when they are asked for.
 pub(crate) struct Parameter {
@@ -82,15 +82,24 @@ pub(super) fn shapes<B: Backend>(model: &GptNeo<B>) -> Vec<(String, Vec<usize>)>
     shapes.1
 }
 
+/// How a parameter is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// In a type of the device.
+    As(DType),
+    /// A matrix, in the format of a base.
+    Packed(WeightFormat),
+}
+
 /// The model with each parameter replaced by what `read` makes of its path and, where it asks for them, its numbers; and
-/// the type that the parameter then has.
+/// how the parameter is then held.
 ///
 /// # Errors
 ///
 /// The first of `read`.
 pub(super) fn replaced<B: Backend>(
     model: GptNeo<B>,
-    read: impl FnMut(&str, &dyn Fn() -> TensorData) -> Result<(TensorData, DType), ModelError>,
+    read: impl FnMut(&str, &dyn Fn() -> TensorData) -> Result<(TensorData, Held), ModelError>,
 ) -> Result<GptNeo<B>, ModelError> {
     struct Replace<R> {
         path: Path,
@@ -100,7 +109,7 @@ pub(super) fn replaced<B: Backend>(
     impl<B, R> ModuleMapper<B> for Replace<R>
     where
         B: Backend,
-        R: FnMut(&str, &dyn Fn() -> TensorData) -> Result<(TensorData, DType), ModelError>,
+        R: FnMut(&str, &dyn Fn() -> TensorData) -> Result<(TensorData, Held), ModelError>,
     {
         fn enter_module(&mut self, name: &str, _container: &str) {
             self.path.enter(name);
@@ -113,9 +122,16 @@ pub(super) fn replaced<B: Backend>(
                 return param;
             }
             match (self.read)(&self.path.joined(), &|| param.val().to_data()) {
-                Ok((data, dtype)) => {
+                Ok((data, held)) => {
                     let device = param.lazy_device();
-                    let value = Tensor::from_data(data.convert_dtype(dtype), (&device, dtype));
+                    let value = match held {
+                        Held::As(dtype) => Tensor::from_data(data.convert_dtype(dtype), (&device, dtype)),
+                        Held::Packed(format) => {
+                            let data = data.convert_dtype(DType::F32);
+                            let matrix = Tensor::<B, 2>::from_data(data, (&device, DType::F32));
+                            Tensor::from_primitive(format.of(matrix).into_primitive())
+                        }
+                    };
                     let id = param.id;
                     param.transform_for_load(value, id)
                 }

@@ -4,7 +4,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, TensorData};
 
 use super::Dtype;
-use super::parameters::replaced;
+use super::parameters::{Held, replaced};
 use crate::{GptNeo, ModelError};
 
 /// The model with every weight rounded to `dtype` and held as float32 again: what a file of that type gives back.
@@ -16,7 +16,7 @@ pub fn rounded<B: Backend>(model: GptNeo<B>, dtype: Dtype) -> Result<GptNeo<B>, 
     if dtype == Dtype::F32 {
         return Ok(model);
     }
-    replaced(model, |path, numbers| Ok((to_dtype(numbers(), dtype, path)?, DType::F32)))
+    replaced(model, |path, numbers| Ok((to_dtype(numbers(), dtype, path)?, Held::As(DType::F32))))
 }
 
 /// The numbers of tensor `name` in `dtype`.

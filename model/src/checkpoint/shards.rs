@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use gptneo_files::{Unitless, parse_size, size_in_units};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -14,10 +15,6 @@ use serde_json::{Value, json};
 pub const WHOLE_FILE: &str = "model.safetensors";
 /// Names the file of each tensor where there are several.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
-
-/// Decimal units, the largest first.
-const UNITS: [(&str, u64); 4] =
-    [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000)];
 
 /// A smaller limit leaves almost every tensor in a file of its own.
 const SMALLEST: u64 = 1_000;
@@ -45,14 +42,8 @@ impl FromStr for ShardSize {
     type Err = BadShardSize;
 
     fn from_str(text: &str) -> Result<Self, BadShardSize> {
-        let bad = || BadShardSize(text.to_string());
-        let upper = text.trim().to_ascii_uppercase();
-        let found = UNITS.iter().find_map(|(unit, bytes)| Some((upper.strip_suffix(unit)?, *bytes)));
-        let (number, unit) = found.ok_or_else(bad)?;
-        let number: f64 = number.trim().parse().map_err(|_| bad())?;
-        // Fractions of a byte are dropped, and what is no number becomes 0.
-        let bytes = (number * unit as f64) as u64;
-        if bytes >= SMALLEST && number.is_finite() { Ok(Self(bytes)) } else { Err(bad()) }
+        let bytes = parse_size(text, Unitless::Refused).filter(|bytes| *bytes >= SMALLEST);
+        bytes.map(Self).ok_or_else(|| BadShardSize(text.to_string()))
     }
 }
 
@@ -72,9 +63,8 @@ impl From<ShardSize> for String {
 
 impl fmt::Display for ShardSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = UNITS.iter().find(|(_, bytes)| self.0.is_multiple_of(*bytes));
-        match whole {
-            Some((unit, bytes)) => write!(f, "{}{unit}", self.0 / bytes),
+        match size_in_units(self.0) {
+            Some(text) => f.write_str(&text),
             None => write!(f, "{}KB", self.0 as f64 / 1e3),
         }
     }

@@ -56,7 +56,7 @@ impl EngineLimits {
 /// How a sequence's tokens are chosen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sampling {
-    /// Temperature, filters, repetition penalty (over prompt and new tokens) and seed; by default the likeliest token.
+    /// Temperature, filters, repetition penalty and seed; by default the likeliest token.
     pub config: SamplingConfig,
     /// Taken from the logit of each token that is among the new ones already; 0, the default, does nothing.
     pub presence_penalty: f32,

@@ -141,8 +141,9 @@ impl Sequence {
     /// Chooses the next token.
     fn choose(&mut self, logits: &mut [f32], outcome: &mut Outcome) {
         let scores = self.request.log_probabilities.map(|_| logits.to_vec());
-        self.sampler.penalise(logits, &self.tokens);
-        let new = &self.tokens[self.request.prompt.len()..];
+        let (tokens, prompt) = (&self.tokens, self.request.prompt.len());
+        self.sampler.penalise(logits, self.request.sampling.config.penalty_scope.of(tokens, prompt));
+        let new = &tokens[prompt..];
         self.request.sampling.adjust(logits, new);
         let id = self.sampler.draw(logits);
         if self.request.end_tokens.contains(&id) {

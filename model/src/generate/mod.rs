@@ -10,7 +10,7 @@ use crate::engine::{
     Batch, EngineLimits, Event, Listener, PROBLEMS_SHOWN, Reason, Request, Sampling, problems_of_prompt,
 };
 use crate::error::list_problems;
-pub use crate::sampling::{Sampler, SamplingConfig};
+pub use crate::sampling::{PenaltyScope, Sampler, SamplingConfig};
 use crate::{GptNeo, GptNeoConfig, ModelError, NeoBackend};
 
 /// How far and how prompts are continued.

@@ -41,6 +41,16 @@ fn run(model: &GptNeo<Flex>, prompts: &[Vec<u32>], config: &GenerationConfig) ->
 
 /// Greedy tokens from whole forward passes, without cache, batch or padding.
 fn slowly(model: &GptNeo<Flex>, prompt: &[u32], new: usize) -> Vec<u32> {
+    slowly_after(model, prompt, new, |_, _| ())
+}
+
+/// As [`slowly`], from logits that `adjust` changes, knowing the text so far.
+fn slowly_after(
+    model: &GptNeo<Flex>,
+    prompt: &[u32],
+    new: usize,
+    adjust: impl Fn(&mut [f32], &[u32]),
+) -> Vec<u32> {
     let mut ids = prompt.to_vec();
     for _ in 0..new {
         let tokens = ids.len();
@@ -48,7 +58,8 @@ fn slowly(model: &GptNeo<Flex>, prompt: &[u32], new: usize) -> Vec<u32> {
         let input =
             Tensor::<Flex, 2, Int>::from_data(TensorData::new(input, [1, tokens]), &Default::default());
         let hidden = model.hidden(input).slice(s![.., tokens - 1..tokens, ..]).reshape([1, 16]);
-        let logits = model.logits(hidden).into_data().to_vec::<f32>().unwrap();
+        let mut logits = model.logits(hidden).into_data().to_vec::<f32>().unwrap();
+        adjust(&mut logits, &ids);
         let best = (0..50).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();
         ids.push(best as u32);
     }
@@ -63,6 +74,29 @@ fn the_cache_changes_nothing() {
         assert_eq!(found[0].ids, slowly(&model, &prompt, 20));
         assert_eq!(found[0].finish, FinishReason::Length);
     }
+}
+
+#[test]
+fn a_penalty_counts_the_prompt_or_the_answer_alone() {
+    let model = model();
+    let penalised = |penalty_scope| GenerationConfig {
+        sampling: SamplingConfig { repetition_penalty: 4.0, penalty_scope, ..Default::default() },
+        ..greedy(20)
+    };
+    let (text, answer) = (penalised(PenaltyScope::Text), penalised(PenaltyScope::Answer));
+    let sampler = Sampler::new(&text.sampling).unwrap();
+    let mut differ = 0;
+    for prompt in prompts() {
+        let whole = run(&model, std::slice::from_ref(&prompt), &text).remove(0).ids;
+        assert_eq!(whole, slowly_after(&model, &prompt, 20, |logits, ids| sampler.penalise(logits, ids)));
+        let alone = run(&model, std::slice::from_ref(&prompt), &answer).remove(0).ids;
+        let expected = slowly_after(&model, &prompt, 20, |logits, ids| {
+            sampler.penalise(logits, &ids[prompt.len()..]);
+        });
+        assert_eq!(alone, expected);
+        differ += usize::from(whole != alone);
+    }
+    assert!(differ > 0, "the comparison could not fail");
 }
 
 #[test]

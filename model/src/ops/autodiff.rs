@@ -1,10 +1,14 @@
 //! The operations on an autodiff backend: each records its own backward pass, which works on the inner backend.
 
-use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
+use std::ops::Range;
+
+use burn::tensor::TensorPrimitive;
+use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 
-use super::{AttentionRule, Dropout, LinearInputs, NeoBackend, Precision};
+use super::{AttentionRule, Dropout, LinearInputs, LoraInputs, NeoBackend, Precision};
 use super::{attention, cross_entropy, dropout, gelu, layer_norm, linear};
 
 impl<B: NeoBackend, C: CheckpointStrategy> NeoBackend for Autodiff<B, C> {
@@ -22,12 +26,46 @@ impl<B: NeoBackend, C: CheckpointStrategy> NeoBackend for Autodiff<B, C> {
         linear::tracked::<B, C>(inputs)
     }
 
+    fn add_low_rank(
+        y: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        rows: Range<usize>,
+        lora: LoraInputs<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        linear::tracked_low_rank::<B, C>(y, x, rows, lora)
+    }
+
+    fn quantized_linear(
+        x: FloatTensor<Self>,
+        weight: QuantizedTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        linear::tracked_quantized::<B, C>(x, weight, bias)
+    }
+
+    fn quantized_rows(table: QuantizedTensor<Self>, indices: IntTensor<Self>) -> FloatTensor<Self> {
+        Self::from_inner(B::quantized_rows(table, indices))
+    }
+
     fn rounds_factors(precision: Precision) -> bool {
         B::rounds_factors(precision)
     }
 
     fn draw_dropout(x: &FloatTensor<Self>, probability: f64) -> Dropout<FloatTensor<Self>> {
         dropout::untracked::<B, C>(x, probability)
+    }
+
+    fn updated_row_norms(
+        weight: TensorPrimitive<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        let weight = match weight {
+            TensorPrimitive::Float(weight) => TensorPrimitive::Float(weight.primitive),
+            TensorPrimitive::QFloat(weight) => TensorPrimitive::QFloat(weight),
+        };
+        Self::from_inner(B::updated_row_norms(weight, a.primitive, b.primitive, scale))
     }
 
     fn gelu_new(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -45,7 +83,7 @@ impl<B: NeoBackend, C: CheckpointStrategy> NeoBackend for Autodiff<B, C> {
 
     fn cross_entropy_sum(
         hidden: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: TensorPrimitive<Self>,
         targets: IntTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {

@@ -7,6 +7,8 @@
 use std::cell::OnceCell;
 use std::ops::Range;
 
+#[cfg(feature = "cubes")]
+use burn::tensor::DType;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Bool, Int, Tensor, TensorData, TensorPrimitive, s};
@@ -32,7 +34,7 @@ impl CachedText {
     }
 
     /// The places that each of its queries sees.
-    #[cfg(feature = "flex")]
+    #[cfg(any(feature = "flex", feature = "cubes"))]
     pub(super) fn seen_by_each(&self, window: Option<usize>) -> impl Iterator<Item = &[usize]> {
         let count = self.places.len();
         (count - self.queries + 1..=count).map(move |end| {
@@ -48,17 +50,47 @@ pub struct CachedTexts<B: Backend> {
     texts: Vec<CachedText>,
     /// What the default needs for layers without and with a window.
     gathered: [OnceCell<Vec<Gathered<B>>>; 2],
+    /// What kernels on CubeCL read.
+    #[cfg(feature = "cubes")]
+    tables: [OnceCell<Tensor<B, 1, Int>>; 2],
 }
 
 impl<B: Backend> CachedTexts<B> {
     /// Texts in the order of their queries.
     pub fn new(texts: Vec<CachedText>) -> Self {
-        Self { texts, gathered: [const { OnceCell::new() }; 2] }
+        Self {
+            texts,
+            gathered: [const { OnceCell::new() }; 2],
+            #[cfg(feature = "cubes")]
+            tables: [const { OnceCell::new() }; 2],
+        }
     }
 
     /// The texts.
     pub fn texts(&self) -> &[CachedText] {
         &self.texts
+    }
+
+    /// For each query where its places begin in the table and how many it sees; then the places. Made once for all layers
+    /// without a window, and once for those with one.
+    #[cfg(feature = "cubes")]
+    pub(super) fn table(&self, window: Option<usize>, device: &B::Device) -> Tensor<B, 1, Int> {
+        let made = self.tables[usize::from(window.is_some())].get_or_init(|| {
+            let queries: usize = self.texts.iter().map(|text| text.queries).sum();
+            let (mut table, mut places): (Vec<usize>, Vec<usize>) = Default::default();
+            for text in &self.texts {
+                let first_end = 2 * queries + places.len() + text.places.len() + 1 - text.queries;
+                for (end, seen) in (first_end..).zip(text.seen_by_each(window)) {
+                    table.extend([end - seen.len(), seen.len()]);
+                }
+                places.extend(&text.places);
+            }
+            table.extend(places);
+            let table: Vec<i32> = table.into_iter().map(|number| number as i32).collect();
+            let length = table.len();
+            Tensor::from_data(TensorData::new(table, [length]), (device, DType::I32))
+        });
+        made.clone()
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! In half precision the products of hidden states and head are made in a half type; softmax, sums and the loss are f32.
 
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, IndexingUpdateOp, Int, Tensor, TensorMetadata, TensorPrimitive, s};
 use burn_autodiff::Autodiff;
@@ -29,7 +29,7 @@ const PARTS: usize = 64;
 /// What the gradient of logits in half precision is multiplied with for the product with the head. It is made before
 /// the scale of the loss is known, and most words are so unlikely that f16 would round their part to nothing. The
 /// gradients of a row add up to 2 at most, so the product stays below 512 times the head's largest weight.
-const LIFT: f64 = 256.0;
+pub(super) const LIFT: f64 = 256.0;
 
 /// The summed negative log-likelihood of each row's target, `[1]`.
 ///
@@ -49,7 +49,7 @@ pub fn cross_entropy_sum<B: NeoBackend>(
     let (hidden, weight, precision) = factors::<B>(hidden, weight, precision);
     let sum = B::cross_entropy_sum(
         hidden.into_primitive().tensor(),
-        weight.into_primitive().tensor(),
+        weight.into_primitive(),
         targets.into_primitive(),
         precision,
     );
@@ -66,7 +66,7 @@ pub fn token_nll<B: NeoBackend>(
     let (hidden, weight, precision) = factors::<B>(hidden, weight, precision);
     let nll = B::token_nll(
         hidden.into_primitive().tensor(),
-        weight.into_primitive().tensor(),
+        weight.into_primitive(),
         targets.into_primitive(),
         precision,
     );
@@ -74,7 +74,7 @@ pub fn token_nll<B: NeoBackend>(
 }
 
 /// Hidden states and head as the backend takes them, and what is left to it of the precision: nothing where they are cast
-/// here. A head that is kept in a smaller format counts as what it rounds to.
+/// here. A head that is kept in a smaller format counts as what it rounds to, and is read as it is kept.
 fn factors<B: NeoBackend>(
     hidden: Tensor<B, 2>,
     weight: Tensor<B, 2>,
@@ -82,10 +82,7 @@ fn factors<B: NeoBackend>(
 ) -> (Tensor<B, 2>, Tensor<B, 2>, Precision) {
     assert_weight_type(hidden.dtype(), weight.dtype());
     match precision.half() {
-        None => {
-            let full = hidden.dtype();
-            (hidden, weight.cast(full), precision)
-        }
+        None => (hidden, weight, precision),
         Some(half) if B::rounds_factors(precision) => {
             // In f16 the gradient of the logits would have to be lifted.
             assert_eq!(half, DType::BF16, "hidden states are rounded to bf16 alone");
@@ -101,17 +98,20 @@ pub(super) fn logits<B: NeoBackend>(
     weight: Tensor<B, 2>,
     precision: Precision,
 ) -> Tensor<B, 2> {
-    let [x, weight] = [hidden, weight].map(|tensor| tensor.into_primitive().tensor());
-    let logits = B::lora_linear(LinearInputs::plain(x, weight, precision));
+    let x = hidden.into_primitive().tensor();
+    let logits = match weight.into_primitive() {
+        TensorPrimitive::Float(weight) => B::lora_linear(LinearInputs::plain(x, weight, precision)),
+        TensorPrimitive::QFloat(weight) => B::quantized_linear(x, weight, None),
+    };
     Tensor::from_primitive(TensorPrimitive::Float(logits))
 }
 
 /// The type of the loss, for hidden states of `dtype`.
-fn loss_type(dtype: DType) -> DType {
+pub(super) fn loss_type(dtype: DType) -> DType {
     if is_half(dtype) { DType::F32 } else { dtype }
 }
 
-fn is_half(dtype: DType) -> bool {
+pub(super) fn is_half(dtype: DType) -> bool {
     matches!(dtype, DType::F16 | DType::BF16)
 }
 
@@ -164,12 +164,12 @@ fn chunk_nll<B: Backend>(logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> (T
 /// The default of [`NeoBackend::token_nll`]: no gradient, so the logits of a chunk are dropped at once.
 pub(super) fn rows<B: NeoBackend>(
     hidden: FloatTensor<B>,
-    weight: FloatTensor<B>,
+    weight: TensorPrimitive<B>,
     targets: IntTensor<B>,
     precision: Precision,
 ) -> FloatTensor<B> {
     let hidden = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(hidden));
-    let head = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(weight));
+    let head = Tensor::<B, 2>::from_primitive(weight);
     let targets = Tensor::<B, 1, Int>::from_primitive(targets);
     let parts = chunks(&hidden, &targets)
         .map(|(hidden, targets)| chunk_nll(logits(hidden, head.clone(), precision), targets).0)
@@ -180,13 +180,13 @@ pub(super) fn rows<B: NeoBackend>(
 /// The default of [`NeoBackend::cross_entropy_gradients`].
 pub(super) fn gradients<B: NeoBackend>(
     hidden: FloatTensor<B>,
-    weight: FloatTensor<B>,
+    weight: TensorPrimitive<B>,
     targets: IntTensor<B>,
     precision: Precision,
     head: Parameters,
 ) -> (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>) {
     let hidden = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(hidden));
-    let weight = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(weight));
+    let weight = Tensor::<B, 2>::from_primitive(weight);
     let targets = Tensor::<B, 1, Int>::from_primitive(targets);
     let (device, dtype) = (hidden.device(), loss_type(hidden.dtype()));
     let of_chunk = |logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>| {
@@ -226,9 +226,11 @@ pub(super) fn gradients_by_chunk<B: NeoBackend>(
             });
         }
         hidden_gradients.push(if half == full {
-            let [weight, gradient] =
-                [weight.clone(), logits_gradient].map(|tensor| tensor.into_primitive().tensor());
-            let gradient = B::linear_input_gradient(weight, gradient, precision);
+            let gradient = logits_gradient.into_primitive().tensor();
+            let gradient = match weight.clone().into_primitive() {
+                TensorPrimitive::Float(weight) => B::linear_input_gradient(weight, gradient, precision),
+                TensorPrimitive::QFloat(weight) => B::quantized_input_gradient(weight, gradient),
+            };
             Tensor::from_primitive(TensorPrimitive::Float(gradient))
         } else {
             (logits_gradient * LIFT).cast(half).matmul(weight.clone()).cast(full) / LIFT
@@ -244,20 +246,27 @@ pub(super) fn gradients_by_chunk<B: NeoBackend>(
 /// The summed cross-entropy on an autodiff backend.
 pub(super) fn tracked<B: NeoBackend, C: CheckpointStrategy>(
     hidden: FloatTensor<Autodiff<B, C>>,
-    weight: FloatTensor<Autodiff<B, C>>,
+    weight: TensorPrimitive<Autodiff<B, C>>,
     targets: IntTensor<B>,
     precision: Precision,
 ) -> FloatTensor<Autodiff<B, C>> {
-    let nodes = [hidden.node.clone(), weight.node.clone()];
+    let (weight, of_head) = match weight {
+        TensorPrimitive::Float(weight) => (TensorPrimitive::Float(weight.primitive), weight.node),
+        // It has no node; a tensor that nobody trains lends it one.
+        TensorPrimitive::QFloat(weight) => {
+            (TensorPrimitive::QFloat(weight), Autodiff::<B, C>::from_inner(hidden.primitive.clone()).node)
+        }
+    };
+    let head = Parameters::trained_if(!of_head.requirement.is_none());
+    let nodes = [hidden.node, of_head];
     let dtype = hidden.primitive.dtype();
     match CrossEntropySum.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::UnTracked(prep) => {
-            prep.finish(B::cross_entropy_sum(hidden.primitive, weight.primitive, targets, precision))
+            prep.finish(B::cross_entropy_sum(hidden.primitive, weight, targets, precision))
         }
         OpsKind::Tracked(prep) => {
-            let head = Parameters::trained_if(!weight.node.requirement.is_none());
             let (sum, of_hidden, of_weight) =
-                B::cross_entropy_gradients(hidden.primitive, weight.primitive, targets, precision, head);
+                B::cross_entropy_gradients(hidden.primitive, weight, targets, precision, head);
             prep.finish((of_hidden, of_weight, dtype.into()), sum)
         }
     }

@@ -17,8 +17,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, QuantizedTensor};
 use burn::tensor::{DType, Tensor, TensorPrimitive, s};
 
-pub(super) use self::tracked::tracked;
-use super::{Dropout, NeoBackend, Precision, dropout};
+pub(super) use self::tracked::{tracked, tracked_low_rank, tracked_quantized};
+use super::{Draws, Dropout, NeoBackend, Precision, dropout};
 
 /// What a linear layer computes with.
 #[derive(Clone, Debug)]
@@ -117,15 +117,30 @@ pub fn linear<B: NeoBackend>(
     layer: impl Into<LinearWeights<B>>,
     precision: Precision,
 ) -> Tensor<B, 2> {
+    linear_drawing(x, layer, precision, &mut Draws::New)
+}
+
+/// As [`linear`], with the dropout that `draws` gives.
+///
+/// # Panics
+///
+/// As [`linear`].
+pub fn linear_drawing<B: NeoBackend>(
+    x: Tensor<B, 2>,
+    layer: impl Into<LinearWeights<B>>,
+    precision: Precision,
+    draws: &mut Draws<B>,
+) -> Tensor<B, 2> {
     let layer = layer.into();
-    let Some(half) = precision.half() else { return multiplied(x, layer, precision) };
+    let Some(half) = precision.half() else { return multiplied(x, layer, precision, draws) };
     let weight = layer.weight.cast(half);
     if B::rounds_factors(precision) {
-        return multiplied(x, LinearWeights { weight, ..layer }, precision);
+        return multiplied(x, LinearWeights { weight, ..layer }, precision, draws);
     }
     let full = x.dtype();
     let update = layer.update.map(|update| update.cast(half));
-    let product = multiplied(x.cast(half), LinearWeights { weight, bias: None, update }, Precision::F32);
+    let layer_in_half = LinearWeights { weight, bias: None, update };
+    let product = multiplied(x.cast(half), layer_in_half, Precision::F32, draws);
     match layer.bias {
         Some(bias) => product.cast(full) + bias.unsqueeze(),
         None => product.cast(full),
@@ -133,21 +148,27 @@ pub fn linear<B: NeoBackend>(
 }
 
 /// As [`linear`], by the backend's operation: with x and weight as `precision` has them there.
-fn multiplied<B: NeoBackend>(x: Tensor<B, 2>, layer: LinearWeights<B>, precision: Precision) -> Tensor<B, 2> {
+fn multiplied<B: NeoBackend>(
+    x: Tensor<B, 2>,
+    layer: LinearWeights<B>,
+    precision: Precision,
+    draws: &mut Draws<B>,
+) -> Tensor<B, 2> {
     let LinearWeights { weight, bias, update } = layer;
     assert_weight_type(x.dtype(), weight.dtype());
     assert_types_of_rest(x.dtype(), bias.as_ref(), update.as_ref());
-    let (lora, bias) = (update.map(|update| update.inputs(&x)), bias.map(unwrap));
+    let (lora, bias) = (update.map(|update| update.inputs(&x, draws)), bias.map(unwrap));
     match weight.into_primitive() {
         TensorPrimitive::Float(weight) => {
             wrap(B::lora_linear(LinearInputs { x: unwrap(x), weight, bias, lora, precision }))
         }
         TensorPrimitive::QFloat(weight) => {
-            let y = wrap(B::quantized_linear(unwrap(x.clone()), weight, bias));
-            match lora {
-                Some(lora) => y + low_rank(x, lora),
+            let (rows, x) = (0..x.dims()[0], unwrap(x));
+            let y = B::quantized_linear(x.clone(), weight, bias);
+            wrap(match lora {
+                Some(lora) => B::add_low_rank(y, x, rows, lora),
                 None => y,
-            }
+            })
         }
     }
 }
@@ -159,9 +180,9 @@ impl<B: NeoBackend> LoraUpdate<B> {
     }
 
     /// With the elements of `x` that are dropped this time.
-    fn inputs(self, x: &Tensor<B, 2>) -> LoraInputs<FloatTensor<B>> {
+    fn inputs(self, x: &Tensor<B, 2>, draws: &mut Draws<B>) -> LoraInputs<FloatTensor<B>> {
         let drops = self.dropout > 0.0 && B::ad_enabled(&x.device());
-        let dropout = drops.then(|| B::draw_dropout(&unwrap(x.clone()), self.dropout));
+        let dropout = drops.then(|| draws.next(&unwrap(x.clone()), self.dropout));
         LoraInputs { a: unwrap(self.a), b: unwrap(self.b), scale: self.scale, dropout }
     }
 }
@@ -244,7 +265,7 @@ pub fn add_low_rank<B: NeoBackend>(
     update: LoraUpdate<B>,
 ) -> Tensor<B, 2> {
     assert_types_of_rest(x.dtype(), None, Some(&update));
-    let lora = update.inputs(&x);
+    let lora = update.inputs(&x, &mut Draws::New);
     wrap(B::add_low_rank(unwrap(y), unwrap(x), rows, lora))
 }
 
@@ -277,6 +298,16 @@ pub(super) fn plain_quantized<B: NeoBackend>(
     B::lora_linear(LinearInputs { bias, ..LinearInputs::plain(x, weight, Precision::F32) })
 }
 
+/// The default of [`NeoBackend::quantized_input_gradient`].
+pub(super) fn plain_quantized_input_gradient<B: NeoBackend>(
+    weight: QuantizedTensor<B>,
+    gradient: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let dtype = wrap::<B, 2>(gradient.clone()).dtype();
+    let weight = Tensor::<B, 2>::from_primitive(TensorPrimitive::QFloat(weight)).dequantize().cast(dtype);
+    B::linear_input_gradient(unwrap(weight), gradient, Precision::F32)
+}
+
 /// The default of [`NeoBackend::lora_linear_backward`].
 pub(super) fn plain_backward<B: Backend>(
     inputs: LinearInputs<FloatTensor<B>>,
@@ -293,28 +324,43 @@ pub(super) fn plain_backward<B: Backend>(
     let of_bias = wanted.bias.then(|| gradient.clone().sum_dim(0).squeeze_dim::<1>(0));
     let (mut of_a, mut of_b) = (None, None);
     if let Some(lora) = inputs.lora {
-        let (a, b) = (wrap::<B, 2>(lora.a), wrap::<B, 2>(lora.b));
-        let factors = lora.dropout.map(|dropout| dropout::factors(dropout, &x));
-        let drop = |x: Tensor<B, 2>| match &factors {
-            Some(factors) => x * factors.clone(),
-            None => x,
-        };
-        let reduced_gradient = gradient.clone().matmul(b) * lora.scale;
-        of_x = of_x.map(|of_x| of_x + drop(reduced_gradient.clone().matmul(a.clone())));
-        let dropped = drop(x);
-        of_b = wanted.b.then(|| {
-            let reduced = dropped.clone().matmul(a.transpose());
-            gradient.transpose().matmul(reduced) * lora.scale
-        });
-        of_a = wanted.a.then(|| reduced_gradient.transpose().matmul(dropped));
+        let wanted = LinearGradients { x: of_x.is_some(), ..wanted };
+        let of_update = plain_low_rank_backward::<B>(unwrap(x), lora, wanted, unwrap(gradient));
+        of_x = of_x.zip(of_update.x).map(|(of_weight, of_update)| of_weight + wrap(of_update));
+        (of_a, of_b) = (of_update.a, of_update.b);
     }
     LinearGradients {
         x: of_x.map(unwrap),
         weight: of_weight.map(unwrap),
         bias: of_bias.map(unwrap),
-        a: of_a.map(unwrap),
-        b: of_b.map(unwrap),
+        a: of_a,
+        b: of_b,
     }
+}
+
+/// The default of [`NeoBackend::low_rank_backward`].
+pub(super) fn plain_low_rank_backward<B: Backend>(
+    x: FloatTensor<B>,
+    lora: LoraInputs<FloatTensor<B>>,
+    wanted: LinearGradients<bool>,
+    gradient: FloatTensor<B>,
+) -> LinearGradients<Option<FloatTensor<B>>> {
+    let (x, gradient) = (wrap::<B, 2>(x), wrap::<B, 2>(gradient));
+    let (a, b) = (wrap::<B, 2>(lora.a), wrap::<B, 2>(lora.b));
+    let factors = lora.dropout.map(|dropout| dropout::factors(dropout, &x));
+    let drop = |x: Tensor<B, 2>| match &factors {
+        Some(factors) => x * factors.clone(),
+        None => x,
+    };
+    let reduced_gradient = gradient.clone().matmul(b) * lora.scale;
+    let of_x = wanted.x.then(|| drop(reduced_gradient.clone().matmul(a.clone())));
+    let dropped = drop(x);
+    let of_b = wanted.b.then(|| {
+        let reduced = dropped.clone().matmul(a.transpose());
+        gradient.transpose().matmul(reduced) * lora.scale
+    });
+    let of_a = wanted.a.then(|| reduced_gradient.transpose().matmul(dropped));
+    LinearGradients { x: of_x.map(unwrap), a: of_a.map(unwrap), b: of_b.map(unwrap), ..Default::default() }
 }
 
 /// The default of [`NeoBackend::linear_input_gradient`].

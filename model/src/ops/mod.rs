@@ -3,12 +3,18 @@
 //!
 //! A backend joins with an empty `impl`; one that has a faster kernel overrides the method it is faster at.
 
+mod adamw;
 mod attention;
 mod autodiff;
 mod backends;
 mod cached_attention;
 mod cross_entropy;
+#[cfg(feature = "cubes")]
+mod cube;
+mod dora;
+mod draws;
 mod dropout;
+mod embedding;
 #[cfg(feature = "flex")]
 mod flex;
 mod gelu;
@@ -24,15 +30,21 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
 use burn::tensor::{Tensor, TensorPrimitive, s};
 
+pub use adamw::{AdamWRule, AdamWStep, AdamWTensors, GradientFactors};
 pub use attention::{AttentionRule, causal_attention};
 pub use cached_attention::{CachedText, CachedTexts, cached_attention};
 pub(crate) use cross_entropy::CHUNK as HEAD_ROWS;
 pub use cross_entropy::{cross_entropy_sum, token_nll};
+pub(crate) use dora::row_norms;
+pub use dora::{dropped, updated_row_norms};
+pub use draws::Draws;
 pub use dropout::Dropout;
+pub use embedding::embedding_rows;
 pub use gelu::gelu_new;
 pub use layer_norm::layer_norm;
 pub use linear::{
     LinearGradients, LinearInputs, LinearWeights, LoraInputs, LoraUpdate, add_low_rank, linear,
+    linear_drawing,
 };
 pub use precision::Precision;
 
@@ -133,6 +145,17 @@ pub trait NeoBackend: Backend {
         linear::plain_add_low_rank::<Self>(y, x, rows, lora)
     }
 
+    /// The gradients of [`NeoBackend::add_low_rank`] over all rows with respect to x, A and B that are `wanted`;
+    /// `gradient` is that of y, which hands it on as it is.
+    fn low_rank_backward(
+        x: FloatTensor<Self>,
+        lora: LoraInputs<FloatTensor<Self>>,
+        wanted: LinearGradients<bool>,
+        gradient: FloatTensor<Self>,
+    ) -> LinearGradients<Option<FloatTensor<Self>>> {
+        linear::plain_low_rank_backward::<Self>(x, lora, wanted, gradient)
+    }
+
     /// A linear layer, `[rows, in]` to `[rows, out]`, with bias and low-rank update where they are given; see
     /// [`linear()`].
     fn lora_linear(inputs: LinearInputs<FloatTensor<Self>>) -> FloatTensor<Self> {
@@ -146,6 +169,20 @@ pub trait NeoBackend: Backend {
         bias: Option<FloatTensor<Self>>,
     ) -> FloatTensor<Self> {
         linear::plain_quantized::<Self>(x, weight, bias)
+    }
+
+    /// The gradient of the input of [`NeoBackend::quantized_linear`], `[rows, in]`, from that of its output,
+    /// `[rows, out]`.
+    fn quantized_input_gradient(
+        weight: QuantizedTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        linear::plain_quantized_input_gradient::<Self>(weight, gradient)
+    }
+
+    /// The rows of a quantised `table` `[rows, hidden]` that `indices` `[count]` name, `[count, hidden]`.
+    fn quantized_rows(table: QuantizedTensor<Self>, indices: IntTensor<Self>) -> FloatTensor<Self> {
+        embedding::plain_rows::<Self>(table, indices)
     }
 
     /// The gradients of [`NeoBackend::lora_linear`] that are `wanted`; `gradient` is that of the output,
@@ -178,6 +215,16 @@ pub trait NeoBackend: Backend {
     /// Draws from the backend's generator which elements of `x` `[rows, in]` are dropped with this probability.
     fn draw_dropout(x: &FloatTensor<Self>, probability: f64) -> Dropout<FloatTensor<Self>> {
         dropout::draw_mask::<Self>(x, probability)
+    }
+
+    /// The length of each row of `weight + scale * b a`, `[out]`; see [`updated_row_norms()`].
+    fn updated_row_norms(
+        weight: TensorPrimitive<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        dora::plain_row_norms::<Self>(weight, a, b, scale)
     }
 
     /// GELU in its tanh form, elementwise; see [`gelu_new`].
@@ -218,11 +265,11 @@ pub trait NeoBackend: Backend {
 
     /// The negative log-likelihood of each row's target under a linear head, `[rows]`; see [`token_nll`].
     ///
-    /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocabulary, hidden]`, `targets` `[rows]`; for `precision`
-    /// see [`LinearInputs::precision`].
+    /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocabulary, hidden]`, which may be quantised, `targets` `[rows]`; for
+    /// `precision` see [`LinearInputs::precision`].
     fn token_nll(
         hidden: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: TensorPrimitive<Self>,
         targets: IntTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
@@ -234,7 +281,7 @@ pub trait NeoBackend: Backend {
     /// Shapes and `precision` as in [`NeoBackend::token_nll`].
     fn cross_entropy_sum(
         hidden: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: TensorPrimitive<Self>,
         targets: IntTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
@@ -245,12 +292,27 @@ pub trait NeoBackend: Backend {
     /// it is trained, `weight`, `[vocabulary, hidden]`.
     fn cross_entropy_gradients(
         hidden: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: TensorPrimitive<Self>,
         targets: IntTensor<Self>,
         precision: Precision,
         head: Parameters,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>) {
         cross_entropy::gradients::<Self>(hidden, weight, targets, precision, head)
+    }
+
+    /// Two numbers of all `gradients` together, at least one, f32 `[2]`: the sum of the squares of their elements, each
+    /// multiplied with `unscale` before, and 0 if every element is finite, else a positive number. Without `unscale` a
+    /// backend need not look for the second.
+    fn gradient_sums(gradients: Vec<FloatTensor<Self>>, unscale: Option<f64>) -> FloatTensor<Self> {
+        adamw::plain_sums::<Self>(gradients, unscale)
+    }
+
+    /// A step of AdamW for all these parameters, in their order; see [`AdamWRule`].
+    fn adamw(
+        tensors: Vec<AdamWTensors<FloatTensor<Self>>>,
+        rule: AdamWRule,
+    ) -> Vec<AdamWStep<FloatTensor<Self>>> {
+        adamw::plain::<Self>(tensors, rule)
     }
 }
 

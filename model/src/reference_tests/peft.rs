@@ -105,3 +105,62 @@ fn settings_that_name_no_layer_are_refused() {
     let message = attach(LoraConfig { alpha_pattern, ..Default::default() });
     assert!(message.contains("alpha_pattern: q_proj is NaN"), "{message}");
 }
+
+/// Losses and rows of the merged weights of an adapter with DoRA, on layers with and without a bias. A weight of about 0.1
+/// is rounded by some 1e-8; a forgotten length moves it by a tenth.
+#[test]
+fn dora_computes_and_merges_as_peft_does() {
+    let expected = expected("adapter_dora");
+    let prompt = ids(&expected["input_ids"]);
+    let check = |model: &GptNeo<Flex>, what: &str| {
+        let off = distance(&losses(model, &prompt), &expected["nll"]);
+        assert!(off < 1e-4, "{what}: {off}");
+    };
+    let (model, config) =
+        load_adapter(load::<Flex>("window"), &fixture("adapter_dora"), &Default::default()).unwrap();
+    assert!(config.use_dora);
+    assert_eq!(expected["adapter_parameters"], count_parameters(&model).0);
+    check(&model, "beside its base");
+    let merged = adapter::merge(model.clone());
+    check(&merged, "merged");
+    for (path, _, linear) in merged.linears() {
+        let weight = linear.weight.val();
+        let [rows, _] = weight.dims();
+        let row: Vec<f32> = weight.narrow(0, rows - 1, 1).into_data().to_vec().unwrap();
+        let theirs: Vec<f32> =
+            serde_json::from_value(expected["merged_rows"][format!("{path}.weight")].clone()).unwrap();
+        for (ours, theirs) in row.iter().zip(&theirs) {
+            assert!((ours - theirs).abs() < 1e-6, "{path}: {ours} {theirs}");
+        }
+    }
+    // On the other backend, and saved again.
+    let ndarray = load_adapter(load::<NdArray>("window"), &fixture("adapter_dora"), &Default::default());
+    let off = distance(&losses(&ndarray.unwrap().0, &prompt), &expected["nll"]);
+    assert!(off < 1e-4, "ndarray: {off}");
+    let folder = tempfile::tempdir().unwrap();
+    save_adapter(&model, &config, "window", &folder.path().join("again"), &[]).unwrap();
+    let (again, same) =
+        load_adapter(load::<Flex>("window"), &folder.path().join("again"), &Default::default()).unwrap();
+    assert_eq!((same, losses(&again, &prompt)), (config, losses(&model, &prompt)));
+}
+
+/// A fresh adapter leaves its base as it is, with dropout as without: what dropout takes from one product it gives to the
+/// other.
+#[test]
+fn fresh_dora_changes_nothing() {
+    use burn_autodiff::Autodiff;
+    let config = LoraConfig { use_dora: true, dropout: 0.5, ..LoraConfig::default() };
+    let prompt = ids(&expected("window")["input_ids"]);
+    let base = losses(&load::<Flex>("window"), &prompt);
+    let device = Default::default();
+    let fresh = adapter::attach(load::<Autodiff<Flex>>("window"), &config, &device).unwrap();
+    for (fresh, base) in losses(&fresh, &prompt).iter().zip(&base) {
+        assert!((fresh - base).abs() < 1e-4, "{fresh} {base}");
+    }
+    let packed = load::<Flex>("window").with_base_weights(crate::WeightFormat::Int8);
+    let message = adapter::attach(packed, &config, &device).unwrap_err().to_string();
+    assert!(message.contains("int8") && message.contains("use_dora"), "{message}");
+    let apart = adapter::Adapter::load(&load::<Flex>("window"), &fixture("adapter_dora"), &device).unwrap();
+    let message = apart.check("dora", &load::<Flex>("window")).unwrap_err().to_string();
+    assert!(message.contains("DoRA") && message.contains("merge"), "{message}");
+}

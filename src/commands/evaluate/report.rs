@@ -29,6 +29,8 @@ pub(super) struct Report {
     pub(super) examples: Option<usize>,
     pub(super) max_seq_length: usize,
     pub(super) truncation: Option<Truncation>,
+    /// Records and questions that were left out because they cannot be used.
+    pub(super) skipped: usize,
     pub(super) backend: &'static str,
     pub(super) seconds: f64,
 }

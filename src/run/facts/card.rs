@@ -34,6 +34,7 @@ pub(crate) fn card<'a>(
         discrimination: findings.discrimination.as_ref(),
         scores: &findings.scores,
         answers: &findings.answers,
+        decoding: super::decoding(settings),
         question: QUESTION.to_string(),
         prompt: settings.data.options.prompt_template.question_prompt(QUESTION, DEFAULT_INSTRUCTION),
     }

@@ -8,30 +8,33 @@ use gptneo_datasets::{Columns, DataFiles, DataOptions, Dataset, Record, read_dat
 use gptneo_files::{FileError, write_file};
 
 use super::plan::Plan;
+use crate::run::data::FoundData;
 use crate::run::embedded::unpacked_into;
 use crate::run::folder::RunFolder;
 use crate::run::model_folder::ModelFolder;
-use crate::run::source::{Found, Kind, Source};
-use crate::settings::Settings;
-use crate::{Error, Remedy, Result};
+use crate::run::source::{Found, Kind, Source, Sources};
+use crate::settings::{DataSettings, Settings};
+use crate::{Error, Problem, Remedy, Result};
 
 /// Local files, found once.
 pub(super) struct Inputs {
     pub(super) model: PathBuf,
-    /// What the trials learn from and are chosen by.
-    pub(super) search: PathBuf,
+    /// What the trials learn from, and what they are chosen by where it is no data set of its own.
+    data: Found,
+    /// What they are chosen by, where it was named apart.
+    validation: Option<Found>,
     /// What is measured once.
-    pub(super) test: PathBuf,
-    /// How the file of the search is read.
-    pub(super) search_options: DataOptions,
-    /// How the file of the test is read.
-    pub(super) test_options: DataOptions,
+    pub(super) test: Vec<PathBuf>,
+    /// How all of them are read.
+    pub(super) options: DataOptions,
     /// How many examples there are to learn from.
     pub(super) examples: usize,
+    /// What a person should know of the data.
+    pub(super) warnings: Vec<Problem>,
 }
 
 impl Inputs {
-    /// Finds the base and the data, and puts the test's records aside in `folder`.
+    /// Finds the base and the data, and puts the test's records aside in `folder` where none are given.
     ///
     /// # Errors
     /// What `find` says, or data that cannot be read or parted.
@@ -40,62 +43,62 @@ impl Inputs {
         folder: &Path,
         mut find: impl FnMut(Kind, &Path, Option<&Source>) -> Result<Found, E>,
     ) -> Result<Self, E> {
-        let Plan { settings, halving, .. } = plan;
+        let settings = &plan.settings;
         let names = (settings.model.folder()?, settings.data.file()?);
         let (model, data) = unpacked_into(&RunFolder::at(folder), names.0, names.1)?;
         let model = find(Kind::Model, &model, None)?.path;
-        let data = find(Kind::Data, &data, None)?.path;
-        let test = match &halving.test_data {
-            Some(name) => Some(find(Kind::Data, name, None)?.path),
-            None => None,
-        };
-        Ok(Self::settle(plan, folder, model, data, test)?)
+        let named = DataSettings { path: Some(data), ..settings.data.clone() };
+        let found = FoundData::of(&named, &Sources::default(), &mut find)?;
+        Ok(Self::settle(plan, folder, model, named, found)?)
     }
 
     fn settle(
         plan: &Plan,
         folder: &Path,
         model: PathBuf,
-        data: PathBuf,
-        test: Option<PathBuf>,
+        mut named: DataSettings,
+        found: FoundData,
     ) -> Result<Self> {
         let base = ModelFolder::open(model.clone())?;
-        let mut of_file = plan.settings.data.clone();
-        of_file.resolve_length(Some(base.config().max_position_embeddings))?;
-        let seed = plan.settings.data_options().seed;
-        let given = DataOptions { seed, ..of_file.options };
-        let (search, test, options) = match test {
-            Some(test) => (data, test, given.clone()),
-            None => {
-                let (search, test) = put_aside(&data, &given, plan.halving.test_fraction, folder)?;
-                (search, test, with_usual_columns(&given))
+        named.resolve_length(Some(base.config().max_position_embeddings))?;
+        let settings = Settings { data: named, ..plan.settings.clone() };
+        let given = settings.data_options();
+        let mut warnings = Vec::new();
+        if !found.files.test.is_empty() {
+            let opened = found.read(&settings, base.tokenizer())?;
+            warnings = opened.warnings;
+            // A test split without answers is no test.
+            if !opened.data.split.test.is_empty() {
+                let (data, validation) = apart(&settings.data, &found);
+                let examples = to_learn_from(&opened.data, &given)?;
+                let test = found.files.test;
+                return Ok(Self { model, data, validation, test, options: given, examples, warnings });
             }
-        };
-        let examples = Dataset::from_file(&search, &options, base.tokenizer())?;
-        if examples.validation().is_empty() {
-            return Err(Error::settings(
-                format!(
-                    "a sweep chooses by records that no trial learns from, but none is left for that \
-                     (validation_fraction is {})",
-                    options.validation_fraction
-                ),
-                Remedy::Raise("data.validation_fraction"),
-            ));
         }
-        let count = examples.training().len();
-        Ok(Self {
-            model,
-            search,
-            test,
-            test_options: options.clone(),
-            search_options: options,
-            examples: count,
-        })
+        let (files, test) = put_aside(&found.files, &given, plan.halving.test_fraction, folder)?;
+        let options = with_usual_columns(&given);
+        let examples = to_learn_from(&Dataset::from_files(&files, &options, base.tokenizer())?, &options)?;
+        let local = |files: Vec<PathBuf>| {
+            let files = DataFiles { training: files, ..DataFiles::default() };
+            files.training.first().cloned().map(|path| Found { path, files: Some(files), source: None })
+        };
+        let validation = local(files.validation);
+        let data = local(files.training).unwrap_or_else(|| Found::local(folder));
+        Ok(Self { model, data, validation, test: vec![test], options, examples, warnings })
     }
 
     /// The same after the folder `from` has become `to`.
     pub(super) fn moved(mut self, from: &Path, to: &Path) -> Self {
-        for path in [&mut self.model, &mut self.search, &mut self.test] {
+        let mut paths: Vec<&mut PathBuf> = vec![&mut self.model];
+        paths.extend(&mut self.test);
+        for found in self.validation.iter_mut().chain([&mut self.data]) {
+            paths.push(&mut found.path);
+            let files = found.files.iter_mut();
+            paths.extend(files.flat_map(|DataFiles { training, validation, test, .. }| {
+                training.iter_mut().chain(validation).chain(test)
+            }));
+        }
+        for path in paths {
             if let Ok(below) = path.strip_prefix(from) {
                 *path = to.join(below);
             }
@@ -107,27 +110,71 @@ impl Inputs {
     pub(super) fn settings(&self, trial: &Settings) -> Settings {
         let mut settings = trial.clone();
         settings.model.path = Some(self.model.clone());
-        settings.data.path = Some(self.search.clone());
-        settings.data.options = self.search_options.clone();
+        settings.data.path = Some(self.data.path.clone());
+        settings.data.validation_data = self.validation.as_ref().map(|found| found.path.clone());
+        // No trial sees it.
+        settings.data.test_data = None;
+        settings.data.options = self.options.clone();
         settings
+    }
+
+    /// What the names in a trial's settings stand for.
+    pub(super) fn found(&self, name: &Path) -> Found {
+        let known = self.validation.iter().chain([&self.data]).find(|found| found.path == name);
+        known.cloned().unwrap_or_else(|| Found::local(name))
     }
 }
 
-/// Parts the records by question and writes both parts into `folder`: the file of the search, and that of the test.
-fn put_aside(data: &Path, options: &DataOptions, fraction: f64, folder: &Path) -> Result<(PathBuf, PathBuf)> {
-    let read = read_data(&DataFiles::of(data)?.training, options)?;
-    let records = read.records;
-    let kind = match records.iter().any(|record| !record.further.is_empty()) {
-        _ if !read.documents.is_empty() => Some("plain text"),
-        true => Some("conversations"),
-        false => None,
+/// What a trial learns from and what it is chosen by, without what is tested with.
+fn apart(named: &DataSettings, FoundData { files, sources, .. }: &FoundData) -> (Found, Option<Found>) {
+    let validation = named.validation_data.as_ref().map(|name| Found {
+        path: name.clone(),
+        files: Some(DataFiles { training: files.validation.clone(), ..DataFiles::default() }),
+        source: sources.validation_data.clone(),
+    });
+    let brought = if validation.is_some() { Vec::new() } else { files.validation.clone() };
+    let data = Found {
+        path: named.path.clone().unwrap_or_default(),
+        files: Some(DataFiles {
+            training: files.training.clone(),
+            validation: brought,
+            ..DataFiles::default()
+        }),
+        source: sources.data.clone(),
     };
-    if let Some(kind) = kind {
-        return Err(Error::settings(
-            format!("{} holds {kind}, of which no records can be put aside to measure on", data.display()),
-            Remedy::say("name a file for that as test_data under [sweep]"),
-        ));
+    (data, validation)
+}
+
+/// How many examples the trials learn from.
+///
+/// # Errors
+/// None is left to choose them by.
+fn to_learn_from(data: &Dataset, options: &DataOptions) -> Result<usize> {
+    match data.validation().is_empty() {
+        false => Ok(data.training().len()),
+        true => Err(Error::settings(
+            format!(
+                "a sweep chooses by records that no trial learns from, but none is left for that \
+                 (validation_fraction is {})",
+                options.validation_fraction
+            ),
+            Remedy::Either(vec![
+                Remedy::Raise("data.validation_fraction"),
+                Remedy::Give("data.validation_data"),
+            ]),
+        )),
     }
+}
+
+/// Parts the records to learn from by question and writes the parts into `folder`: the files of the search, with a copy
+/// of those to validate with where there are such, and that of the test.
+fn put_aside(
+    files: &DataFiles,
+    options: &DataOptions,
+    fraction: f64,
+    folder: &Path,
+) -> Result<(DataFiles, PathBuf)> {
+    let records = records(&files.training, options)?;
     let questions: Vec<&str> = records.iter().map(|record| record.input.as_str()).collect();
     let split = split_by_question(&questions, fraction, options.seed)?;
     if split.validation.is_empty() {
@@ -138,14 +185,36 @@ fn put_aside(data: &Path, options: &DataOptions, fraction: f64, folder: &Path) -
     }
     let parts = folder.join("parts");
     std::fs::create_dir_all(&parts).map_err(FileError::on("create the folder", &parts))?;
-    let write = |name: &str, indices: &[usize]| -> Result<PathBuf> {
+    let write = |name: &str, part: Vec<&Record>| -> Result<PathBuf> {
         let path = parts.join(name);
-        let part: Vec<&Record> = indices.iter().map(|&index| &records[index]).collect();
         let text = serde_json::to_string(&part).unwrap_or_default();
         write_file(&path, |file| file.write_all(text.as_bytes()))?;
         Ok(path)
     };
-    Ok((write("search.json", &split.train)?, write("test.json", &split.validation)?))
+    let of = |indices: &[usize]| indices.iter().map(|&index| &records[index]).collect();
+    let training = vec![write("search.json", of(&split.train))?];
+    let validation = match files.validation.as_slice() {
+        [] => Vec::new(),
+        files => vec![write("validation.json", self::records(files, options)?.iter().collect())?],
+    };
+    Ok((DataFiles { training, validation, test: Vec::new() }, write("test.json", of(&split.validation))?))
+}
+
+/// Records that can be written anew, each by itself.
+fn records(files: &[PathBuf], options: &DataOptions) -> Result<Vec<Record>> {
+    let read = read_data(files, options)?;
+    let kind = match read.records.iter().any(|record| !record.further.is_empty()) {
+        _ if !read.documents.is_empty() => Some("plain text"),
+        true => Some("conversations"),
+        false => None,
+    };
+    match (kind, files.first()) {
+        (Some(kind), Some(first)) => Err(Error::settings(
+            format!("{} holds {kind}, of which no records can be put aside to measure on", first.display()),
+            Remedy::Either(vec![Remedy::Give("data.test_data")]),
+        )),
+        _ => Ok(read.records),
+    }
 }
 
 /// The options for a file whose records are written as this program writes them.

@@ -30,7 +30,7 @@ pub struct Halving {
     pub rungs: usize,
     /// The share of the records that is put aside and measured once, at the end; 0.1 by default.
     pub test_fraction: f64,
-    /// A file to measure on at the end instead.
+    /// A file to measure on at the end instead: another place for `test_data` under `[data]`.
     pub test_data: Option<PathBuf>,
 }
 
@@ -68,18 +68,18 @@ impl Trial {
 }
 
 impl Plan {
-    /// Reads a sweep file.
+    /// Reads a sweep file, with the settings of `layer` over it.
     ///
     /// # Errors
     /// It cannot be read or is not TOML; the grid is empty or has what cannot vary; or a combination makes no sense.
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    pub(super) fn read(path: &Path, over: Layer) -> Result<Self> {
         let text = read_small_text(path).map_err(|error| {
             Error::settings(format!("cannot read the sweep file {}: {error}", path.display()), Remedy::None)
         })?;
-        Self::of(text, &path.display().to_string())
+        Self::of(text, &path.display().to_string(), over)
     }
 
-    fn of(text: String, name: &str) -> Result<Self> {
+    fn of(text: String, name: &str, over: Layer) -> Result<Self> {
         let refuse = |what: String, remedy: &str| {
             Error::settings(format!("the sweep file {name}: {what}"), Remedy::say(remedy))
         };
@@ -87,6 +87,8 @@ impl Plan {
             let what = with_place(&text, &error);
             Error::settings(format!("the sweep file {name} is wrong: {what}"), Remedy::None)
         })?;
+        // What the sweep keeps of its file must say all of it, for when it goes on.
+        let text = if over.is_empty() { text } else { over.written_over(&mut table)? };
         let halving = table.remove("sweep").map_or(Ok(Halving::default()), Value::try_into);
         let plain = |error: toml::de::Error| in_plain_words(error.message());
         let halving: Halving =
@@ -109,7 +111,16 @@ impl Plan {
             ));
         }
         let base = layer(&table, &[])?;
-        let settings = Settings::resolve(Origin::Defaults, base)?;
+        let mut settings = Settings::resolve(Origin::Defaults, base)?;
+        settings.data.test_data = match (settings.data.test_data.take(), &halving.test_data) {
+            (Some(one), Some(other)) if one != *other => {
+                return Err(refuse(
+                    format!("two files to measure on at the end: {} and {}", one.display(), other.display()),
+                    "give one as test_data, under [data]",
+                ));
+            }
+            (one, other) => one.or_else(|| other.clone()),
+        };
         let trials = combinations(&grid)
             .into_iter()
             .enumerate()
@@ -219,7 +230,7 @@ mod tests {
     use super::*;
 
     fn plan(text: &str) -> Result<Plan> {
-        Plan::of(text.into(), "a.toml")
+        Plan::of(text.into(), "a.toml", Layer::default())
     }
 
     #[test]
@@ -244,6 +255,21 @@ mod tests {
         let shown = found.trials[1].shown();
         assert_eq!(shown[1], ("lora.target_modules".to_string(), "[\"q_proj\"]".to_string()));
         assert_eq!((found.halving.rungs, found.halving.factor), (2, 2));
+    }
+
+    #[test]
+    fn what_is_laid_over_the_file_is_kept_with_it() {
+        let text = "[data]\ntest_data = \"a\"\n[grid.training]\nlearning_rate = [1e-3]\n";
+        let over = Layer::default().with("data", &serde_json::json!({"test_data": "b"})).unwrap();
+        let found = Plan::of(text.into(), "a.toml", over).unwrap();
+        let again = plan(&found.text).unwrap();
+        for one in [found, again] {
+            assert_eq!(one.settings.data.test_data.as_deref(), Some(Path::new("b")));
+        }
+        // The older place for it.
+        let found = plan("[sweep]\ntest_data = \"a\"\n[grid.training]\nlearning_rate = [1e-3]\n").unwrap();
+        assert_eq!(found.settings.data.test_data.as_deref(), Some(Path::new("a")));
+        assert_eq!(plan(text).unwrap().text, text);
     }
 
     #[test]
@@ -280,6 +306,10 @@ mod tests {
             (format!("[grid.training]\nlearning_rate = [\"{}\"]\n", "x".repeat(500)), "xxx..."),
             (format!("{grid}[sweep]\nfactor = \"a\"\n"), "expected a whole number"),
             (format!("{grid}[modle]\npath = \"x\"\n"), "modle"),
+            (
+                format!("{grid}[data]\ntest_data = \"a\"\n[sweep]\ntest_data = \"b\"\n"),
+                "two files to measure on at the end: a and b",
+            ),
             ("nonsense".into(), "is wrong"),
         ] {
             let said = plan(&text).unwrap_err().to_string();

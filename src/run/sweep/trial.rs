@@ -10,7 +10,7 @@ use gptneo_training::{Interrupter, TuningKind};
 use super::inputs::Inputs;
 use super::plan::Halving;
 use crate::run::folder::RunFolder;
-use crate::run::opening::{Opening, local};
+use crate::run::opening::Opening;
 use crate::run::progress::{Event, Observer};
 use crate::settings::{Layer, Settings};
 use crate::{Error, Result};
@@ -69,16 +69,21 @@ impl TrialRun {
     ///
     /// # Errors
     /// [`Error::Interrupted`] where the user stopped it before that, or what the training says.
-    pub(super) fn train(&self, rung: usize, observer: impl Observer + 'static) -> Result<()> {
+    pub(super) fn train(
+        &self,
+        rung: usize,
+        inputs: &Inputs,
+        observer: impl Observer + 'static,
+    ) -> Result<()> {
         let opening = match self.folder.settings_file().is_file() {
             true => Opening::resume(self.folder.path(), Layer::default())?,
             false => Opening::new(self.settings.clone())?,
         };
         let paused = Arc::new(AtomicBool::new(false));
         let until = self.until(rung);
-        let pausing =
-            Pausing { observer, first: self.number == 1, until, interrupter: None, paused: paused.clone() };
-        match opening.read::<Error>(local)?.train(pausing) {
+        let first = self.number == 1 && rung == 0;
+        let pausing = Pausing { observer, first, until, interrupter: None, paused: paused.clone() };
+        match opening.read::<Error>(|_, name, _| Ok(inputs.found(name)))?.train(pausing) {
             Err(Error::Interrupted { .. }) if paused.load(Ordering::SeqCst) => Ok(()),
             other => other,
         }
@@ -133,7 +138,7 @@ impl TrialRun {
 /// An observer that pauses the training once it is measured at a step.
 struct Pausing<O> {
     observer: O,
-    /// Whether it is the sweep's first trial.
+    /// Whether it is the sweep's first training.
     first: bool,
     until: usize,
     interrupter: Option<Interrupter>,
@@ -150,8 +155,8 @@ impl<O: Observer> Observer for Pausing<O> {
                     interrupter.stop(None);
                 }
             }
-            // Of trials that are alike, one is told what it will take.
-            Event::Preflight(_) if !self.first => return,
+            // Of trials that are alike, one is told what it will take and what is to be known.
+            Event::Preflight(_) | Event::Warning(_) if !self.first => return,
             _ => {}
         }
         self.observer.hear(event);

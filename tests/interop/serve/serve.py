@@ -12,34 +12,20 @@ what is checked. Everything stays on 127.0.0.1.
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 HERE = Path(__file__).resolve().parent
 FIXTURES = HERE.parent.parent / "fixtures"
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from checks import Checks  # noqa: E402  (the paths above must come first)
 from server import Server  # noqa: E402
 
 KEY = "a-key-for-this-script"
-
-
-class Checks:
-    """Counts and prints."""
-
-    def __init__(self):
-        self.done = self.failed = 0
-
-    def say(self, what, holds, detail=""):
-        self.done += 1
-        self.failed += not holds
-        print(f"{'ok  ' if holds else 'FAIL'} {what}{': ' if detail else ''}{detail}", flush=True)
 
 
 def node(checks, server, folder):

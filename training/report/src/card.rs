@@ -12,6 +12,7 @@ use gptneo_files::write_file;
 
 use self::front_matter::{FrontMatter, quoted};
 use crate::answers::{AnswerScores, GenerationRow};
+use crate::decoding::Decoding;
 use crate::error::ReportError;
 use crate::knowledge::{DiscriminationFacts, knowledge_reading};
 use crate::perplexities::{PROTOCOLS_NOTE, PerplexityRow, perplexity_cells};
@@ -40,6 +41,8 @@ pub struct ModelCard<'a> {
     pub scores: &'a [AnswerScores],
     /// Both models' answers.
     pub answers: &'a [GenerationRow],
+    /// How all answers were chosen.
+    pub decoding: Decoding,
     /// The question that the examples of use ask.
     pub question: String,
     /// That question as the model is asked it.
@@ -126,8 +129,9 @@ impl ModelCard<'_> {
         writeln!(
             text,
             "Its own answers to held-out questions, by their overlap with the expected ones, which says nothing of \
-             their truth:\n\n| | questions | token F1 | ROUGE-L | chrF | ended by itself | repeats itself |\n\
-             |---|---:|---:|---:|---:|---:|---:|"
+             their truth; {}:\n\n| | questions | token F1 | ROUGE-L | chrF | ended by itself | repeats itself |\n\
+             |---|---:|---:|---:|---:|---:|---:|",
+            self.decoding.reading()
         )?;
         let number = |value: Option<f64>| value.map_or("–".to_string(), |value| format!("{value:.3}"));
         let share = |value: f64| format!("{:.1} %", 100.0 * value);
@@ -161,7 +165,8 @@ impl ModelCard<'_> {
         if self.answers.is_empty() {
             return Ok(());
         }
-        writeln!(text, "\n## Answers to held-out questions\n\n| Question | Before | After |\n|---|---|---|")?;
+        writeln!(text, "\n## Answers to held-out questions\n\n{}\n", self.decoding.sentence())?;
+        writeln!(text, "| Question | Before | After |\n|---|---|---|")?;
         for row in self.answers {
             let cells = [&row.question, &row.base, &row.tuned].map(|cell| table_cell(cell));
             writeln!(text, "| {} |", cells.join(" | "))?;
@@ -239,6 +244,7 @@ mod tests {
             discrimination: None,
             scores: &[],
             answers: &[],
+            decoding: Decoding::default(),
             question: "Why?".into(),
             prompt: "Question: Why?\nResponse: ".into(),
         };

@@ -30,6 +30,7 @@
 mod answers;
 mod card;
 mod chart;
+mod decoding;
 mod error;
 mod held_out;
 mod knowledge;
@@ -45,6 +46,7 @@ mod trials;
 pub use answers::{AnswerScores, GenerationRow, write_answer_scores, write_generation};
 pub use card::{ModelCard, Provenance};
 pub use chart::{Chart, LossCurves, StepSeries, TrialCurve};
+pub use decoding::Decoding;
 pub use error::ReportError;
 pub use held_out::{HeldOutRow, read_held_out, write_held_out};
 pub use knowledge::{

@@ -15,6 +15,7 @@ use gptneo_files::write_file;
 
 use crate::answers::{AnswerScores, GenerationRow};
 use crate::chart::{LossCurves, StepSeries};
+use crate::decoding::Decoding;
 use crate::error::ReportError;
 use crate::knowledge::{DiscriminationFacts, ScoreChange};
 use crate::markup::escape;
@@ -39,6 +40,8 @@ pub struct Page<'a> {
     pub steps: Vec<StepSeries>,
     /// The answers to the same questions after every evaluation.
     pub samples: Vec<SampleAnswer>,
+    /// How all answers were chosen.
+    pub decoding: Decoding,
     /// What the data hold.
     pub data: DataFacts,
     /// The settings, as their file has them.
@@ -95,14 +98,14 @@ impl Page<'_> {
         page += &self.opening();
         if let Some(findings) = self.findings {
             page += &measured::protocols(findings, self.run.held_out_examples)?;
-            page += &knowledge::section(findings)?;
+            page += &knowledge::section(findings, self.decoding)?;
         }
         page += &charts::losses(&self.losses)?;
         page += &charts::steps(&self.steps)?;
         if let Some(findings) = self.findings {
-            page += &answers::side_by_side(findings);
+            page += &answers::side_by_side(findings, self.decoding);
         }
-        page += &answers::samples(&self.samples);
+        page += &answers::samples(&self.samples, self.decoding);
         page += &inputs::data(&self.data);
         page += &inputs::verbatim("Settings", &self.settings);
         page += &inputs::verbatim("Manifest", &self.manifest);
@@ -170,6 +173,7 @@ mod tests {
             losses: LossCurves { training: vec![(1.0, 3.0), (2.0, 2.5)], validation: vec![(2.0, 2.75)] },
             steps: Vec::new(),
             samples: Vec::new(),
+            decoding: Decoding { repetition_penalty: 1.25 },
             data: DataFacts {
                 facts: vec![("split".into(), "1 & 2".into())],
                 lengths: vec![LengthBin { from: 1, to: 10, count: 1200 }],
@@ -211,6 +215,7 @@ mod tests {
             "changed by -0.2500 ± 0.0500 nats per token, more than two standard errors. ",
             "data-model=\"LoRA Model\" data-protocol=\"response\"",
             "<h3>&lt;b&gt;?</h3>",
+            "with a repetition penalty of 1.25 on those that the answer has already",
             "<em>nothing</em>",
         ] {
             assert!(html.contains(part), "{part}: {html}");

@@ -7,16 +7,16 @@ use gptneo_model::NeoBackend;
 
 use crate::fine_tune::FineTune;
 use crate::gradients::{batch_loss, gradients};
-use crate::step_input::{StepInput, StepLoss};
+use crate::step_input::{PendingLoss, StepInput, StepLoss};
 
 impl<B: NeoBackend> TrainStep for FineTune<Autodiff<B>> {
     type Input = StepInput;
-    type Output = StepLoss;
+    type Output = PendingLoss<B>;
 
-    fn step(&self, input: StepInput) -> TrainOutput<StepLoss> {
+    fn step(&self, input: StepInput) -> TrainOutput<PendingLoss<B>> {
         let tokens = input.supervised_tokens();
-        let (grads, sum) = gradients(self, &input, tokens);
-        TrainOutput { grads, item: StepLoss { sum, tokens } }
+        let (grads, sums) = gradients(self, &input, tokens);
+        TrainOutput { grads, item: PendingLoss { read: 0.0, sums, tokens } }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use burn_flex::Flex;
-use gptneo_datasets::{DataSize, PromptTemplate, Tokenizer, encode_choices, read_choices};
+use gptneo_datasets::{DataOptions, PromptTemplate, Tokenizer, encode_choices, read_choices};
 use gptneo_model::{GptNeo, adapter, checkpoint};
 use serde::Deserialize;
 
@@ -36,7 +36,8 @@ struct Expected {
 #[test]
 fn loglikelihoods_equal_the_harness() {
     let exam: Exam = json("exams/loglikelihoods.json");
-    let questions = read_choices(&fixture("exams/choices.jsonl"), DataSize::DEFAULT).unwrap();
+    let questions =
+        read_choices(&[fixture("exams/choices.jsonl")], &DataOptions::default()).unwrap().questions;
     assert!(questions.len() >= 20 && exam.models.len() == 3);
     for expected in &exam.models {
         let folder = fixture(&expected.model);

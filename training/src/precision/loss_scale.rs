@@ -9,11 +9,6 @@
 //! in transformers' `Trainer`, which steps its scheduler only where `optimizer_step_was_skipped` is false and counts
 //! `global_step` all the same.
 
-use burn::module::{AutodiffModule, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
-use burn::tensor::backend::AutodiffBackend;
-use burn::tensor::cast::ToElement;
-use burn::tensor::{Bool, Tensor};
 use gptneo_model::Precision;
 use serde::{Deserialize, Serialize};
 
@@ -50,23 +45,8 @@ impl LossScale {
         (precision == Precision::F16).then(Self::default)
     }
 
-    /// Divides the gradients of a scaled loss by the scale and moves the scale on; whether all of them are finite, so
-    /// that the step may be taken.
-    pub fn unscale<AB: AutodiffBackend, M: AutodiffModule<AB>>(
-        &mut self,
-        model: &M,
-        gradients: &mut GradientsParams,
-    ) -> bool {
-        let mut visitor = Unscale::<AB> { gradients, factor: 1.0 / self.scale, finite: Vec::new() };
-        model.visit(&mut visitor);
-        let finite = visitor.finite;
-        let finite = finite.is_empty() || Tensor::cat(finite, 0).all().into_scalar().to_bool();
-        self.update(finite);
-        finite
-    }
-
-    /// The rule of `torch.amp.GradScaler.update`.
-    pub(super) fn update(&mut self, finite: bool) {
+    /// The rule of `torch.amp.GradScaler.update`: whether all gradients of a step are finite moves the scale.
+    pub(crate) fn update(&mut self, finite: bool) {
         if !finite {
             self.scale /= FACTOR;
             self.good_steps = 0;
@@ -85,22 +65,5 @@ impl LossScale {
     /// Whether no smaller scale can help.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.scale < SMALLEST_SCALE
-    }
-}
-
-/// Scales each gradient and asks whether it is finite, for all of them in one answer from the device.
-struct Unscale<'a, AB: AutodiffBackend> {
-    gradients: &'a mut GradientsParams,
-    factor: f64,
-    finite: Vec<Tensor<AB::InnerBackend, 1, Bool>>,
-}
-
-impl<AB: AutodiffBackend> ModuleVisitor<AB> for Unscale<'_, AB> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<AB, D>>) {
-        if let Some(gradient) = self.gradients.remove::<AB::InnerBackend, D>(param.id) {
-            // Not `contains_nan`, which sums in the tensor's own type.
-            self.finite.push(gradient.clone().is_finite().all());
-            self.gradients.register(param.id, gradient * self.factor);
-        }
     }
 }

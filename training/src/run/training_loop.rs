@@ -72,12 +72,12 @@ impl<B: NeoBackend> TrainingLoop<'_, B> {
     }
 
     fn step(&mut self, input: StepInput) -> Result<TrainRow, TrainingError> {
-        let Progress { state, replicas, steps_per_epoch, .. } = self.progress;
+        let Progress { state, optimizer, replicas, steps_per_epoch, .. } = self.progress;
         let number = input.number;
         let learning_rate = state.config.rate(state.total_steps).at(state.steps_taken());
         let max_grad_norm = state.config.max_grad_norm;
-        let taken =
-            training_step(self.fitting.learner, replicas, &mut state.loss_scale, max_grad_norm, input)?;
+        let (learner, scaling) = (&mut *self.fitting.learner, &mut state.loss_scale);
+        let taken = training_step(learner, optimizer, replicas, scaling, max_grad_norm, input)?;
         let tokens = taken.loss.tokens as u64;
         state.step = number;
         state.skipped_steps += usize::from(taken.skipped);

@@ -2,13 +2,14 @@
 
 use std::mem::MaybeUninit;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::head::{Head, by_head, copy_rows};
 use super::inputs::{Attention, BLOCK, Tokens};
 use crate::memory::written;
 use crate::products::{Matrix, add_small_product, small_product};
+use crate::registers::arch;
 use crate::rows::dot;
 
 /// The gradients of query, key and value, each contiguous and of its input's shape, from that of the output.
@@ -24,7 +25,7 @@ pub fn attention_backward(inputs: &Attention<'_>, gradient: Tokens<'_>) -> [Vec<
     #[allow(unsafe_code)]
     unsafe {
         written(tokens.map(|tokens| batch * tokens * hidden), |outs| {
-            let arch = Arch::new();
+            let arch = arch();
             let mut tokens = tokens.into_iter();
             let [of_query, of_key, of_value] = outs.map(|out| {
                 by_head(out, [batch, tokens.next().unwrap_or_default(), heads], inputs.head_size())

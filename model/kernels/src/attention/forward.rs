@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::head::{Head, by_head, copy_rows};
@@ -10,6 +10,7 @@ use super::inputs::{Attention, BLOCK};
 use super::one_query::one_query;
 use crate::memory::{written, zeros};
 use crate::products::{Matrix, small_product};
+use crate::registers::arch;
 
 /// The output, `[batch, queries, hidden]`.
 ///
@@ -32,7 +33,7 @@ pub fn attention(inputs: &Attention<'_>) -> Vec<f32> {
     #[allow(unsafe_code)]
     let [out] = unsafe {
         written([count], |[out]| {
-            let arch = Arch::new();
+            let arch = arch();
             let parts = by_head(out, [batch, queries, heads], inputs.head_size());
             parts.into_par_iter().enumerate().for_each(|(index, out)| {
                 arch.dispatch(HeadForward { inputs, index, out });

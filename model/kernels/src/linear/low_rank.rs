@@ -5,12 +5,13 @@
 
 use std::borrow::Cow;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::dropout::SeededDropout;
 use crate::memory::zeros;
 use crate::products::{Matrix, add_small_product, small_product};
+use crate::registers::arch;
 
 /// Rows of a block.
 const BLOCK: usize = 128;
@@ -47,7 +48,7 @@ pub fn add_low_rank(lora: &LowRank<'_>, x: &[f32], [input, output]: [usize; 2], 
 
 /// Adds it to the output: x `[rows, input]`, out `[rows, output]`.
 pub(super) fn add_forward(lora: &LowRank<'_>, x: &[f32], [input, output]: [usize; 2], out: &mut [f32]) {
-    let arch = Arch::new();
+    let arch = arch();
     let layer = Layer::new(lora, x, [input, output]);
     let b = Matrix::dense(lora.b, output, lora.rank).by_columns();
     out.par_chunks_mut(BLOCK * output).enumerate().for_each(|(index, out)| {
@@ -65,7 +66,7 @@ pub(super) fn backward(
     of_x: Option<&mut [f32]>,
     wanted: [bool; 2],
 ) -> [Option<Vec<f32>>; 2] {
-    let arch = Arch::new();
+    let arch = arch();
     let layer = Layer::new(lora, x, [input, output]);
     let blocks = (x.len() / input.max(1)).div_ceil(BLOCK);
     let blocks_of_x: Vec<Option<&mut [f32]>> = match of_x {

@@ -12,6 +12,7 @@ pub use self::dropout::SeededDropout;
 pub use self::low_rank::{LowRank, add_low_rank};
 use crate::memory::zeros;
 use crate::products::{FEW, Factor, Weight, few_rows_product, large_product};
+use crate::registers::unheld;
 use crate::tiles::{TileUnit, Values};
 
 /// The fewest rows of x, and the least other size, of a product of f32 that tiles of bf16 make faster: the weight is
@@ -101,7 +102,7 @@ fn through_weight(layer: &Linear<'_>) -> Vec<f32> {
 
 /// The unit for a product of f32 that is large enough for it.
 fn for_f32([rows, depth, columns]: [usize; 3]) -> Option<TileUnit> {
-    let pays = rows >= TILED_ROWS && depth.min(columns) >= TILED_SIDE;
+    let pays = unheld() && rows >= TILED_ROWS && depth.min(columns) >= TILED_SIDE;
     pays.then(TileUnit::for_f32).flatten()
 }
 
@@ -129,6 +130,27 @@ pub fn linear_input_gradient(
         }
         (weight, _) => large_product(gradient, Factor::plain(weight, shape), no_bias),
     }
+}
+
+/// The gradients of a low-rank part alone that are wanted, from that of the output, `[rows, output]`: x `[rows, input]`.
+///
+/// # Panics
+///
+/// Where a slice is not of its shape.
+pub fn low_rank_backward(
+    low_rank: &LowRank<'_>,
+    x: &[f32],
+    [input, output]: [usize; 2],
+    gradient: &[f32],
+    wanted: LinearGradients<bool>,
+) -> LinearGradients<Option<Vec<f32>>> {
+    let LowRank { a, b, rank, .. } = *low_rank;
+    assert_eq!([a.len(), b.len()], [rank * input, output * rank], "numbers of A and B");
+    assert_eq!(x.len() * output, gradient.len() * input, "rows of x and of the output's gradient");
+    let mut of_x = wanted.x.then(|| zeros(x.len()));
+    let [a, b] =
+        low_rank::backward(low_rank, x, [input, output], gradient, of_x.as_deref_mut(), [wanted.a, wanted.b]);
+    LinearGradients { x: of_x, a, b }
 }
 
 /// The gradients that are wanted, from that of the output, `[rows, output]`.

@@ -4,13 +4,14 @@
 //!
 //! A row's sums are made in the same order however many rows there are.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::blocks::blocks;
-use super::packed_row;
+use super::packed_row::{self, STREAMED};
 use super::weight::Weight;
 use crate::memory::zeros;
+use crate::registers::arch;
 
 /// The most rows of x that come here: up to so many, a row of a product is the same however many there are.
 pub const FEW: usize = 48;
@@ -27,7 +28,7 @@ pub(crate) fn few_rows_product(
     bias: Option<&[f32]>,
     [rows, input, output]: [usize; 3],
 ) -> Vec<f32> {
-    let arch = Arch::new();
+    let arch = arch();
     let mut out = zeros(rows * output);
     blocks(&mut out, output, [rows, TASK]).into_par_iter().for_each(|mut block| {
         let first = block.first_column;
@@ -60,9 +61,10 @@ impl WithSimd for Task<'_, '_> {
         let Self { x, weight, input, first, out } = self;
         let mut scratch = Vec::new();
         let columns = out.first().map_or(0, |row| row.len());
+        let tall = if out.len() <= STREAMED { 1 } else { TALL };
         let mut column = 0;
         while column < columns {
-            let count = if column + TALL <= columns { TALL } else { 1 };
+            let count = if column + tall <= columns { tall } else { 1 };
             let start = (first + column) * input;
             let weight = weight.floats(start..start + count * input, &mut scratch);
             if count == TALL {

@@ -1,11 +1,11 @@
 //! Large matrix products in f32, whatever a weight is stored in.
 //!
-//! The order of the work is that of Goto and van de Geijn (2008), less the preparation of x, whose rows are read as they
-//! lie: a task brings the columns of its block of the weight into panels, some hundred terms of the sums at a time, and
-//! meets all of its rows of x with them while they are in the cache. An element of the result is summed in the same order
-//! however the work is cut and in any registers.
+//! The order of the work is that of Goto and van de Geijn (2008): a task brings the columns of its block of the weight into
+//! panels, some hundred terms of the sums at a time, and meets all of its rows of x with them, some dozen rows at a time,
+//! which stay in the second cache while panels pass by. An element of the result is summed in the same order however the
+//! work is cut and in any registers.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -13,31 +13,36 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::blocks::{Block, blocks};
-use super::matrix::Matrix;
-use super::small::{Place, place_product};
+use super::panels::{Panels, pack_columns, pack_rows};
+use super::tile::{DEPTH, Part, tile};
 use super::weight::{Factor, Weight};
-use crate::memory::prefetch;
 use crate::memory::written;
+use crate::registers::arch;
 
-/// Columns of a task.
-const COLUMNS: usize = 96;
-/// Terms of the sums that are added at a time. A task's panels then take 0.3 MB, and stay in the cache of a core.
-const DEPTH: usize = 768;
-/// Columns of a panel: it holds for each term a line of them.
-const PANEL: usize = 32;
-/// Rows that meet all panels together.
-const TALL: usize = 24;
+/// Columns of a task, whole panels: as many as leave enough tasks. Each task brings its rows of x close together anew.
+const COLUMNS: [usize; 4] = [384, 192, 96, 32];
+/// Rows of x that meet all panels together.
+const TALL: usize = 48;
 
 /// The fewest rows of a task, where rows are cut as well: each task makes its own panels.
-const ROWS: usize = 64;
+const ROWS: usize = 512;
 /// Tasks for each thread: the last of them keep few waiting.
 const TASKS: usize = 2;
 /// Multiplications and additions from which on more threads are worth waking.
 const WORTH_SHARING: usize = 1 << 22;
 
+/// What a thread keeps from one task to the next.
+#[derive(Default)]
+struct Scratch {
+    panels: Panels,
+    /// Rows of x.
+    close: Vec<[f32; DEPTH]>,
+    /// Sums of one tile.
+    sums: Vec<f32>,
+}
+
 thread_local! {
-    /// The panels of a task, kept for the following.
-    static PANELS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// `x F` by all threads, `[rows, columns]`, with the bias added to each row: x `[rows, depth]`, F the factor, bias
@@ -47,181 +52,154 @@ thread_local! {
 ///
 /// Where there is no term to sum, or a slice is too short.
 pub(crate) fn large_product(x: &[f32], factor: Factor<Weight<'_>>, bias: Option<&[f32]>) -> Vec<f32> {
+    product_in(arch(), x, factor, bias)
+}
+
+fn product_in(arch: Arch, x: &[f32], factor: Factor<Weight<'_>>, bias: Option<&[f32]>) -> Vec<f32> {
     let Factor { depth, columns, .. } = factor;
     assert!(depth > 0, "a matrix product without a term");
     let rows = x.len() / depth;
     if rows == 0 || columns == 0 {
         return Vec::new();
     }
-    let arch = Arch::new();
-    let run = |block: Block<'_, _>| arch.dispatch(Task { x, factor, bias, block });
+    let run = |block: Block<'_, _>| {
+        SCRATCH.with_borrow_mut(|scratch| arch.dispatch(Task { x, factor, bias, block, scratch }));
+    };
     // SAFETY: the blocks are all of the result, and a task writes all of its block.
     #[allow(unsafe_code)]
     let [out] = unsafe {
         written([rows * columns], |[out]| {
             if rows.saturating_mul(depth).saturating_mul(columns) < WORTH_SHARING {
-                blocks(out, columns, [rows, COLUMNS]).into_iter().for_each(run);
+                blocks(out, columns, [rows, COLUMNS[0]]).into_iter().for_each(run);
             } else {
-                blocks(out, columns, [task_rows(rows, columns), COLUMNS]).into_par_iter().for_each(run);
+                blocks(out, columns, task_shape(rows, columns)).into_par_iter().for_each(run);
             }
         })
     };
     out
 }
 
-/// Rows of a task: all, if that makes tasks enough.
-fn task_rows(rows: usize, columns: usize) -> usize {
-    let cuts = (TASKS * rayon::current_num_threads()).div_ceil(columns.div_ceil(COLUMNS));
-    rows.div_ceil(cuts.min(rows / ROWS).max(1))
+/// Rows and columns of a task: the widest of which there are enough, with no more cuts across the rows than that takes.
+fn task_shape(rows: usize, columns: usize) -> [usize; 2] {
+    let wanted = TASKS * rayon::current_num_threads();
+    let [.., narrowest] = COLUMNS;
+    let most_cuts = (rows / ROWS).max(1);
+    let enough = |wide: &usize| columns.div_ceil(*wide) * most_cuts >= wanted;
+    let wide = COLUMNS.into_iter().find(enough).unwrap_or(narrowest);
+    let cuts = wanted.div_ceil(columns.div_ceil(wide)).min(most_cuts);
+    [rows.div_ceil(cuts), wide]
 }
 
 /// A block of the result.
-struct Task<'a> {
+struct Task<'a, 's> {
     x: &'a [f32],
     factor: Factor<Weight<'a>>,
     bias: Option<&'a [f32]>,
     block: Block<'a, MaybeUninit<f32>>,
+    scratch: &'s mut Scratch,
 }
 
-impl WithSimd for Task<'_> {
+impl WithSimd for Task<'_, '_> {
     type Output = ();
 
+    /// Tiles of as many sums as leave registers for their factors.
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { x, factor, bias, block } = self;
+        match (S::F32_LANES, S::REGISTER_COUNT) {
+            (16, _) => self.run::<S, 8, 2, 32>(simd),
+            (8, _) => self.run::<S, 6, 2, 16>(simd),
+            (4, 32) => self.run::<S, 6, 4, 16>(simd),
+            (4, _) => self.run::<S, 2, 4, 16>(simd),
+            _ => self.run::<S, 1, 4, 4>(simd),
+        }
+    }
+}
+
+impl Task<'_, '_> {
+    /// In tiles of `T` rows and `W` registers, which are `PANEL` columns.
+    #[inline(always)]
+    fn run<S: Simd, const T: usize, const W: usize, const PANEL: usize>(self, simd: S) {
+        let Self { x, factor, bias, block, scratch: Scratch { panels, close, sums } } = self;
         let Block { first_row, first_column, mut rows } = block;
         let columns = rows.first().map_or(0, |row| row.len());
         let range = first_column..first_column + columns;
         let bias = bias.map(|bias| &bias[range.clone()]);
-        let mut panels = PANELS.take();
+        let x = &x[first_row * factor.depth..];
+        sums.resize(T.max(4) * PANEL, 0.0);
+        let sums = S::as_mut_simd_f32s(sums).0.as_chunks_mut::<W>().0;
         for first in (0..factor.depth).step_by(DEPTH) {
             let terms = first..factor.depth.min(first + DEPTH);
             let depth = terms.len();
-            let size = columns.div_ceil(PANEL) * depth * PANEL;
-            if panels.len() < size {
-                panels.resize(size, 0.0);
+            let panels = panels.of(columns.div_ceil(PANEL) * depth * PANEL);
+            if !factor.columns_together {
+                pack_rows::<PANEL>(factor, terms.clone(), range.clone(), panels);
             }
-            let panels = &mut panels[..size];
-            pack(factor, terms, range.clone(), panels);
             for (index, rows) in rows.chunks_mut(TALL).enumerate() {
-                let x = &x[(first_row + index * TALL) * factor.depth + first..];
-                let x = Matrix::new(x, rows.len(), depth, factor.depth);
+                let x = &x[index * TALL * factor.depth..][..rows.len() * factor.depth];
+                let x = close_together(x, factor.depth, terms.clone(), close);
                 let starts = (0..columns).step_by(PANEL);
-                for (panel, start) in panels.chunks_exact(depth * PANEL).zip(starts) {
-                    let panel = Matrix::new(panel, depth, PANEL.min(columns - start), PANEL);
-                    let mut place = Part { rows, start, add: first > 0, bias };
-                    place_product(simd, &mut place, [x, panel]);
+                for (panel, start) in panels.chunks_exact_mut(depth * PANEL).zip(starts) {
+                    // Just before its first use: for few rows it is the only one.
+                    if index == 0 && factor.columns_together {
+                        let end = range.end.min(range.start + start + PANEL);
+                        pack_columns::<PANEL>(factor, terms.clone(), range.start + start..end, panel);
+                    }
+                    let panel = S::as_simd_f32s(panel).0.as_chunks::<W>().0;
+                    let mut part = Part::<'_, '_, PANEL> { rows, start, add: first > 0, bias };
+                    let (tall, rest) = x.as_chunks::<T>();
+                    for (index, x) in tall.iter().enumerate() {
+                        part.ask_for(index * T, T);
+                        part.put(index * T, tiled::<S, T, W>(simd, x, panel, sums));
+                    }
+                    let mut row = tall.len() * T;
+                    let (four, rest) = rest.as_chunks::<4>();
+                    for x in four {
+                        part.put(row, tiled::<S, 4, W>(simd, x, panel, sums));
+                        row += 4;
+                    }
+                    for x in rest.as_chunks::<1>().0 {
+                        part.put(row, tiled::<S, 1, W>(simd, x, panel, sums));
+                        row += 1;
+                    }
                 }
-            }
-        }
-        PANELS.set(panels);
-    }
-}
-
-/// A panel's columns of some rows of the result; with `add`, what is there counts, else the bias.
-struct Part<'a, 'r> {
-    rows: &'a mut [&'r mut [MaybeUninit<f32>]],
-    start: usize,
-    add: bool,
-    bias: Option<&'a [f32]>,
-}
-
-impl Place for Part<'_, '_> {
-    #[inline(always)]
-    fn put<S: Simd, const W: usize>(
-        &mut self,
-        _: S,
-        [row, column]: [usize; 2],
-        columns: usize,
-        sums: [S::f32s; W],
-    ) {
-        let sums = pulp::bytemuck::cast_slice::<S::f32s, f32>(&sums);
-        let range = self.start + column..self.start + column + columns;
-        let places = self.rows[row][range.clone()].iter_mut().zip(sums);
-        if self.add {
-            for (place, sum) in places {
-                // SAFETY: the sums of the first terms have been written to all of the block's rows.
-                #[allow(unsafe_code)]
-                unsafe {
-                    *place.assume_init_mut() += sum;
-                }
-            }
-        } else if let Some(bias) = self.bias {
-            for ((place, sum), bias) in places.zip(&bias[range]) {
-                place.write(bias + sum);
-            }
-        } else {
-            for (place, sum) in places {
-                place.write(*sum);
             }
         }
     }
 }
 
-/// Rows of a weight that become columns of a panel together.
-const FOUR: usize = 4;
-/// How many rows of a weight ahead are asked for: a processor does not foresee parts of rows.
-const AHEAD: usize = 8;
-
-/// Brings columns of the factor into panels, each `[terms, PANEL]`.
+/// Some terms of rows of x, one row after the other: as they lie, rows a multiple of 4 KB apart would push each other out of
+/// the cache.
 #[inline(always)]
-fn pack(factor: Factor<Weight<'_>>, terms: Range<usize>, range: Range<usize>, panels: &mut [f32]) {
-    let Factor { values, depth, columns, columns_together } = factor;
-    let mut scratch: [Vec<f32>; FOUR] = [const { Vec::new() }; FOUR];
-    let size = terms.len() * PANEL;
-    if !columns_together {
-        for (line, term) in terms.enumerate() {
-            if let Weight::F32(values) = values
-                && let Some(ahead) = values.get((term + AHEAD) * columns + range.start..)
-            {
-                ahead[..range.len().min(ahead.len())].iter().step_by(16).for_each(prefetch);
-            }
-            let row =
-                values.floats(term * columns + range.start..term * columns + range.end, &mut scratch[0]);
-            for (panel, row) in panels.chunks_exact_mut(size).zip(row.chunks(PANEL)) {
-                let place = &mut panel[line * PANEL..][..PANEL];
-                match (place.as_chunks_mut::<PANEL>().0, row.as_chunks::<PANEL>().0) {
-                    ([place], [row]) => *place = *row,
-                    _ => place[..row.len()].copy_from_slice(row),
-                }
-            }
-        }
-        return;
+fn close_together<'a>(
+    x: &'a [f32],
+    depth: usize,
+    terms: Range<usize>,
+    close: &'a mut Vec<[f32; DEPTH]>,
+) -> &'a [[f32; DEPTH]] {
+    if depth == DEPTH {
+        return x.as_chunks().0;
     }
-    for (panel, start) in panels.chunks_exact_mut(size).zip(range.clone().step_by(PANEL)) {
-        let end = range.end.min(start + PANEL);
-        for first in (start..end).step_by(FOUR) {
-            let mut rows: [&[f32]; FOUR] = [&[]; FOUR];
-            for ((row, column), scratch) in rows.iter_mut().zip(first..end).zip(&mut scratch) {
-                *row = values.floats(column * depth + terms.start..column * depth + terms.end, scratch);
-            }
-            interleave(rows, &mut panel[first - start..]);
-        }
+    let rows = x.len() / depth;
+    if close.len() < rows {
+        close.resize(rows, [0.0; DEPTH]);
     }
+    for (close, row) in close.iter_mut().zip(x.chunks_exact(depth)) {
+        close[..terms.len()].copy_from_slice(&row[terms.clone()]);
+    }
+    &close[..rows]
 }
 
-/// Writes rows as columns of a panel, those that are there; a square of 4 x 4 at a time, so that no cache line is touched
-/// for a single number.
+/// The sums of `T` rows with a panel, in the first of `sums`.
 #[inline(always)]
-fn interleave(rows: [&[f32]; FOUR], panel: &mut [f32]) {
-    let terms = rows[0].len();
-    let whole = if rows.iter().all(|row| row.len() == terms) { terms - terms % FOUR } else { 0 };
-    for term in (0..whole).step_by(FOUR) {
-        let mut square = [[0.0; FOUR]; FOUR];
-        for (i, row) in rows.iter().enumerate() {
-            for (j, value) in row[term..term + FOUR].iter().enumerate() {
-                square[j][i] = *value;
-            }
-        }
-        for (j, line) in square.iter().enumerate() {
-            panel[(term + j) * PANEL..][..FOUR].copy_from_slice(line);
-        }
-    }
-    for (i, row) in rows.iter().enumerate() {
-        for (term, value) in row.iter().enumerate().skip(whole) {
-            panel[term * PANEL + i] = *value;
-        }
-    }
+fn tiled<'s, S: Simd, const T: usize, const W: usize>(
+    simd: S,
+    x: &[[f32; DEPTH]; T],
+    panel: &[[S::f32s; W]],
+    sums: &'s mut [[S::f32s; W]],
+) -> &'s [[S::f32s; W]] {
+    let out = &mut sums.as_chunks_mut::<T>().0[0];
+    tile::<S, T, W>(simd, x, panel, out);
+    out
 }
 
 #[cfg(test)]
@@ -230,6 +208,7 @@ mod tests {
     use half::bf16;
 
     use super::*;
+    use crate::registers::each_arch;
     use crate::testing::numbers;
 
     /// One of each, sizes that fill no tile, square, panel or task, more terms than are added at a time, and more
@@ -238,10 +217,10 @@ mod tests {
         [1, 1, 1],
         [3, 7, 5],
         [25, 6, 33],
-        [9, 65, COLUMNS + 34],
+        [9, 65, COLUMNS[1] + 34],
         [5, DEPTH + 3, 40],
         [30, 2 * DEPTH + 1, 4],
-        [2 * ROWS + 5, 300, 130],
+        [2 * ROWS + 5, 70, 130],
     ];
 
     #[test]
@@ -301,6 +280,22 @@ mod tests {
         assert_eq!(out, on(7));
         let by_rows: Vec<f32> = x.chunks(depth).flat_map(of).collect();
         assert_eq!(out, by_rows);
+    }
+
+    #[test]
+    fn a_result_is_the_same_in_any_registers() {
+        for [rows, depth, columns] in SIZES {
+            let (x, weight) = (numbers(5, rows * depth), numbers(6, depth * columns));
+            for factor in [
+                Factor::transposed(Weight::F32(&weight), [columns, depth]),
+                Factor::plain(Weight::F32(&weight), [depth, columns]),
+            ] {
+                let bias = Some(&weight[..columns]);
+                let all = each_arch().into_iter().map(|arch| product_in(arch, &x, factor, bias));
+                let all: Vec<Vec<f32>> = all.collect();
+                assert!(all.iter().all(|out| *out == all[0]), "{rows} x {depth} x {columns}");
+            }
+        }
     }
 
     #[test]

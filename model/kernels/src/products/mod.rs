@@ -7,7 +7,9 @@ mod few_rows;
 mod large;
 mod matrix;
 mod packed_row;
+mod panels;
 mod small;
+mod tile;
 mod weight;
 
 pub(crate) use self::blocks::{Block, blocks};

@@ -8,6 +8,10 @@
 
 use super::weight::Weight;
 
+/// The most rows of x for which rows of the weight are read one or two at a time: memory gives one long stream faster than
+/// several at a time, and more rows of x have more to compute than to read.
+pub(super) const STREAMED: usize = 2;
+
 /// Some rows of the weight, from `first` on, against all rows of x, `[rows, input]`; each row of out has one element for
 /// each of them. False, and nothing done, where neither the processor nor the format is one for which it is written.
 #[cfg(not(target_arch = "x86_64"))]
@@ -30,18 +34,18 @@ mod x86_64 {
 
     use half::bf16;
     use pulp::x86::V3;
-    use pulp::{Arch, NullaryFnOnce, Simd, WithSimd, cast};
+    use pulp::{NullaryFnOnce, Simd, WithSimd, cast};
 
-    use super::Weight;
+    use super::{STREAMED, Weight};
     use crate::memory::prefetch;
+    use crate::registers::arch;
 
     /// Running sums.
     const SUMS: usize = 16;
-    /// f32 elements of a register of AVX2, and of a cache line.
+    /// f32 elements of a register of AVX2.
     const LANES: usize = SUMS / 2;
+    /// f32 elements of a cache line.
     const LINE: usize = 16;
-    /// Rows of the weight whose products with one row of x are summed together, each in two registers.
-    const TALL: usize = 4;
 
     pub(crate) fn multiply(
         x: &[f32],
@@ -56,17 +60,17 @@ mod x86_64 {
                 let values = &values[first * input..];
                 let scales = &scales[first * input / block..];
                 match out {
-                    [out] => simd.vectorize(OneRow { simd, rows: Int8 { values, scales, block }, x, out }),
-                    out => Arch::new().dispatch(SomeRows { values, scales, block, x, input, out }),
+                    [out] => {
+                        simd.vectorize(OneRow::<_, 1> { simd, rows: Int8 { values, scales, block }, x, out });
+                    }
+                    out => arch().dispatch(SomeRows { values, scales, block, x, input, out }),
                 }
             }
             Weight::Bf16(values) if input.is_multiple_of(SUMS) => {
                 let values = &values[first * input..];
                 match out {
-                    [out] => simd.vectorize(OneRow { simd, rows: Bf16(values), x, out }),
-                    out => {
-                        Arch::new().dispatch(SomeRows { values, scales: &[], block: input, x, input, out })
-                    }
+                    [out] => simd.vectorize(OneRow::<_, 2> { simd, rows: Bf16(values), x, out }),
+                    out => arch().dispatch(SomeRows { values, scales: &[], block: input, x, input, out }),
                 }
             }
             Weight::F32(_) | Weight::Bf16(_) | Weight::Int8 { .. } => return false,
@@ -90,14 +94,16 @@ mod x86_64 {
         fn products<const W: usize>(&self, simd: V3, x: &[[f32; LANES]], first: usize) -> [[__m256; 2]; W];
     }
 
-    struct OneRow<'a, R> {
+    /// `TALL` rows of the weight at a time, their sums in two registers each: bytes are read as one long stream, which memory
+    /// gives faster than several; for bf16 a single row would wait for its sums.
+    struct OneRow<'a, R, const TALL: usize> {
         simd: V3,
         rows: R,
         x: &'a [f32],
         out: &'a mut [f32],
     }
 
-    impl<R: Rows> NullaryFnOnce for OneRow<'_, R> {
+    impl<R: Rows, const TALL: usize> NullaryFnOnce for OneRow<'_, R, TALL> {
         type Output = ();
 
         #[inline(always)]
@@ -218,11 +224,14 @@ mod x86_64 {
     impl<V: Stored> WithSimd for SomeRows<'_, '_, V> {
         type Output = ();
 
-        /// Two rows of x meet as many rows of the weight as leave registers for the factors.
+        /// Two rows of x meet as many rows of the weight as leave registers for the factors, but fewer where most of the
+        /// time goes into reading them.
         #[inline(always)]
         fn with_simd<S: Simd>(mut self, simd: S) {
-            if S::F32_LANES == SUMS {
+            if S::F32_LANES == SUMS && self.out.len() > STREAMED {
                 self.run::<S, 4, 1>(simd);
+            } else if S::F32_LANES == SUMS {
+                self.run::<S, 2, 1>(simd);
             } else {
                 self.run::<S, 2, 2>(simd);
             }

@@ -10,12 +10,6 @@ use super::matrix::Matrix;
 /// Registers of columns whose sums are made at a time.
 const WIDE: usize = 2;
 
-/// Where a product goes.
-pub(crate) trait Place {
-    /// Takes the sums of a row, of so many columns from a column on.
-    fn put<S: Simd, const W: usize>(&mut self, simd: S, at: [usize; 2], columns: usize, sums: [S::f32s; W]);
-}
-
 /// Rows that stand `stride` apart, to be written or, with `add`, added to.
 struct Strided<'a> {
     out: &'a mut [f32],
@@ -23,7 +17,8 @@ struct Strided<'a> {
     add: bool,
 }
 
-impl Place for Strided<'_> {
+impl Strided<'_> {
+    /// Takes the sums of a row, of so many columns from a column on.
     #[inline(always)]
     fn put<S: Simd, const W: usize>(
         &mut self,
@@ -55,7 +50,7 @@ impl Place for Strided<'_> {
 /// Where the shapes or layouts do not fit, or a slice is too short for its matrix.
 #[inline(always)]
 pub(crate) fn small_product<S: Simd>(simd: S, out: &mut [f32], stride: usize, factors: [Matrix<'_>; 2]) {
-    place_product(simd, &mut Strided { out, stride, add: false }, factors);
+    product(simd, &mut Strided { out, stride, add: false }, factors);
 }
 
 /// `out += a b`, as [`small_product`].
@@ -65,16 +60,11 @@ pub(crate) fn small_product<S: Simd>(simd: S, out: &mut [f32], stride: usize, fa
 /// As [`small_product`].
 #[inline(always)]
 pub(crate) fn add_small_product<S: Simd>(simd: S, out: &mut [f32], stride: usize, factors: [Matrix<'_>; 2]) {
-    place_product(simd, &mut Strided { out, stride, add: true }, factors);
+    product(simd, &mut Strided { out, stride, add: true }, factors);
 }
 
-/// As [`small_product`], wherever the result goes.
-///
-/// # Panics
-///
-/// As [`small_product`].
 #[inline(always)]
-pub(crate) fn place_product<S: Simd>(simd: S, place: &mut impl Place, [a, b]: [Matrix<'_>; 2]) {
+fn product<S: Simd>(simd: S, place: &mut Strided<'_>, [a, b]: [Matrix<'_>; 2]) {
     assert_eq!(a.columns, b.rows, "inner sizes of a matrix product");
     assert_eq!(b.column_stride, 1, "the second factor has gaps");
     assert!(a.column_stride == 1 || a.row_stride == 1, "the first factor has gaps");
@@ -100,7 +90,7 @@ pub(crate) fn place_product<S: Simd>(simd: S, place: &mut impl Place, [a, b]: [M
 #[inline(always)]
 fn strip<S: Simd, const W: usize, const TOGETHER: bool>(
     simd: S,
-    place: &mut impl Place,
+    place: &mut Strided<'_>,
     column: usize,
     a: Matrix<'_>,
     b: Matrix<'_>,
@@ -120,7 +110,7 @@ fn strip<S: Simd, const W: usize, const TOGETHER: bool>(
 #[inline(always)]
 fn tiles<S: Simd, const T: usize, const W: usize, const TOGETHER: bool>(
     simd: S,
-    place: &mut impl Place,
+    place: &mut Strided<'_>,
     [mut row, column]: [usize; 2],
     a: Matrix<'_>,
     b: Matrix<'_>,
@@ -178,25 +168,11 @@ fn registers<S: Simd, const W: usize>(simd: S, values: &[f32]) -> [S::f32s; W] {
 
 #[cfg(test)]
 mod tests {
-    use pulp::{Scalar, WithSimd};
+    use pulp::WithSimd;
 
     use super::*;
+    use crate::registers::each_arch;
     use crate::testing::{assert_near, numbers};
-
-    /// With each set of registers that this processor has: they take different numbers of rows at a time.
-    fn on_each_level(mut run: impl FnMut(&dyn Fn(Product<'_>))) {
-        run(&|product| Simd::vectorize(Scalar::new(), product));
-        #[cfg(target_arch = "x86_64")]
-        {
-            use pulp::x86::{V3, V4};
-            if let Some(simd) = V3::try_new() {
-                run(&|product| Simd::vectorize(simd, product));
-            }
-            if let Some(simd) = V4::try_new() {
-                run(&|product| Simd::vectorize(simd, product));
-            }
-        }
-    }
 
     struct Product<'a> {
         factors: [Matrix<'a>; 2],
@@ -243,12 +219,13 @@ mod tests {
                 let factors = [matrix, Matrix::new(&b, inner, columns, columns + 3)];
                 let what = format!("{rows} x {inner} x {columns}, {transposed}, {add}");
                 let mut first = None;
-                on_each_level(|multiply| {
+                // With each set of registers that this processor has: they take different numbers of rows at a time.
+                for arch in each_arch() {
                     let mut out = start.clone();
-                    multiply(Product { factors, out: &mut out, stride: columns + 1, add });
+                    arch.dispatch(Product { factors, out: &mut out, stride: columns + 1, add });
                     assert_near(&out, &expected, 1e-5, &what);
                     assert_eq!(first.get_or_insert_with(|| out.clone()), &out, "other registers, {what}");
-                });
+                }
             }
         }
     }

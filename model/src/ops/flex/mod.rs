@@ -4,6 +4,8 @@
 //! What stands here turns tensors into slices and back. The kernels are for f32: any other float type takes the plain
 //! default.
 
+mod losses;
+mod quantized;
 mod tensors;
 #[cfg(test)]
 mod tests;
@@ -12,16 +14,14 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use burn::tensor::ops::{BoolTensor, FloatTensorOps, IntTensor};
-use burn::tensor::quantization::{QTensorPrimitive, QuantLevel};
-use burn::tensor::{DType, Distribution, FloatDType, Int, Shape, Tensor, TensorMetadata, TensorPrimitive};
+use burn::tensor::{DType, Distribution, FloatDType, Shape, Tensor, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexQTensor, FlexTensor};
-use gptneo_kernels::{
-    self as kernels, Attention, CachedAttention, Linear, LowRank, SeededDropout, Tokens, Weight,
-};
+use gptneo_kernels::{self as kernels, Attention, CachedAttention, SeededDropout, Tokens};
 
+use self::losses::{has_f32_logits, row_losses, total};
 use self::tensors::{
-    AttentionTensors, LinearTensors, all_f32, contiguous, floats, indices, is_f32, owned, stored, tensor,
-    tile_unit, tokens, with_dense_rows,
+    AttentionTensors, LinearTensors, UpdateTensors, all_f32, contiguous, floats, indices, is_f32, owned,
+    stored, tensor, tile_unit, tokens, with_dense_rows,
 };
 use super::{
     AttentionRule, CachedText, CachedTexts, Dropout, LinearGradients, LinearInputs, LoraInputs, NeoBackend,
@@ -110,18 +110,35 @@ impl NeoBackend for Flex {
         rows: Range<usize>,
         lora: LoraInputs<FlexTensor>,
     ) -> FlexTensor {
-        if !all_f32(&[&y, &x, &lora.a, &lora.b]) || lora.dropout.is_some() {
+        let fits = all_f32(&[&y, &x]);
+        // A seed speaks of the rows of all of x.
+        let fits = fits && (lora.dropout.is_none() || rows == (0..x.shape()[0]));
+        let Some(update) = UpdateTensors::new(&lora).filter(|_| fits) else {
             return super::linear::plain_add_low_rank::<Self>(y, x, rows, lora);
-        }
+        };
         let ([_, output], [_, input]) = (y.shape().dims(), x.shape().dims());
-        let [rank, _] = lora.a.shape().dims();
-        let [x, a, b] = [x, lora.a, lora.b].map(contiguous);
-        let low_rank =
-            LowRank { a: floats(&a), b: floats(&b), rank, scale: lora.scale as f32, dropout: None };
-        let mut y = owned(y);
+        let (x, mut y) = (contiguous(x), owned(y));
         let (of_x, of_y) = (rows.start * input..rows.end * input, rows.start * output..rows.end * output);
-        kernels::add_low_rank(&low_rank, &floats(&x)[of_x], [input, output], &mut y.storage_mut()[of_y]);
+        let out = &mut y.storage_mut()[of_y];
+        kernels::add_low_rank(&update.slices(), &floats(&x)[of_x], [input, output], out);
         y
+    }
+
+    fn low_rank_backward(
+        x: FlexTensor,
+        lora: LoraInputs<FlexTensor>,
+        wanted: LinearGradients<bool>,
+        gradient: FlexTensor,
+    ) -> LinearGradients<Option<FlexTensor>> {
+        let Some(update) = UpdateTensors::new(&lora).filter(|_| all_f32(&[&x, &gradient])) else {
+            return super::linear::plain_low_rank_backward::<Self>(x, lora, wanted, gradient);
+        };
+        let ([rows, input], [_, output]) = (x.shape().dims(), gradient.shape().dims());
+        let (x, gradient, low_rank) = (contiguous(x), contiguous(gradient), update.slices());
+        let wanted = kernels::LinearGradients { x: wanted.x, a: wanted.a, b: wanted.b };
+        let found =
+            kernels::low_rank_backward(&low_rank, floats(&x), [input, output], floats(&gradient), wanted);
+        gradients(found, [rows, input, output], low_rank.rank)
     }
 
     fn lora_linear(inputs: LinearInputs<FlexTensor>) -> FlexTensor {
@@ -136,7 +153,7 @@ impl NeoBackend for Flex {
         gradient: FlexTensor,
     ) -> LinearGradients<Option<FlexTensor>> {
         let tensors = LinearTensors::new(&inputs).filter(|_| all_f32(&[&gradient]));
-        let Some(tensors) = tensors.filter(LinearTensors::go_backward) else {
+        let Some(tensors) = tensors else {
             return super::linear::plain_backward::<Self>(inputs, wanted, gradient);
         };
         // Seldom wanted: the base is frozen when an adapter is trained.
@@ -149,20 +166,18 @@ impl NeoBackend for Flex {
         let (rows, input, output) = (slices.rows, slices.input, slices.output);
         let rank = slices.low_rank.map_or(0, |low_rank| low_rank.rank);
         let wanted = kernels::LinearGradients { x: wanted.x, a: wanted.a, b: wanted.b };
-        let kernels::LinearGradients { x, a, b } =
-            kernels::linear_backward(&slices, floats(&gradient), wanted);
-        let of = |values: Option<Vec<f32>>, shape: [usize; 2]| values.map(|values| tensor(values, shape));
-        LinearGradients {
-            x: of(x, [rows, input]),
-            a: of(a, [rank, input]),
-            b: of(b, [output, rank]),
-            ..of_base
-        }
+        let found = kernels::linear_backward(&slices, floats(&gradient), wanted);
+        let LinearGradients { weight, bias, .. } = of_base;
+        LinearGradients { weight, bias, ..gradients(found, [rows, input, output], rank) }
     }
 
     fn linear_input_gradient(weight: FlexTensor, gradient: FlexTensor, precision: Precision) -> FlexTensor {
         let unit = tile_unit(precision);
-        let weight_fits = if unit.is_some() { weight.dtype() == DType::BF16 } else { is_f32(&weight) };
+        let in_half = weight.dtype() == DType::BF16;
+        let weight_fits = match unit {
+            Some(_) => in_half,
+            None => is_f32(&weight) || (in_half && precision == Precision::F32),
+        };
         if !is_f32(&gradient) || !weight_fits {
             return super::linear::plain_input_gradient::<Self>(weight, gradient, precision);
         }
@@ -178,19 +193,15 @@ impl NeoBackend for Flex {
     }
 
     fn quantized_linear(x: FlexTensor, weight: FlexQTensor, bias: Option<FlexTensor>) -> FlexTensor {
-        let QuantLevel::Block(block) = weight.scheme().level else {
-            return super::linear::plain_quantized::<Self>(x, weight, bias);
-        };
-        if !is_f32(&x) || !bias.as_ref().is_none_or(is_f32) || !weight.tensor().is_contiguous() {
-            return super::linear::plain_quantized::<Self>(x, weight, bias);
-        }
-        let ([rows, input], [output, _]) = (x.shape().dims(), weight.shape().dims());
-        let (x, bias) = (contiguous(x), bias.map(contiguous));
-        let values = &weight.tensor().storage()[weight.tensor().layout().start_offset()..];
-        let weight = Weight::Int8 { values, scales: weight.scales(), block: block.num_elements() };
-        let bias = bias.as_ref().map(floats);
-        let layer = Linear { x: floats(&x), weight, bias, low_rank: None, unit: None, rows, input, output };
-        tensor(kernels::linear(&layer), [rows, output])
+        quantized::linear(x, weight, bias)
+    }
+
+    fn quantized_input_gradient(weight: FlexQTensor, gradient: FlexTensor) -> FlexTensor {
+        quantized::input_gradient(weight, gradient)
+    }
+
+    fn quantized_rows(table: FlexQTensor, indices: IntTensor<Self>) -> FlexTensor {
+        quantized::rows(table, Tensor::from_primitive(indices))
     }
 
     fn draw_dropout(x: &FlexTensor, probability: f64) -> Dropout<FlexTensor> {
@@ -254,7 +265,7 @@ impl NeoBackend for Flex {
 
     fn token_nll(
         hidden: FlexTensor,
-        weight: FlexTensor,
+        weight: TensorPrimitive<Self>,
         targets: IntTensor<Self>,
         precision: Precision,
     ) -> FlexTensor {
@@ -269,7 +280,7 @@ impl NeoBackend for Flex {
 
     fn cross_entropy_sum(
         hidden: FlexTensor,
-        weight: FlexTensor,
+        weight: TensorPrimitive<Self>,
         targets: IntTensor<Self>,
         precision: Precision,
     ) -> FlexTensor {
@@ -281,7 +292,7 @@ impl NeoBackend for Flex {
 
     fn cross_entropy_gradients(
         hidden: FlexTensor,
-        weight: FlexTensor,
+        weight: TensorPrimitive<Self>,
         targets: IntTensor<Self>,
         precision: Precision,
         head: Parameters,
@@ -297,12 +308,27 @@ impl NeoBackend for Flex {
         };
         super::cross_entropy::gradients_by_chunk::<Self>(
             Tensor::from_primitive(TensorPrimitive::Float(hidden)),
-            Tensor::from_primitive(TensorPrimitive::Float(weight)),
+            Tensor::from_primitive(weight),
             Tensor::from_primitive(targets),
             precision,
             head,
             of_chunk,
         )
+    }
+}
+
+/// What the kernels found of x `[rows, input]`, A and B as tensors.
+fn gradients(
+    found: kernels::LinearGradients<Option<Vec<f32>>>,
+    [rows, input, output]: [usize; 3],
+    rank: usize,
+) -> LinearGradients<Option<FlexTensor>> {
+    let of = |values: Option<Vec<f32>>, shape: [usize; 2]| values.map(|values| tensor(values, shape));
+    LinearGradients {
+        x: of(found.x, [rows, input]),
+        a: of(found.a, [rank, input]),
+        b: of(found.b, [output, rank]),
+        ..Default::default()
     }
 }
 
@@ -363,35 +389,4 @@ fn over_text(
         window,
         padding: None,
     })
-}
-
-/// Whether hidden states and head give logits that the kernels take.
-fn has_f32_logits(hidden: &FlexTensor, weight: &FlexTensor, precision: Precision) -> bool {
-    is_f32(hidden) && (precision.half().is_some() || is_f32(weight))
-}
-
-/// The loss of each row, a chunk of rows at a time.
-fn row_losses(
-    hidden: FlexTensor,
-    weight: FlexTensor,
-    targets: IntTensor<Flex>,
-    precision: Precision,
-) -> Vec<f64> {
-    let hidden = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(hidden));
-    let head = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(weight));
-    let targets = Tensor::<Flex, 1, Int>::from_primitive(targets);
-    let mut losses = Vec::new();
-    for (hidden, targets) in super::cross_entropy::chunks(&hidden, &targets) {
-        let logits = super::cross_entropy::logits(hidden, head.clone(), precision)
-            .into_primitive()
-            .tensor()
-            .to_contiguous();
-        losses.extend(kernels::cross_entropy(logits.storage(), &indices(targets)));
-    }
-    losses
-}
-
-/// The sum, `[1]`.
-fn total(losses: Vec<f64>) -> FlexTensor {
-    tensor(vec![losses.into_iter().sum::<f64>() as f32], [1])
 }

@@ -109,12 +109,34 @@ impl AttentionTensors {
     }
 }
 
+/// A low-rank update without gaps.
+pub(super) struct UpdateTensors(LoraInputs<FlexTensor>);
+
+impl UpdateTensors {
+    /// None where the kernels do not fit: for types other than f32, and for a mask, which no kernel reads.
+    pub(super) fn new(lora: &LoraInputs<FlexTensor>) -> Option<Self> {
+        let fits = all_f32(&[&lora.a, &lora.b]) && !matches!(lora.dropout, Some(Dropout::Mask(_)));
+        let LoraInputs { a, b, scale, dropout } = lora.clone();
+        fits.then(|| Self(LoraInputs { a: contiguous(a), b: contiguous(b), scale, dropout }))
+    }
+
+    pub(super) fn slices(&self) -> LowRank<'_> {
+        let Self(LoraInputs { a, b, scale, dropout }) = self;
+        let [rank, _] = a.shape().dims();
+        let dropout = match dropout {
+            Some(Dropout::Seeded(rule)) => Some(*rule),
+            Some(Dropout::Mask(_)) | None => None,
+        };
+        LowRank { a: floats(a), b: floats(b), rank, scale: *scale as f32, dropout }
+    }
+}
+
 /// The inputs of a linear layer without gaps.
 pub(super) struct LinearTensors {
     x: FlexTensor,
     weight: FlexTensor,
     bias: Option<FlexTensor>,
-    lora: Option<LoraInputs<FlexTensor>>,
+    lora: Option<UpdateTensors>,
     /// What products in half are made with.
     unit: Option<TileUnit>,
 }
@@ -124,37 +146,25 @@ impl LinearTensors {
     /// kernel reads; for products in half on a processor that does not multiply it.
     pub(super) fn new(inputs: &LinearInputs<FlexTensor>) -> Option<Self> {
         let lora = inputs.lora.as_ref();
-        let optional = [inputs.bias.as_ref(), lora.map(|lora| &lora.a), lora.map(|lora| &lora.b)];
+        let update = lora.and_then(UpdateTensors::new);
         let weight_fits = matches!(inputs.weight.dtype(), DType::F32 | DType::BF16);
-        let fits = weight_fits && is_f32(&inputs.x) && optional.into_iter().flatten().all(is_f32);
-        if !fits || lora.is_some_and(|lora| matches!(lora.dropout, Some(Dropout::Mask(_)))) {
+        let fits = weight_fits && is_f32(&inputs.x) && inputs.bias.as_ref().is_none_or(is_f32);
+        if !fits || update.is_some() != lora.is_some() {
             return None;
         }
         let unit = tile_unit(inputs.precision);
         if inputs.precision.half().is_some() && (unit.is_none() || inputs.weight.dtype() != DType::BF16) {
             return None;
         }
-        let LinearInputs { x, weight, bias, lora, .. } = inputs.clone();
-        let lora = lora.map(|lora| LoraInputs { a: contiguous(lora.a), b: contiguous(lora.b), ..lora });
-        Some(Self { x: contiguous(x), weight: contiguous(weight), bias: bias.map(contiguous), lora, unit })
-    }
-
-    /// Whether the kernels make the backward pass as well: that of a weight in bf16 only with the processor's own unit.
-    pub(super) fn go_backward(&self) -> bool {
-        is_f32(&self.weight) || self.unit.is_some()
+        let LinearInputs { x, weight, bias, .. } = inputs.clone();
+        let bias = bias.map(contiguous);
+        Some(Self { x: contiguous(x), weight: contiguous(weight), bias, lora: update, unit })
     }
 
     pub(super) fn slices(&self) -> Linear<'_> {
         let [rows, input] = self.x.shape().dims();
         let [output, _] = self.weight.shape().dims();
-        let low_rank = self.lora.as_ref().map(|lora| {
-            let [rank, _] = lora.a.shape().dims();
-            let dropout = match lora.dropout {
-                Some(Dropout::Seeded(rule)) => Some(rule),
-                Some(Dropout::Mask(_)) | None => None,
-            };
-            LowRank { a: floats(&lora.a), b: floats(&lora.b), rank, scale: lora.scale as f32, dropout }
-        });
+        let low_rank = self.lora.as_ref().map(UpdateTensors::slices);
         Linear {
             x: floats(&self.x),
             weight: stored(&self.weight),

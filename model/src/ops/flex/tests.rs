@@ -4,7 +4,7 @@
 use super::super::testing::{assert_close, random, values};
 use super::super::{LinearGradients, LinearInputs, LoraInputs, Parameters, Precision};
 use super::*;
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{DType, Int, TensorData};
 use burn_autodiff::Autodiff;
 
 fn primitive<const D: usize>(shape: [usize; D], seed: u64) -> FlexTensor {
@@ -26,8 +26,13 @@ fn all_results() -> Vec<TensorData> {
         Tensor::<Flex, 1, Int>::from_data(ids.as_slice(), &Default::default()).into_primitive()
     };
     let (dx, parameters) = Flex::layer_norm_rows_backward(x(), weight(), dy(), 1e-5, Parameters::Trained);
-    let (sum, of_hidden, of_head) =
-        Flex::cross_entropy_gradients(x(), head(), targets(), Precision::F32, Parameters::Trained);
+    let (sum, of_hidden, of_head) = Flex::cross_entropy_gradients(
+        x(),
+        TensorPrimitive::Float(head()),
+        targets(),
+        Precision::F32,
+        Parameters::Trained,
+    );
     let text = |seed| primitive([2, 300, 96], seed);
     let no_padding = || None;
     let rule = AttentionRule { heads: 3, window: Some(70) };
@@ -59,8 +64,8 @@ fn all_results() -> Vec<TensorData> {
         Flex::gelu_new_backward(x(), dy()),
         Flex::layer_norm_rows(x(), weight(), weight(), 1e-5),
         dx,
-        Flex::token_nll(x(), head(), targets(), Precision::F32),
-        Flex::cross_entropy_sum(x(), head(), targets(), Precision::F32),
+        Flex::token_nll(x(), TensorPrimitive::Float(head()), targets(), Precision::F32),
+        Flex::cross_entropy_sum(x(), TensorPrimitive::Float(head()), targets(), Precision::F32),
         sum,
         of_hidden,
     ];
@@ -146,5 +151,10 @@ fn half_precision_takes_the_default() {
 #[should_panic(expected = "index out of bounds")]
 fn a_target_outside_the_vocabulary_is_refused() {
     let targets = Tensor::<Flex, 1, Int>::from_data([-1], &Default::default()).into_primitive();
-    Flex::token_nll(primitive([1, 4], 1), primitive([9, 4], 2), targets, Precision::F32);
+    Flex::token_nll(
+        primitive([1, 4], 1),
+        TensorPrimitive::Float(primitive([9, 4], 2)),
+        targets,
+        Precision::F32,
+    );
 }

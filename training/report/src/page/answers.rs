@@ -1,6 +1,7 @@
 //! What the models answer: base and tuned side by side, and how the answers changed while the model learned.
 
 use super::Findings;
+use crate::decoding::Decoding;
 use crate::markup::escape;
 
 /// An answer of the model while it learned.
@@ -15,13 +16,13 @@ pub struct SampleAnswer {
 }
 
 /// The section of the answers before and after.
-pub(super) fn side_by_side(findings: &Findings) -> String {
+pub(super) fn side_by_side(findings: &Findings, decoding: Decoding) -> String {
     if findings.answers.is_empty() {
         return String::new();
     }
-    let mut section = String::from(
-        "<section>\n<h2>Answers before and after</h2>\n<p>To held-out questions, which the training did not see; the \
-         likeliest token each time.</p>\n",
+    let mut section = format!(
+        "<section>\n<h2>Answers before and after</h2>\n<p>To held-out questions, which the training did not see; {}.</p>\n",
+        decoding.reading()
     );
     for (index, row) in findings.answers.iter().enumerate() {
         section += &format!("<article>\n<h3>{}</h3>\n<div class=\"pair\">\n", escape(row.question.trim()));
@@ -44,7 +45,7 @@ fn quote(label: &str, text: &str) -> String {
 }
 
 /// The section of the answers during training: a question at a time, a line where the answer changed.
-pub(super) fn samples(rows: &[SampleAnswer]) -> String {
+pub(super) fn samples(rows: &[SampleAnswer], decoding: Decoding) -> String {
     let mut questions: Vec<&str> = Vec::new();
     for row in rows {
         if !questions.contains(&row.question.as_str()) {
@@ -54,9 +55,10 @@ pub(super) fn samples(rows: &[SampleAnswer]) -> String {
     if questions.is_empty() {
         return String::new();
     }
-    let mut section = String::from(
-        "<section>\n<h2>Answers while it learned</h2>\n<p>The same held-out questions after every evaluation; an \
+    let mut section = format!(
+        "<section>\n<h2>Answers while it learned</h2>\n<p>The same held-out questions after every evaluation; {}. An \
          answer that stayed the same is shown once.</p>\n",
+        decoding.reading()
     );
     for question in questions {
         let mut lines: Vec<(usize, usize, &str)> = Vec::new();
@@ -84,10 +86,10 @@ mod tests {
     #[test]
     fn an_answer_that_stayed_is_shown_once_with_its_steps() {
         let row = |step, answer: &str| SampleAnswer { step, question: "<b>?".into(), answer: answer.into() };
-        let section = samples(&[row(5, "x"), row(10, "x"), row(15, "y <i>")]);
+        let section = samples(&[row(5, "x"), row(10, "x"), row(15, "y <i>")], Decoding::default());
         assert!(section.contains("<dt>steps 5 to 10</dt><dd class=\"text\">x</dd>"), "{section}");
         assert!(section.contains("<dt>step 15</dt><dd class=\"text\">y &lt;i&gt;</dd>"), "{section}");
         assert!(section.contains("<h3>&lt;b&gt;?</h3>"), "{section}");
-        assert_eq!(samples(&[]), "");
+        assert_eq!(samples(&[], Decoding::default()), "");
     }
 }

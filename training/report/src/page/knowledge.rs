@@ -4,6 +4,7 @@ use super::Findings;
 use super::html::{absent, chart, figure, share, table, whole};
 use crate::answers::AnswerScores;
 use crate::chart::Chart;
+use crate::decoding::Decoding;
 use crate::error::ReportError;
 use crate::knowledge::{DiscriminationFacts, answers_reading, knowledge_reading};
 use crate::markup::escape;
@@ -12,7 +13,7 @@ use crate::markup::escape;
 const FEW: usize = 30;
 
 /// The section; nothing where nothing was measured.
-pub(super) fn section(findings: &Findings) -> Result<String, ReportError> {
+pub(super) fn section(findings: &Findings, decoding: Decoding) -> Result<String, ReportError> {
     if findings.discrimination.is_none() && findings.scores.is_empty() {
         return Ok(String::new());
     }
@@ -22,7 +23,7 @@ pub(super) fn section(findings: &Findings) -> Result<String, ReportError> {
         section += &discrimination(found)?;
     }
     if !findings.scores.is_empty() {
-        section += &answers(&findings.scores);
+        section += &answers(&findings.scores, decoding);
         let changes = answers_reading(&findings.changes);
         if !changes.is_empty() {
             section += &format!("<p>{}</p>\n", escape(&changes));
@@ -46,7 +47,7 @@ fn discrimination(found: &DiscriminationFacts) -> Result<String, ReportError> {
     Ok(table("discrimination", &heads, &lines) + &chart(&Chart::discrimination(found)?))
 }
 
-fn answers(rows: &[AnswerScores]) -> String {
+fn answers(rows: &[AnswerScores], decoding: Decoding) -> String {
     let lines: Vec<String> = rows
         .iter()
         .map(|row| {
@@ -88,7 +89,8 @@ fn answers(rows: &[AnswerScores]) -> String {
     format!(
         "<h3>Its answers in numbers</h3>\n<p>Token F1, ROUGE-L and chrF are overlaps with the expected answer, in words, \
          in sequences of words and in characters: they tell whether the same words are used, not whether what is said \
-         is true. An answer repeats itself that has the same four words in a row three times.{few}</p>\n{}",
+         is true. An answer repeats itself that has the same four words in a row three times. {}{few}</p>\n{}",
+        decoding.sentence(),
         table("answer-metrics", &heads, &lines)
     )
 }

@@ -1,0 +1,221 @@
+//! The backward pass.
+
+use cubecl::prelude::*;
+
+use super::tile::{add, dot, place, read, share, zeros};
+use super::{AttentionShape, UNITS};
+
+/// Below every score; a smaller one would not be f32.
+const LEAST: f32 = -3.0e38;
+
+/// Where the cube's head has its number of query `index`, in `[batch, heads, queries]`.
+#[cube]
+fn number(index: usize, queries: usize) -> usize {
+    (CUBE_POS_Z as usize * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize) * queries + index
+}
+
+/// A unit's query: its log-sum-exp, its D and its dQ.
+#[cube(launch)]
+fn of_queries<N: Size>(
+    query: &Array<Vector<f32, N>>,
+    key: &Array<Vector<f32, N>>,
+    value: &Array<Vector<f32, N>>,
+    gradient: &Array<Vector<f32, N>>,
+    of_query: &mut Array<Vector<f32, N>>,
+    log_sums: &mut Array<f32>,
+    means: &mut Array<f32>,
+    queries: usize,
+    keys: usize,
+    window: usize,
+    #[comptime] parts: usize,
+    #[comptime] tile: usize,
+) {
+    let first = CUBE_POS_X as usize * UNITS;
+    let index = first + UNIT_POS as usize;
+    let before = keys - queries;
+    let position = before + index;
+    let row = read(query, index, queries, parts);
+    let of_row = read(gradient, index, queries, parts);
+    let mut key_tile = SharedMemory::<Vector<f32, N>>::new(tile * parts);
+    let mut value_tile = SharedMemory::<Vector<f32, N>>::new(tile * parts);
+
+    // The keys that any of the cube's queries sees.
+    let end = min(before + first + UNITS, keys);
+    let mut begin = before + first + 1;
+    begin = max(begin, window) - window;
+
+    let mut largest = f32::new(LEAST);
+    let mut sum = f32::new(0.0);
+    let mut mean = f32::new(0.0);
+    let mut start = begin;
+    while start < end {
+        sync_cube();
+        share(key, &mut key_tile, start, keys, parts, tile);
+        share(value, &mut value_tile, start, keys, parts, tile);
+        sync_cube();
+        for at in 0..tile {
+            let seen = start + at;
+            if index < queries && seen <= position && seen + window > position {
+                let score = dot(&row, &key_tile, at, parts);
+                if score > largest {
+                    let shrunk = f32::exp(largest - score);
+                    sum *= shrunk;
+                    mean *= shrunk;
+                    largest = score;
+                }
+                let weight = f32::exp(score - largest);
+                sum += weight;
+                mean += weight * dot(&of_row, &value_tile, at, parts);
+            }
+        }
+        start += tile;
+    }
+    let log_sum = largest + f32::ln(sum);
+    let mean = mean / sum;
+
+    let mut found = zeros::<N>(parts);
+    let mut start = begin;
+    while start < end {
+        sync_cube();
+        share(key, &mut key_tile, start, keys, parts, tile);
+        share(value, &mut value_tile, start, keys, parts, tile);
+        sync_cube();
+        for at in 0..tile {
+            let seen = start + at;
+            if index < queries && seen <= position && seen + window > position {
+                let weight = f32::exp(dot(&row, &key_tile, at, parts) - log_sum);
+                let of_score = weight * (dot(&of_row, &value_tile, at, parts) - mean);
+                add(&mut found, &key_tile, at, of_score, parts);
+            }
+        }
+        start += tile;
+    }
+    if index < queries {
+        log_sums[number(index, queries)] = log_sum;
+        means[number(index, queries)] = mean;
+        let place = place(index, queries, parts);
+        #[unroll]
+        for part in 0..parts {
+            of_query[place + part] = found[part];
+        }
+    }
+}
+
+/// A unit's key: its dK, or the dV of its value.
+#[cube(launch)]
+fn of_keys<N: Size>(
+    query: &Array<Vector<f32, N>>,
+    key: &Array<Vector<f32, N>>,
+    value: &Array<Vector<f32, N>>,
+    gradient: &Array<Vector<f32, N>>,
+    log_sums: &Array<f32>,
+    means: &Array<f32>,
+    result: &mut Array<Vector<f32, N>>,
+    queries: usize,
+    keys: usize,
+    window: usize,
+    #[comptime] parts: usize,
+    #[comptime] tile: usize,
+    #[comptime] of_value: bool,
+) {
+    let first = CUBE_POS_X as usize * UNITS;
+    let index = first + UNIT_POS as usize;
+    let before = keys - queries;
+    let row = read(key, index, keys, parts);
+    let value_row = read(value, index, keys, parts);
+    let mut found = zeros::<N>(parts);
+    let mut query_tile = SharedMemory::<Vector<f32, N>>::new(tile * parts);
+    let mut gradient_tile = SharedMemory::<Vector<f32, N>>::new(tile * parts);
+
+    // The queries that see any of the cube's keys.
+    let mut start = max(first, before) - before;
+    let mut end = first + UNITS - 1 + window;
+    end = min(max(end, before) - before, queries);
+    while start < end {
+        sync_cube();
+        share(query, &mut query_tile, start, queries, parts, tile);
+        share(gradient, &mut gradient_tile, start, queries, parts, tile);
+        sync_cube();
+        for at in 0..tile {
+            let seeing = start + at;
+            let position = before + seeing;
+            if index < keys && seeing < queries && index <= position && index + window > position {
+                let place = number(seeing, queries);
+                let weight = f32::exp(dot(&row, &query_tile, at, parts) - log_sums[place]);
+                if comptime!(of_value) {
+                    add(&mut found, &gradient_tile, at, weight, parts);
+                } else {
+                    let of_weight = dot(&value_row, &gradient_tile, at, parts);
+                    add(&mut found, &query_tile, at, weight * (of_weight - means[place]), parts);
+                }
+            }
+        }
+        start += tile;
+    }
+    if index < keys {
+        let place = place(index, keys, parts);
+        #[unroll]
+        for part in 0..parts {
+            result[place + part] = found[part];
+        }
+    }
+}
+
+/// dQ, dK and dV, each of the shape of what it is the gradient of; `gradient` is dO, of the shape of the queries.
+pub fn attention_backward<R: Runtime>(
+    client: &ComputeClient<R>,
+    [query, key, value]: [TensorBinding<R>; 3],
+    gradient: TensorBinding<R>,
+    [of_query, of_key, of_value]: [TensorBinding<R>; 3],
+    shape: AttentionShape,
+) {
+    let AttentionShape { batch, queries, keys, heads, .. } = shape;
+    let (window, vector, parts, tile) = (shape.reach(), shape.vector(), shape.parts(), shape.tile());
+    let dim = CubeDim::new_1d(UNITS as u32);
+    let array = |tensor: &TensorBinding<R>| tensor.clone().into_tensor_arg().into_array_arg();
+    let numbers = batch * heads * queries;
+    let [log_sums, means] = [(); 2].map(|()| client.empty(numbers * size_of::<f32>()));
+    // SAFETY: both were made above with room for so many numbers.
+    #[allow(unsafe_code)]
+    let of_each =
+        |handle: &cubecl::server::Handle| unsafe { ArrayArg::from_raw_parts(handle.clone(), numbers) };
+    of_queries::launch::<R>(
+        client,
+        shape.cubes(queries),
+        dim,
+        vector,
+        array(&query),
+        array(&key),
+        array(&value),
+        array(&gradient),
+        array(&of_query),
+        of_each(&log_sums),
+        of_each(&means),
+        queries,
+        keys,
+        window,
+        parts,
+        tile,
+    );
+    for (result, is_of_value) in [(of_key, false), (of_value, true)] {
+        of_keys::launch::<R>(
+            client,
+            shape.cubes(keys),
+            dim,
+            vector,
+            array(&query),
+            array(&key),
+            array(&value),
+            array(&gradient),
+            of_each(&log_sums),
+            of_each(&means),
+            array(&result),
+            queries,
+            keys,
+            window,
+            parts,
+            tile,
+            is_of_value,
+        );
+    }
+}

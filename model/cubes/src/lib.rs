@@ -1,0 +1,21 @@
+//! GPT-Neo's operations as CubeCL kernels, one source for every GPU: CUDA, Vulkan, Metal.
+//!
+//! The twin of `gptneo-kernels`, which has the CPU's. It knows handles, shapes and number types and no Burn: what calls it
+//! allocates the outputs. All tensors are f32 unless a function says otherwise, and all but the logits are contiguous.
+//! A kernel stands in a file of its own, under its formula; each uses what every GPU has: shared memory and barriers, no
+//! subgroups and no atomics.
+
+mod adamw;
+mod attention;
+mod cached_attention;
+mod cross_entropy;
+mod gradient_sums;
+mod layer_norm;
+mod reduce;
+
+pub use adamw::{AdamWFactors, AdamWTensors, adamw};
+pub use attention::{AttentionShape, attention, attention_backward};
+pub use cached_attention::cached_attention;
+pub use cross_entropy::cross_entropy_rows;
+pub use gradient_sums::gradient_sums;
+pub use layer_norm::{layer_norm, layer_norm_backward};

@@ -1,0 +1,134 @@
+//! A weight's columns in panels: for each term a line of columns, one after the other as a product reads them.
+
+use std::ops::Range;
+
+use super::weight::{Factor, Weight};
+use crate::memory::prefetch;
+
+/// Bytes of a cache line, and the f32 that it holds.
+const LINE: usize = 64;
+const FLOATS: usize = LINE / size_of::<f32>();
+
+/// A buffer that begins with a cache line: no register is loaded from two of them.
+#[derive(Default)]
+pub(super) struct Panels(Vec<f32>);
+
+impl Panels {
+    /// So many numbers, whatever they were last.
+    pub(super) fn of(&mut self, count: usize) -> &mut [f32] {
+        if self.0.len() < count + FLOATS {
+            self.0.resize(count + FLOATS, 0.0);
+        }
+        let start = self.0.as_ptr().align_offset(LINE).min(FLOATS);
+        &mut self.0[start..][..count]
+    }
+}
+
+/// Rows of a weight that become columns of a panel together.
+const TOGETHER: usize = 8;
+/// Rows and columns that change places in registers.
+const SQUARE: usize = 4;
+/// How many rows of a weight ahead are asked for: a processor does not foresee parts of rows.
+const AHEAD: usize = 8;
+
+/// Brings some terms of columns of the factor, which stand together, into a panel `[terms, PANEL]`.
+#[inline(always)]
+pub(super) fn pack_columns<const PANEL: usize>(
+    factor: Factor<Weight<'_>>,
+    terms: Range<usize>,
+    columns: Range<usize>,
+    panel: &mut [f32],
+) {
+    let Factor { values, depth, .. } = factor;
+    let mut scratch: [Vec<f32>; TOGETHER] = [const { Vec::new() }; TOGETHER];
+    let (lines, _) = panel.as_chunks_mut::<PANEL>();
+    for first in columns.clone().step_by(TOGETHER) {
+        let mut rows: [&[f32]; TOGETHER] = [&[]; TOGETHER];
+        for ((row, column), scratch) in rows.iter_mut().zip(first..columns.end).zip(&mut scratch) {
+            *row = values.floats(column * depth + terms.start..column * depth + terms.end, scratch);
+        }
+        interleave::<PANEL>(rows, lines, first - columns.start);
+    }
+}
+
+/// Brings some terms of columns of the factor, whose rows stand together, into panels, each `[terms, PANEL]`.
+#[inline(always)]
+pub(super) fn pack_rows<const PANEL: usize>(
+    factor: Factor<Weight<'_>>,
+    terms: Range<usize>,
+    range: Range<usize>,
+    panels: &mut [f32],
+) {
+    let Factor { values, columns, .. } = factor;
+    let mut scratch = Vec::new();
+    let size = terms.len() * PANEL;
+    for (line, term) in terms.enumerate() {
+        if let Weight::F32(values) = values
+            && let Some(ahead) = values.get((term + AHEAD) * columns + range.start..)
+        {
+            ahead[..range.len().min(ahead.len())].iter().step_by(FLOATS).for_each(prefetch);
+        }
+        let row = values.floats(term * columns + range.start..term * columns + range.end, &mut scratch);
+        for (panel, row) in panels.chunks_exact_mut(size).zip(row.chunks(PANEL)) {
+            let place = &mut panel[line * PANEL..][..PANEL];
+            match (place.as_chunks_mut::<PANEL>().0, row.as_chunks::<PANEL>().0) {
+                ([place], [row]) => *place = *row,
+                _ => place[..row.len()].copy_from_slice(row),
+            }
+        }
+    }
+}
+
+/// Writes rows as columns of a panel from `at` on, those that are there; a square of 4 x 4 at a time, so that no cache line
+/// is touched for a single number.
+#[inline(always)]
+fn interleave<const PANEL: usize>(rows: [&[f32]; TOGETHER], lines: &mut [[f32; PANEL]], at: usize) {
+    let terms = rows[0].len();
+    let whole = if rows.iter().all(|row| row.len() == terms) { terms - terms % SQUARE } else { 0 };
+    let mut parts: [&[[f32; SQUARE]]; TOGETHER] = [&[]; TOGETHER];
+    for (parts, row) in parts.iter_mut().zip(rows) {
+        *parts = row[..whole].as_chunks().0;
+    }
+    let (squares, _) = lines.as_chunks_mut::<SQUARE>();
+    for (number, lines) in squares.iter_mut().take(whole / SQUARE).enumerate() {
+        for ([a, b, c, d], at) in parts.as_chunks().0.iter().zip((at..).step_by(SQUARE)) {
+            let columns = transposed([a[number], b[number], c[number], d[number]]);
+            for (line, column) in lines.iter_mut().zip(columns) {
+                line[at..at + SQUARE].copy_from_slice(&column);
+            }
+        }
+    }
+    for (i, row) in rows.iter().enumerate() {
+        for (line, value) in lines.iter_mut().zip(*row).skip(whole) {
+            line[at + i] = *value;
+        }
+    }
+}
+
+/// Rows become columns. Compilers make of the plain form sixteen moves of single numbers.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn transposed(rows: [[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUARE] {
+    use std::arch::x86_64::{__m128, _mm_movehl_ps, _mm_movelh_ps, _mm_unpackhi_ps, _mm_unpacklo_ps};
+    let [a, b, c, d]: [__m128; SQUARE] = pulp::cast(rows);
+    // SAFETY: every processor of this kind has SSE.
+    #[allow(unsafe_code, unused_unsafe)]
+    let columns = unsafe {
+        let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
+        let (ab_high, cd_high) = (_mm_unpackhi_ps(a, b), _mm_unpackhi_ps(c, d));
+        [
+            _mm_movelh_ps(ab, cd),
+            _mm_movehl_ps(cd, ab),
+            _mm_movelh_ps(ab_high, cd_high),
+            _mm_movehl_ps(cd_high, ab_high),
+        ]
+    };
+    pulp::cast(columns)
+}
+
+/// Rows become columns.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn transposed(rows: [[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUARE] {
+    std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
+}
