@@ -1,5 +1,7 @@
 //! Which settings cannot be, each named by its key, so that whoever shows it can name its flag.
 
+use std::path::PathBuf;
+
 use gptneo_datasets::DataError;
 use gptneo_model::{LoraConfig, WeightFormat};
 use gptneo_training::{Precision, Unfit};
@@ -39,6 +41,9 @@ const KEYS: [&str; 28] = [
     "data.overlong",
 ];
 
+/// The longest path in bytes, Linux's.
+const LONGEST_PATH: usize = 4096;
+
 /// Refuses to keep a base small that is trained itself, or whose products are in half precision, which has it rounded.
 ///
 /// # Errors
@@ -72,6 +77,7 @@ impl Settings {
             self.training.unfit().iter().map(|unfit| problem("training", unfit)).collect();
         problems.extend(self.unfit_of_lora().iter().map(|unfit| problem("lora", unfit)));
         problems.extend(self.unfit_of_answers().iter().map(|unfit| problem("answers", unfit)));
+        problems.extend(self.unfit_paths());
         if !problems.is_empty() {
             return Err(all_of(problems).into());
         }
@@ -125,6 +131,26 @@ impl Settings {
             some("samples", answers.samples),
         ];
         found.into_iter().flatten().collect()
+    }
+}
+
+impl Settings {
+    /// Paths that no system takes: a message that names one would be as long.
+    fn unfit_paths(&self) -> Vec<Problem> {
+        let paths = [
+            ("model.path", &self.model.path),
+            ("model.adapter", &self.model.adapter),
+            ("data.path", &self.data.path),
+            ("data.validation_data", &self.data.validation_data),
+            ("data.test_data", &self.data.test_data),
+            ("run.output", &self.run.output),
+        ];
+        let too_long = |(key, path): (&'static str, &Option<PathBuf>)| {
+            let found = path.as_ref()?.as_os_str().len();
+            let what = format!("{key} has {found} bytes, expected at most {LONGEST_PATH}");
+            (found > LONGEST_PATH).then_some(Problem { what, remedy: Remedy::Change(key) })
+        };
+        paths.into_iter().filter_map(too_long).collect()
     }
 }
 
@@ -188,6 +214,10 @@ mod tests {
         ] {
             assert!(said.contains(part), "{part}: {said}");
         }
+        settings = Settings::default();
+        settings.data.path = Some("x".repeat(60_000).into());
+        let said = settings.validate().unwrap_err().to_string();
+        assert_eq!(said, "data.path has 60000 bytes, expected at most 4096: set another data.path");
         settings = Settings::default();
         settings.data.options.validation_fraction = 2.0;
         assert!(
