@@ -49,7 +49,7 @@ class Counter:
     def fails(self, *arguments):
         """What a run says that is to fail; none where it does not."""
         done = self.call(arguments)
-        return done.stderr if done.returncode == 1 else None
+        return done.stderr if done.returncode in (1, 2) else None
 
     def run(self, *arguments):
         """The counts of one run, and what it printed. A run that fails is noted."""
