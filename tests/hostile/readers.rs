@@ -13,7 +13,7 @@ use gptneo_training::checkpoint::Checkpoints;
 pub(crate) fn settings(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match Settings::from_toml(text) {
-        Err(error) => check(&error, data),
+        Err(error) => check(&whole(&error), data),
         Ok(settings) => {
             let Ok(written) = settings.to_toml() else { return };
             match Settings::from_toml(&written) {
@@ -29,40 +29,40 @@ pub(crate) fn run_folder(data: &[u8]) {
     let Some((which, contents)) = data.split_first() else { return };
     let Ok(folder) = tempfile::tempdir() else { return };
     let run = RunFolder::at(folder.path());
-    let put = |path: &Path| fs::write(path, contents).is_ok();
-    let read = match which {
-        b'm' => put(&run.manifest_file()) && told(run.manifest(), contents),
-        b'l' => put(&run.metrics_file()) && told(run.metrics(), contents),
-        b's' => put(&run.samples_file()) && told(run.samples(), contents),
-        b'h' => put(&run.held_out_table()) && told(run.held_out(), contents),
+    let put = |path: &Path| fs::write(path, contents).ok();
+    let error = match which {
+        b'm' => put(&run.manifest_file()).and_then(|()| run.manifest().err()),
+        b'l' => put(&run.metrics_file()).and_then(|()| run.metrics().err()),
+        b's' => put(&run.samples_file()).and_then(|()| run.samples().err()),
+        b'h' => put(&run.held_out_table()).and_then(|()| run.held_out().err()),
         b'c' => {
             let checkpoints = Checkpoints::new(run.checkpoints());
             let path = checkpoints.path(2);
-            fs::create_dir_all(&path).is_ok()
-                && put(&path.join("state.json"))
-                && told(checkpoints.newest().map_err(Error::from), contents)
+            let made = fs::create_dir_all(&path).ok().and_then(|()| put(&path.join("state.json")));
+            made.and_then(|()| checkpoints.newest().map_err(Error::from).err())
         }
-        _ => put(&run.settings_file()) && told(run.settings(), contents),
+        _ => put(&run.settings_file()).and_then(|()| run.settings().err()),
     };
-    // Whether it was read is the reader's to say.
-    let _ = read;
+    if let Some(error) = error {
+        // The folder's name is chance, and may spell anything.
+        let said = whole(&error).replace(&folder.path().display().to_string(), "");
+        check(&said, contents);
+    }
 }
 
-fn told<T>(read: Result<T, Error>, contents: &[u8]) -> bool {
-    read.as_ref().err().is_none_or(|error| {
-        check(error, contents);
-        false
-    })
-}
-
-/// One line, short, without characters that steer a terminal and without names of Rust's types, unless the file has them.
-fn check(error: &Error, contents: &[u8]) {
+/// An error with its causes.
+fn whole(error: &Error) -> String {
     let mut said = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         said = format!("{said}: {error}");
         cause = error.source();
     }
+    said
+}
+
+/// One line, short, without characters that steer a terminal and without names of Rust's types, unless the file has them.
+fn check(said: &str, contents: &[u8]) {
     assert!(!said.contains(|character: char| character.is_control()), "{said:?}");
     assert!(said.chars().count() < 1500, "{} characters: {said:.300}", said.chars().count());
     let own = String::from_utf8_lossy(contents);

@@ -2,8 +2,8 @@
 //! claim gigabytes, and readers make that room first.
 //!
 //! Page headers are structs of Thrift's compact protocol (Apache Parquet, `parquet.thrift`, `PageHeader`): field 2 is
-//! the size unpacked, field 3 the size in the file; in field 8, of version 2, fields 5 and 6 are the sizes of what stands
-//! before the packed values.
+//! the size unpacked, field 3 the size in the file; in field 7, of a dictionary, field 1 is the number of its values; in
+//! field 8, of version 2, fields 5 and 6 are the sizes of what stands before the packed values.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -19,7 +19,7 @@ const DEEPEST: usize = 8;
 pub(super) enum Fault {
     /// Its pages would unpack to more than may be read.
     TooLarge,
-    /// A header is no header.
+    /// A header is no header, or a dictionary says that it has more values than bytes.
     Damaged,
 }
 
@@ -35,6 +35,9 @@ pub(super) fn check(file: &File, column: &ColumnChunkMetaData, left: u64) -> Res
     let mut unpacked = 0;
     while !chunk.fill_buf().map_err(damaged)?.is_empty() {
         let page = Header::read(&mut chunk)?;
+        if page.dictionary_values > page.unpacked {
+            return Err(Fault::Damaged);
+        }
         unpacked += page.unpacked;
         if unpacked > left {
             return Err(Fault::TooLarge);
@@ -85,6 +88,8 @@ fn range(column: &ColumnChunkMetaData) -> Option<(u64, u64)> {
 struct Header {
     unpacked: u64,
     packed: u64,
+    /// Each takes a byte at least.
+    dictionary_values: u64,
     /// The part that is never packed.
     levels: u64,
 }
@@ -97,11 +102,23 @@ impl Header {
             match (id, kind) {
                 (2, I32) => header.unpacked = size(from)?,
                 (3, I32) => header.packed = size(from)?,
+                (7, STRUCT) => header.read_dictionary(from)?,
                 (8, STRUCT) => header.read_version_2(from)?,
                 (_, kind) => skip(from, kind, DEEPEST)?,
             }
         }
         Ok(header)
+    }
+
+    fn read_dictionary(&mut self, from: &mut impl Read) -> Result<(), Fault> {
+        let mut id = 0;
+        while let Some(kind) = next_field(from, &mut id)? {
+            match (id, kind) {
+                (1, I32) => self.dictionary_values = size(from)?,
+                (_, kind) => skip(from, kind, DEEPEST)?,
+            }
+        }
+        Ok(())
     }
 
     fn read_version_2(&mut self, from: &mut impl Read) -> Result<(), Fault> {
