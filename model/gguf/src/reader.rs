@@ -206,7 +206,7 @@ impl<R: Read> Front<R> {
         let tensor = TensorInfo { name, shape, kind };
         // Four bytes a value at most, so the product of bytes stays in range as well.
         let fits = tensor.values().is_some_and(|values| (1..=u64::MAX / 8).contains(&values));
-        let columns = tensor.shape.last().copied().unwrap_or_default();
+        let columns = tensor.shape.last().copied().unwrap_or(1);
         if !fits || !columns.is_multiple_of(kind.block()) {
             let shape = tensor.shape;
             return Err(GgufError::Damaged(format!("{told} has the shape {shape:?} in {kind}")));
