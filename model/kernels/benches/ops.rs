@@ -210,6 +210,10 @@ fn few_rows(bencher: Bencher, rows: usize, weight: Weight<'_>) {
 #[divan::bench(args = [
     [64, 768, 768],
     [64, 3072, 768],
+    // The embedded small model's.
+    [512, 224, 224],
+    [512, 224, 896],
+    [512, 896, 224],
     [256, 768, 768],
     [256, 3072, 768],
     [2048, 768, 768],

@@ -5,6 +5,7 @@
 //! which stay in the second cache while panels pass by. An element of the result is summed in the same order however the
 //! work is cut and in any registers.
 
+use std::array::from_fn;
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -14,13 +15,19 @@ use rayon::prelude::*;
 
 use super::blocks::{Block, blocks};
 use super::panels::{Panels, pack_columns, pack_rows};
-use super::tile::{DEPTH, Part, tile};
+use super::tile::{Part, tile};
 use super::weight::{Factor, Weight};
 use crate::memory::written;
 use crate::registers::arch;
 
-/// Columns of a task, whole panels: as many as leave enough tasks. Each task brings its rows of x close together anew.
-const COLUMNS: [usize; 4] = [384, 192, 96, 32];
+/// Columns that tasks are made of, whole panels in any registers.
+const STRIP: usize = 32;
+/// The most strips of a task.
+const WIDEST: usize = 12;
+/// The fewest, where that leaves a task for each thread: each task reads its rows of x anew.
+const NARROWEST: usize = 2;
+/// Terms of the sums that are added at a time.
+const DEPTH: usize = 768;
 /// Rows of x that meet all panels together.
 const TALL: usize = 48;
 
@@ -35,8 +42,6 @@ const WORTH_SHARING: usize = 1 << 22;
 #[derive(Default)]
 struct Scratch {
     panels: Panels,
-    /// Rows of x.
-    close: Vec<[f32; DEPTH]>,
     /// Sums of one tile.
     sums: Vec<f32>,
 }
@@ -70,24 +75,26 @@ fn product_in(arch: Arch, x: &[f32], factor: Factor<Weight<'_>>, bias: Option<&[
     let [out] = unsafe {
         written([rows * columns], |[out]| {
             if rows.saturating_mul(depth).saturating_mul(columns) < WORTH_SHARING {
-                blocks(out, columns, [rows, COLUMNS[0]]).into_iter().for_each(run);
+                blocks(out, columns, [rows, WIDEST * STRIP]).into_iter().for_each(run);
             } else {
-                blocks(out, columns, task_shape(rows, columns)).into_par_iter().for_each(run);
+                blocks(out, columns, task_shape(rows, columns, rayon::current_num_threads()))
+                    .into_par_iter()
+                    .for_each(run);
             }
         })
     };
     out
 }
 
-/// Rows and columns of a task: the widest of which there are enough, with no more cuts across the rows than that takes.
-fn task_shape(rows: usize, columns: usize) -> [usize; 2] {
-    let wanted = TASKS * rayon::current_num_threads();
-    let [.., narrowest] = COLUMNS;
-    let most_cuts = (rows / ROWS).max(1);
-    let enough = |wide: &usize| columns.div_ceil(*wide) * most_cuts >= wanted;
-    let wide = COLUMNS.into_iter().find(enough).unwrap_or(narrowest);
-    let cuts = wanted.div_ceil(columns.div_ceil(wide)).min(most_cuts);
-    [rows.div_ceil(cuts), wide]
+/// Rows and columns of a task: as wide as may be, as many as are wanted, about as much for each thread, and no more cuts
+/// across the rows than that takes.
+fn task_shape(rows: usize, columns: usize, threads: usize) -> [usize; 2] {
+    let (wanted, most_cuts) = (TASKS * threads, (rows / ROWS).max(1));
+    let strips = columns.div_ceil(STRIP);
+    let tasks = strips.div_ceil(WIDEST).max(wanted.div_ceil(most_cuts)).next_multiple_of(threads);
+    let wide = strips.div_ceil(tasks).max(NARROWEST.min(strips.div_ceil(threads)));
+    let cuts = wanted.div_ceil(strips.div_ceil(wide)).min(most_cuts);
+    [rows.div_ceil(cuts), wide * STRIP]
 }
 
 /// A block of the result.
@@ -119,7 +126,7 @@ impl Task<'_, '_> {
     /// In tiles of `T` rows and `W` registers, which are `PANEL` columns.
     #[inline(always)]
     fn run<S: Simd, const T: usize, const W: usize, const PANEL: usize>(self, simd: S) {
-        let Self { x, factor, bias, block, scratch: Scratch { panels, close, sums } } = self;
+        let Self { x, factor, bias, block, scratch: Scratch { panels, sums } } = self;
         let Block { first_row, first_column, mut rows } = block;
         let columns = rows.first().map_or(0, |row| row.len());
         let range = first_column..first_column + columns;
@@ -136,7 +143,7 @@ impl Task<'_, '_> {
             }
             for (index, rows) in rows.chunks_mut(TALL).enumerate() {
                 let x = &x[index * TALL * factor.depth..][..rows.len() * factor.depth];
-                let x = close_together(x, factor.depth, terms.clone(), close);
+                let row = |row: usize| &x[row * factor.depth + terms.start..][..depth];
                 let starts = (0..columns).step_by(PANEL);
                 for (panel, start) in panels.chunks_exact_mut(depth * PANEL).zip(starts) {
                     // Just before its first use: for few rows it is the only one.
@@ -146,20 +153,18 @@ impl Task<'_, '_> {
                     }
                     let panel = S::as_simd_f32s(panel).0.as_chunks::<W>().0;
                     let mut part = Part::<'_, '_, PANEL> { rows, start, add: first > 0, bias };
-                    let (tall, rest) = x.as_chunks::<T>();
-                    for (index, x) in tall.iter().enumerate() {
-                        part.ask_for(index * T, T);
-                        part.put(index * T, tiled::<S, T, W>(simd, x, panel, sums));
+                    let mut at = 0;
+                    while at + T <= part.rows.len() {
+                        part.ask_for(at, T);
+                        part.put(at, tiled::<S, T, W>(simd, from_fn(|i| row(at + i)), panel, sums));
+                        at += T;
                     }
-                    let mut row = tall.len() * T;
-                    let (four, rest) = rest.as_chunks::<4>();
-                    for x in four {
-                        part.put(row, tiled::<S, 4, W>(simd, x, panel, sums));
-                        row += 4;
+                    while at + 4 <= part.rows.len() {
+                        part.put(at, tiled::<S, 4, W>(simd, from_fn(|i| row(at + i)), panel, sums));
+                        at += 4;
                     }
-                    for x in rest.as_chunks::<1>().0 {
-                        part.put(row, tiled::<S, 1, W>(simd, x, panel, sums));
-                        row += 1;
+                    for at in at..part.rows.len() {
+                        part.put(at, tiled::<S, 1, W>(simd, [row(at)], panel, sums));
                     }
                 }
             }
@@ -167,33 +172,11 @@ impl Task<'_, '_> {
     }
 }
 
-/// Some terms of rows of x, one row after the other: as they lie, rows a multiple of 4 KB apart would push each other out of
-/// the cache.
-#[inline(always)]
-fn close_together<'a>(
-    x: &'a [f32],
-    depth: usize,
-    terms: Range<usize>,
-    close: &'a mut Vec<[f32; DEPTH]>,
-) -> &'a [[f32; DEPTH]] {
-    if depth == DEPTH {
-        return x.as_chunks().0;
-    }
-    let rows = x.len() / depth;
-    if close.len() < rows {
-        close.resize(rows, [0.0; DEPTH]);
-    }
-    for (close, row) in close.iter_mut().zip(x.chunks_exact(depth)) {
-        close[..terms.len()].copy_from_slice(&row[terms.clone()]);
-    }
-    &close[..rows]
-}
-
 /// The sums of `T` rows with a panel, in the first of `sums`.
 #[inline(always)]
 fn tiled<'s, S: Simd, const T: usize, const W: usize>(
     simd: S,
-    x: &[[f32; DEPTH]; T],
+    x: [&[f32]; T],
     panel: &[[S::f32s; W]],
     sums: &'s mut [[S::f32s; W]],
 ) -> &'s [[S::f32s; W]] {
@@ -217,7 +200,7 @@ mod tests {
         [1, 1, 1],
         [3, 7, 5],
         [25, 6, 33],
-        [9, 65, COLUMNS[1] + 34],
+        [9, 65, WIDEST * STRIP + 34],
         [5, DEPTH + 3, 40],
         [30, 2 * DEPTH + 1, 4],
         [2 * ROWS + 5, 70, 130],

@@ -6,22 +6,20 @@ use pulp::Simd;
 
 use crate::memory::prefetch;
 
-/// Terms of the sums that are added at a time.
-pub(super) const DEPTH: usize = 768;
-
-/// Writes the sums of `T` rows of x with the columns of a panel, which holds for each term `W` registers of them; no more
-/// terms than `DEPTH`. Plain loops over arrays: they are unrolled, and the sums stay in registers. What takes them is
-/// memory of the caller's: returned and read by an index they would lie in memory from the first term on.
+/// Writes the sums of `T` rows of x with the columns of a panel, which holds for each term `W` registers of them. Plain
+/// loops over arrays: they are unrolled, and the sums stay in registers. What takes them is memory of the caller's: returned
+/// and read by an index they would lie in memory from the first term on.
 #[inline(always)]
 #[allow(clippy::needless_range_loop, clippy::manual_memcpy)]
 pub(super) fn tile<S: Simd, const T: usize, const W: usize>(
     simd: S,
-    x: &[[f32; DEPTH]; T],
+    x: [&[f32]; T],
     panel: &[[S::f32s; W]],
     out: &mut [[S::f32s; W]; T],
 ) {
     let mut sums = [[simd.splat_f32s(0.0); W]; T];
-    for (k, line) in panel[..panel.len().min(DEPTH)].iter().enumerate() {
+    let x = x.map(|row| &row[..panel.len()]);
+    for (k, line) in panel.iter().enumerate() {
         let line = *line;
         for i in 0..T {
             let factor = simd.splat_f32s(x[i][k]);
