@@ -57,11 +57,13 @@ impl<B: NeoBackend> Block<B> {
         draws: &mut Draws<B>,
     ) -> Tensor<B, 3> {
         let [batch, tokens, hidden] = x.dims();
-        // The new tensor stands first: sums are made in its memory, as no one else needs it.
-        let x = self.attn.attention.forward(self.ln_1.forward(x.clone()), padding, draws) + x;
+        let attention = &self.attn.attention;
+        let normal = self.ln_1.forward_for(x.clone(), attention.precision());
+        let x = attention.forward(normal, x, padding, draws);
+        let normal = self.ln_2.forward_for(x.clone(), self.mlp.c_fc.precision);
         // [batch, tokens, hidden] -> [batch * tokens, hidden]: one matrix product for all rows.
-        let rows = self.ln_2.forward(x.clone()).reshape([batch * tokens, hidden]);
-        self.mlp.forward(rows, draws).reshape([batch, tokens, hidden]) + x
+        let [rows, x] = [normal, x].map(|x| x.reshape([batch * tokens, hidden]));
+        self.mlp.forward(rows, x, draws).reshape([batch, tokens, hidden])
     }
 
     /// The rows of a pass, `[1, rows, hidden]` to the same shape, through this layer, whose cache is `cache`.
@@ -75,9 +77,9 @@ impl<B: NeoBackend> Block<B> {
         let [one, rows, hidden] = x.dims();
         // [1, rows, hidden] -> [rows, hidden], and back
         let flat = |x: Tensor<B, 3>| x.reshape([rows, hidden]);
-        let mixed = self.attn.attention.forward_rows(flat(self.ln_1.forward(x.clone())), layer, pass, cache);
-        let x = mixed.reshape([one, rows, hidden]) + x;
-        let fed = self.mlp.forward_rows(flat(self.ln_2.forward(x.clone())), layer, pass);
-        fed.reshape([one, rows, hidden]) + x
+        let normal = flat(self.ln_1.forward(x.clone()));
+        let x = self.attn.attention.forward_rows(normal, flat(x), layer, pass, cache);
+        let normal = self.ln_2.forward(x.clone().reshape([one, rows, hidden]));
+        self.mlp.forward_rows(flat(normal), x, layer, pass).reshape([one, rows, hidden])
     }
 }

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use crate::{NeoBackend, ops};
+use crate::{NeoBackend, Precision, ops};
 
 /// Layer norm over the last dimension: `(x - mean) / sqrt(variance + epsilon) * weight + bias`, with the
 /// biased variance.
@@ -32,10 +32,19 @@ impl<B: Backend> LayerNorm<B> {
 impl<B: NeoBackend> LayerNorm<B> {
     /// Normalises each row: `[batch, tokens, hidden]` to the same shape.
     pub fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
+        self.forward_for(x, Precision::F32)
+    }
+
+    /// As [`LayerNorm::forward`], for products in these numbers: in their half type where the backend joins them.
+    pub(crate) fn forward_for(&self, x: Tensor<B, 3>, precision: Precision) -> Tensor<B, 3> {
         let [batch, tokens, hidden] = x.dims();
         // [batch, tokens, hidden] -> [batch * tokens, hidden]
         let rows = x.reshape([batch * tokens, hidden]);
-        let normal = ops::layer_norm(rows, self.weight.val(), self.bias.val(), self.epsilon);
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let normal = match precision.half().filter(|_| B::joins_products()) {
+            Some(half) => ops::layer_norm_in_half(rows, weight, bias, self.epsilon, half),
+            None => ops::layer_norm(rows, weight, bias, self.epsilon),
+        };
         normal.reshape([batch, tokens, hidden])
     }
 }

@@ -21,6 +21,9 @@ pub(crate) struct NextTokens<'a> {
     pub(crate) adapter: Option<usize>,
 }
 
+/// The update of a layer for some rows.
+pub(crate) type Update<'a, B> = (Range<usize>, &'a Lora<B>);
+
 /// All rows of a pass.
 pub(crate) struct Pass<'a, B: Backend> {
     ids: Vec<i32>,
@@ -66,7 +69,7 @@ impl<'a, B: Backend> Pass<'a, B> {
         &self,
         layer: usize,
         target: Target,
-    ) -> impl Iterator<Item = (Range<usize>, &'a Lora<B>)> {
+    ) -> impl Iterator<Item = Update<'a, B>> {
         let with = self.adapters.iter();
         with.filter_map(move |(rows, adapter)| Some((rows.clone(), adapter.update(layer, target)?)))
     }

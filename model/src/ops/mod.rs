@@ -7,6 +7,7 @@ mod adamw;
 mod attention;
 mod autodiff;
 mod backends;
+mod biased;
 mod cached_attention;
 mod cross_entropy;
 #[cfg(feature = "cubes")]
@@ -15,12 +16,14 @@ mod dora;
 mod draws;
 mod dropout;
 mod embedding;
+mod few_rows;
 #[cfg(feature = "flex")]
 mod flex;
 mod gelu;
 mod layer_norm;
 mod linear;
 mod precision;
+mod so_far;
 #[cfg(test)]
 mod testing;
 
@@ -28,11 +31,12 @@ use std::ops::Range;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
-use burn::tensor::{Tensor, TensorPrimitive, s};
+use burn::tensor::{DType, Tensor, TensorPrimitive, s};
 
 pub use adamw::{AdamWRule, AdamWStep, AdamWTensors, GradientFactors};
 pub use attention::{AttentionRule, causal_attention};
-pub use cached_attention::{CachedText, CachedTexts, cached_attention};
+pub use biased::{biased_gelu, biased_sum};
+pub use cached_attention::{CachedText, CachedTexts, appended_attention, cached_attention};
 pub(crate) use cross_entropy::CHUNK as HEAD_ROWS;
 pub use cross_entropy::{cross_entropy_sum, token_nll};
 pub(crate) use dora::row_norms;
@@ -40,8 +44,9 @@ pub use dora::{dropped, updated_row_norms};
 pub use draws::Draws;
 pub use dropout::Dropout;
 pub use embedding::embedding_rows;
+pub use few_rows::{Follow, few_rows_product, few_rows_products};
 pub use gelu::gelu_new;
-pub use layer_norm::layer_norm;
+pub use layer_norm::{layer_norm, layer_norm_in_half};
 pub use linear::{
     LinearGradients, LinearInputs, LinearWeights, LoraInputs, LoraUpdate, add_low_rank, linear,
     linear_drawing,
@@ -121,6 +126,19 @@ pub trait NeoBackend: Backend {
         cached_attention::plain::<Self>(query, keys, values, rule, texts)
     }
 
+    /// [`NeoBackend::cached_attention`] over `cache`, keys and values, once the `new` ones of each query, of its shape, are
+    /// at these places in it; and the cache. A cache that nothing else holds is written in place.
+    fn appended_attention(
+        query: FloatTensor<Self>,
+        new: [FloatTensor<Self>; 2],
+        cache: [FloatTensor<Self>; 2],
+        places: &[usize],
+        rule: AttentionRule,
+        texts: &CachedTexts<Self>,
+    ) -> (FloatTensor<Self>, [FloatTensor<Self>; 2]) {
+        cached_attention::plain_appended::<Self>(query, new, cache, places, rule, texts)
+    }
+
     /// `cache` `[places, hidden]` with the rows of `new` `[rows, hidden]` at these places. A cache that nothing else holds
     /// is written in place.
     fn write_rows(cache: FloatTensor<Self>, places: &[usize], new: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -195,6 +213,17 @@ pub trait NeoBackend: Backend {
         linear::plain_backward::<Self>(inputs, wanted, gradient)
     }
 
+    /// As [`NeoBackend::lora_linear_backward`], the gradient of x added to what it is `so_far`.
+    fn lora_linear_backward_onto(
+        inputs: LinearInputs<FloatTensor<Self>>,
+        wanted: LinearGradients<bool>,
+        gradient: FloatTensor<Self>,
+        so_far: FloatTensor<Self>,
+    ) -> LinearGradients<Option<FloatTensor<Self>>> {
+        let found = Self::lora_linear_backward(inputs, wanted, gradient);
+        LinearGradients { x: found.x.map(|of_x| Self::float_add(of_x, so_far)), ..found }
+    }
+
     /// The gradient of a linear layer's input, `[rows, in]`, from its `weight` `[out, in]` and the gradient of its output,
     /// `[rows, out]`: all that a frozen layer's backward pass asks for. For `precision` see
     /// [`LinearInputs::precision`].
@@ -212,9 +241,58 @@ pub trait NeoBackend: Backend {
         false
     }
 
-    /// Draws from the backend's generator which elements of `x` `[rows, in]` are dropped with this probability.
+    /// Whether it joins what stands around products: what follows one takes its bias along, see [`biased_gelu()`] and
+    /// [`biased_sum()`], and what passes between products stays in their half type. Elsewhere a product adds its bias
+    /// itself, and takes and gives f32.
+    fn joins_products() -> bool {
+        false
+    }
+
+    /// The most rows that [`NeoBackend::few_rows_products`] takes; none where products of few rows are like all others.
+    fn few_rows() -> usize {
+        0
+    }
+
+    /// `x` `[rows, in]` of f32 times each of `weights` `[out, in]`, which may be kept in half, in one go with what follows;
+    /// `[rows, out]` each. More than one weight is followed by nothing.
+    fn few_rows_products(
+        x: FloatTensor<Self>,
+        weights: Vec<FloatTensor<Self>>,
+        follow: Follow<FloatTensor<Self>>,
+    ) -> Vec<FloatTensor<Self>> {
+        few_rows::plain::<Self>(x, weights, follow)
+    }
+
+    /// Whether it finds the likeliest tokens where their logits are. Elsewhere the host does, which has these.
+    fn finds_likeliest() -> bool {
+        false
+    }
+
+    /// The id of the largest of each row of `logits` `[rows, vocabulary]` of f32, the lowest of several, `[rows]`; a
+    /// negative one where one of the row is not a number. Only where [`NeoBackend::finds_likeliest`].
+    fn likeliest(logits: FloatTensor<Self>) -> IntTensor<Self> {
+        let logits = Tensor::<Self, 2>::from_primitive(TensorPrimitive::Float(logits));
+        let broken = logits.clone().is_nan().any_dim(1).squeeze_dim::<1>(1);
+        logits.argmax(1).squeeze_dim::<1>(1).mask_fill(broken, -1).into_primitive()
+    }
+
+    /// Seeds all that [`NeoBackend::draw_dropout`] and the backend's own operations draw from.
+    fn seed_draws(device: &Self::Device, seed: u64) {
+        Self::seed(device, seed);
+    }
+
+    /// Draws which elements of `x` `[rows, in]` are dropped with this probability.
     fn draw_dropout(x: &FloatTensor<Self>, probability: f64) -> Dropout<FloatTensor<Self>> {
         dropout::draw_mask::<Self>(x, probability)
+    }
+
+    /// The factors by which a rule drops elements, of the shape and type of `like` `[rows, columns]`.
+    #[cfg(feature = "flex")]
+    fn dropout_factors(
+        rule: gptneo_kernels::SeededDropout,
+        like: &FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        dropout::host_factors::<Self>(rule, like)
     }
 
     /// The length of each row of `weight + scale * b a`, `[out]`; see [`updated_row_norms()`].
@@ -238,6 +316,30 @@ pub trait NeoBackend: Backend {
         gelu::backward::<Self>(x, dy)
     }
 
+    /// GELU of `x + bias` in the type of x; see [`biased_gelu()`].
+    fn biased_gelu(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        biased::plain_gelu::<Self>(x, bias)
+    }
+
+    /// The gradient of [`NeoBackend::biased_gelu`] with respect to `x`, given the output's gradient `dy`; all
+    /// `[rows, columns]` and of one type.
+    fn biased_gelu_backward(
+        x: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        biased::plain_gelu_backward::<Self>(x, bias, dy)
+    }
+
+    /// `residual + x + bias` in the type of the residual; see [`biased_sum()`].
+    fn biased_sum(
+        x: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        biased::plain_sum::<Self>(x, bias, residual)
+    }
+
     /// Layer norm of each row; see [`layer_norm()`]. (Burn's own trait has a `layer_norm` already, without a backward
     /// pass.)
     ///
@@ -251,8 +353,20 @@ pub trait NeoBackend: Backend {
         layer_norm::forward::<Self>(x, weight, bias, epsilon)
     }
 
+    /// As [`NeoBackend::layer_norm_rows`], rounded to a half type.
+    fn layer_norm_rows_in(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        epsilon: f64,
+        half: DType,
+    ) -> FloatTensor<Self> {
+        Self::float_cast(Self::layer_norm_rows(x, weight, bias, epsilon), half.into())
+    }
+
     /// The gradients of [`NeoBackend::layer_norm_rows`] with respect to `x`, `[rows, hidden]`, and, where they are
-    /// trained, weight and bias, `[hidden]` each, given the output's gradient `dy`.
+    /// trained, weight and bias, `[hidden]` each, given the output's gradient `dy`, which may be of a half type where
+    /// [`NeoBackend::layer_norm_rows_in`] gave that.
     fn layer_norm_rows_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -261,6 +375,19 @@ pub trait NeoBackend: Backend {
         parameters: Parameters,
     ) -> (FloatTensor<Self>, Option<[FloatTensor<Self>; 2]>) {
         layer_norm::backward::<Self>(x, weight, dy, epsilon, parameters)
+    }
+
+    /// The gradient of [`NeoBackend::layer_norm_rows`] with respect to `x` under frozen parameters, added to what it is
+    /// `so_far`; all `[rows, hidden]`.
+    fn layer_norm_rows_backward_onto(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        epsilon: f64,
+        so_far: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (dx, _) = Self::layer_norm_rows_backward(x, weight, dy, epsilon, Parameters::Frozen);
+        Self::float_add(dx, so_far)
     }
 
     /// The negative log-likelihood of each row's target under a linear head, `[rows]`; see [`token_nll`].
@@ -329,11 +456,4 @@ fn plain_write_rows<B: Backend>(
         row += run.len();
     }
     cache
-}
-
-/// `cache` `[places, hidden]` with the rows of `new` `[rows, hidden]` at these places; a cache that nothing else holds is
-/// written in place.
-pub fn write_rows<B: NeoBackend>(cache: Tensor<B, 2>, places: &[usize], new: Tensor<B, 2>) -> Tensor<B, 2> {
-    let [cache, new] = [cache, new].map(|tensor| tensor.into_primitive().tensor());
-    Tensor::from_primitive(TensorPrimitive::Float(B::write_rows(cache, places, new)))
 }

@@ -5,9 +5,9 @@ use burn_cubecl::CubeRuntime;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
-use gptneo_cubes::{self as cubes, AdamWFactors, AttentionShape};
+use gptneo_cubes::{self as cubes, AdamWFactors, AttentionShape, DropoutRule, FewRowsFollow, LowRankShape};
 
-use super::super::{AdamWRule, AttentionRule};
+use super::super::{AdamWRule, AttentionRule, Follow};
 use super::launch::exactly;
 
 /// Room for a tensor beside `like`.
@@ -34,7 +34,8 @@ fn attention_shape<R: CubeRuntime>(
     let [batch, queries, hidden] = query.shape().dims();
     let [_, keys, _] = key.shape().dims();
     let AttentionRule { heads, window } = rule;
-    AttentionShape { batch, queries, keys, heads, size: hidden / heads, window }
+    let number = query.dtype.into();
+    AttentionShape { batch, queries, keys, heads, size: hidden / heads, window, number }
 }
 
 /// Attention of query, key and value.
@@ -81,37 +82,157 @@ pub(super) fn cached_attention<R: CubeRuntime>(
 ) -> [CubeTensor<R>; 1] {
     let [query, keys, values, table] = inputs.map(into_contiguous);
     let (client, output) = (query.client.clone(), room_like(&query));
-    cubes::cached_attention(
-        &client,
-        query.binding(),
-        keys.binding(),
-        values.binding(),
-        table.binding(),
-        output.clone().binding(),
-        heads,
-    );
+    let [query, keys, values, table] = [query, keys, values, table].map(CubeTensor::binding);
+    let nothing_new = None;
+    cubes::cached_attention(&client, query, nothing_new, [keys, values], table, output.clone().binding(), heads);
     [output]
 }
 
-/// Layer norm of x by weight and bias.
-pub(super) fn layer_norm<R: CubeRuntime>(inputs: [CubeTensor<R>; 3], epsilon: f32) -> [CubeTensor<R>; 1] {
+/// The same from query, new key and value, cache and table, with the new in the cache then; and the cache.
+pub(super) fn appended_attention<R: CubeRuntime>(
+    inputs: [CubeTensor<R>; 6],
+    heads: usize,
+) -> [CubeTensor<R>; 3] {
+    let [query, key, value, keys, values, table] = inputs.map(into_contiguous);
+    let (client, output, cache) = (query.client.clone(), room_like(&query), [keys, values].map(writable));
+    let [query, key, value, table] = [query, key, value, table].map(CubeTensor::binding);
+    let of_cache = cache.clone().map(CubeTensor::binding);
+    let new = Some([key, value]);
+    cubes::cached_attention(&client, query, new, of_cache, table, output.clone().binding(), heads);
+    let [keys, values] = cache;
+    [output, keys, values]
+}
+
+/// A few rows, from these, what follows (bias and residual) and the weights.
+pub(super) fn few_rows<R: CubeRuntime>(
+    inputs: Vec<CubeTensor<R>>,
+    follow: &Follow<()>,
+) -> Vec<CubeTensor<R>> {
+    let mut inputs = inputs.into_iter().map(into_contiguous);
+    let (x, follow) = match follow {
+        Follow::Nothing => (exactly::<_, 1>(inputs.by_ref().take(1).collect()), FewRowsFollow::Nothing),
+        Follow::Gelu(()) => {
+            let [x, bias] = exactly(inputs.by_ref().take(2).collect());
+            ([x], FewRowsFollow::Gelu(bias.binding()))
+        }
+        Follow::Sum((), ()) => {
+            let [x, bias, residual] = exactly(inputs.by_ref().take(3).collect());
+            ([x], FewRowsFollow::Sum(bias.binding(), residual.binding()))
+        }
+    };
+    let ([x], weights) = (x, inputs.collect::<Vec<_>>());
+    let [rows, _] = x.shape().dims();
+    let (client, number) = (x.client.clone(), weights[0].dtype.into());
+    let results: Vec<_> =
+        weights.iter().map(|weight| room(&x, [rows, weight.shape()[0]].into(), DType::F32)).collect();
+    let weights = weights.into_iter().map(CubeTensor::binding).collect();
+    let of_results = results.iter().map(|result| result.clone().binding()).collect();
+    cubes::few_rows(&client, x.binding(), weights, number, follow, of_results);
+    results
+}
+
+/// The likeliest of each row of logits.
+pub(super) fn likeliest<R: CubeRuntime>([logits]: [CubeTensor<R>; 1]) -> [CubeTensor<R>; 1] {
+    let by_rows = logits.meta.strides()[1] == 1;
+    let logits = if by_rows { logits } else { into_contiguous(logits) };
+    let [rows, _] = logits.shape().dims();
+    let (client, ids) = (logits.client.clone(), room(&logits, [rows].into(), DType::I32));
+    cubes::likeliest(&client, logits.binding(), ids.clone().binding());
+    [ids]
+}
+
+/// Layer norm of x by weight and bias, in the type `number`.
+pub(super) fn layer_norm<R: CubeRuntime>(
+    inputs: [CubeTensor<R>; 3],
+    epsilon: f32,
+    number: DType,
+) -> [CubeTensor<R>; 1] {
     let [x, weight, bias] = inputs.map(into_contiguous);
-    let (client, y) = (x.client.clone(), room_like(&x));
-    cubes::layer_norm(&client, x.binding(), weight.binding(), bias.binding(), y.clone().binding(), epsilon);
+    let (client, y) = (x.client.clone(), room(&x, x.shape(), number));
+    let [x, weight, bias, of_y] = [x, weight, bias, y.clone()].map(CubeTensor::binding);
+    cubes::layer_norm(&client, x, weight, bias, of_y, epsilon, number.into());
     [y]
 }
 
-/// The gradient of x, from x, weight and the output's gradient.
+/// The gradient of x, from x, weight, the output's gradient and, where there is one, that of x so far.
 pub(super) fn layer_norm_backward<R: CubeRuntime>(
-    inputs: [CubeTensor<R>; 3],
+    inputs: Vec<CubeTensor<R>>,
     epsilon: f32,
-) -> [CubeTensor<R>; 1] {
-    let [x, weight, dy] = inputs.map(into_contiguous);
-    let (client, dx) = (x.client.clone(), room_like(&x));
-    let arguments = [x, weight, dy, dx.clone()].map(CubeTensor::binding);
-    let [x, weight, dy, of_x] = arguments;
-    cubes::layer_norm_backward(&client, x, weight, dy, of_x, epsilon);
+) -> Vec<CubeTensor<R>> {
+    let mut inputs = inputs.into_iter().map(into_contiguous);
+    let [x, weight, dy] = exactly(inputs.by_ref().take(3).collect());
+    let (client, so_far, number) = (x.client.clone(), inputs.next().map(writable), dy.dtype.into());
+    let is_begun = so_far.is_some();
+    let dx = so_far.unwrap_or_else(|| room_like(&x));
+    let inputs = [x, weight, dy].map(CubeTensor::binding);
+    cubes::layer_norm_backward(&client, inputs, dx.clone().binding(), is_begun, epsilon, number);
+    vec![dx]
+}
+
+/// GELU of x and the bias.
+pub(super) fn biased_gelu<R: CubeRuntime>(inputs: [CubeTensor<R>; 2]) -> [CubeTensor<R>; 1] {
+    let [x, bias] = inputs.map(into_contiguous);
+    let (client, number, y) = (x.client.clone(), x.dtype.into(), room_like(&x));
+    cubes::biased_gelu(&client, [x, bias, y.clone()].map(CubeTensor::binding), number);
+    [y]
+}
+
+/// The gradient of x, from x, the bias and the output's gradient.
+pub(super) fn biased_gelu_backward<R: CubeRuntime>(inputs: [CubeTensor<R>; 3]) -> [CubeTensor<R>; 1] {
+    let [x, bias, dy] = inputs.map(into_contiguous);
+    let (client, number, dx) = (x.client.clone(), x.dtype.into(), room_like(&x));
+    cubes::biased_gelu_backward(&client, [x, bias, dy, dx.clone()].map(CubeTensor::binding), number);
     [dx]
+}
+
+/// The sum of x, the bias and the residual stream.
+pub(super) fn biased_sum<R: CubeRuntime>(inputs: [CubeTensor<R>; 3]) -> [CubeTensor<R>; 1] {
+    let [x, bias, residual] = inputs.map(into_contiguous);
+    let (client, number, y) = (x.client.clone(), x.dtype.into(), room_like(&residual));
+    cubes::biased_sum(&client, [x, bias, residual, y.clone()].map(CubeTensor::binding), number);
+    [y]
+}
+
+/// y with the low-rank part of x, from these, A and B.
+pub(super) fn add_low_rank<R: CubeRuntime>(
+    inputs: [CubeTensor<R>; 4],
+    shape: LowRankShape,
+) -> [CubeTensor<R>; 1] {
+    let [y, x, a, b] = inputs.map(into_contiguous);
+    let (client, y) = (x.client.clone(), writable(y));
+    let matrices = [a, b].map(CubeTensor::binding);
+    cubes::add_low_rank(&client, x.binding(), matrices, y.clone().binding(), shape);
+    [y]
+}
+
+/// The gradients of A and B and, where x has a gradient to be added to, that; from x, the gradient of y, A, B, that of x and
+/// what else is added to it, if there is anything.
+pub(super) fn low_rank_backward<R: CubeRuntime>(
+    inputs: Vec<CubeTensor<R>>,
+    shape: LowRankShape,
+) -> Vec<CubeTensor<R>> {
+    let mut inputs = inputs.into_iter().map(into_contiguous);
+    let [x, dy, a, b] = exactly(inputs.by_ref().take(4).collect());
+    let (of_x, so_far) = (inputs.next().map(writable), inputs.next());
+    let (client, of_matrices) = (x.client.clone(), [&a, &b].map(room_like));
+    let gradients = cubes::LowRankGradients {
+        of_x: of_x.clone().map(CubeTensor::binding),
+        so_far: so_far.map(CubeTensor::binding),
+        of_matrices: of_matrices.clone().map(CubeTensor::binding),
+    };
+    let [x, dy, a, b] = [x, dy, a, b].map(CubeTensor::binding);
+    cubes::low_rank_backward(&client, [x, dy], [a, b], gradients, shape);
+    of_matrices.into_iter().chain(of_x).collect()
+}
+
+/// The factors of a dropout for a matrix like this one.
+pub(super) fn dropout_factors<R: CubeRuntime>(
+    [like]: [CubeTensor<R>; 1],
+    rule: DropoutRule,
+) -> [CubeTensor<R>; 1] {
+    let factors = room_like(&like);
+    cubes::dropout_factors(&like.client, rule, factors.clone().binding(), like.dtype.into());
+    [factors]
 }
 
 /// Logits and targets to the logits' gradient times `lift`, of their type, and each row's negative log-likelihood.

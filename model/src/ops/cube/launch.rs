@@ -26,6 +26,9 @@ pub trait CubeLaunch: Backend {
     /// A tensor of integers among the inputs.
     fn integers(tensor: IntTensor<Self>) -> FloatTensor<Self>;
 
+    /// A tensor of integers among the outputs.
+    fn of_integers(tensor: FloatTensor<Self>) -> IntTensor<Self>;
+
     /// As [`CubeLaunch::launch_all`], for a number of tensors that is known.
     fn launch<const INPUTS: usize, const OUTPUTS: usize>(
         name: &'static str,
@@ -61,6 +64,10 @@ impl<R: CubeRuntime, F: FloatElement, I: IntElement, T: BoolElement> CubeLaunch 
     }
 
     fn integers(tensor: CubeTensor<R>) -> CubeTensor<R> {
+        tensor
+    }
+
+    fn of_integers(tensor: CubeTensor<R>) -> CubeTensor<R> {
         tensor
     }
 }
@@ -106,6 +113,10 @@ mod deferred {
         }
 
         fn integers(tensor: FusionTensor<FusionCubeRuntime<R>>) -> FusionTensor<FusionCubeRuntime<R>> {
+            tensor
+        }
+
+        fn of_integers(tensor: FusionTensor<FusionCubeRuntime<R>>) -> FusionTensor<FusionCubeRuntime<R>> {
             tensor
         }
     }

@@ -1,20 +1,28 @@
 //! The GPU backends, CUDA's and wgpu's, on the kernels of `gptneo-cubes`.
 //!
 //! What stands here turns tensors into what those take and makes room for what they give; `launch.rs` has them run, now or
-//! where Burn's fusion keeps its operations in order. The kernels are for f32, the products' half types flow through
-//! Burn's own: any other float type, and a mask of padding, takes the plain default.
+//! where Burn's fusion keeps its operations in order. The kernels compute in f32; what passes between them and the products,
+//! which are Burn's own, may be of a half type. Any other float type, and a mask of padding, takes the plain default.
 
 mod cross_entropy;
 mod kernels;
 mod launch;
+mod low_rank;
 
+use std::ops::Range;
+
+use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, TensorMetadata, TensorPrimitive};
+use burn_flex::Flex;
+use gptneo_cubes::MOST_FEW_ROWS;
+use gptneo_kernels::SeededDropout;
 
 use self::launch::{CubeLaunch, Output, exactly};
 use super::{
-    AdamWRule, AdamWStep, AdamWTensors, AttentionRule, CachedTexts, NeoBackend, Parameters, Precision,
-    WIDE_ROWS, adamw, attention, cached_attention, layer_norm,
+    AdamWRule, AdamWStep, AdamWTensors, AttentionRule, CachedTexts, Dropout, Follow, LinearGradients, LinearInputs,
+    LoraInputs, NeoBackend, Parameters, Precision, WIDE_ROWS, adamw, attention, biased, cached_attention,
+    dropout, few_rows, layer_norm,
 };
 
 /// The largest head whose attention is a kernel: a unit holds up to three rows of a head in registers.
@@ -24,6 +32,100 @@ const LARGEST_HEAD: usize = 64;
 const LARGEST_CACHED_HEAD: usize = 256;
 
 impl<B: CubeLaunch> NeoBackend for B {
+    fn joins_products() -> bool {
+        true
+    }
+
+    fn seed_draws(device: &B::Device, seed: u64) {
+        B::seed(device, seed);
+        Flex::seed(&Default::default(), seed);
+    }
+
+    fn draw_dropout(_x: &FloatTensor<B>, probability: f64) -> Dropout<FloatTensor<B>> {
+        Dropout::Seeded(dropout::draw_rule(probability))
+    }
+
+    fn dropout_factors(rule: SeededDropout, like: &FloatTensor<B>) -> FloatTensor<B> {
+        if !is_number(like.dtype()) {
+            return dropout::host_factors::<B>(rule, like);
+        }
+        let (output, rule) = (self::like(like), low_rank::rule_of(rule));
+        let work = move |inputs| kernels::dropout_factors(inputs, rule);
+        let [factors] = B::launch("dropout_factors", [like.clone()], [output], work);
+        factors
+    }
+
+    fn lora_linear(inputs: LinearInputs<FloatTensor<B>>) -> FloatTensor<B> {
+        low_rank::lora_linear::<B>(inputs)
+    }
+
+    fn lora_linear_backward(
+        inputs: LinearInputs<FloatTensor<B>>,
+        wanted: LinearGradients<bool>,
+        gradient: FloatTensor<B>,
+    ) -> LinearGradients<Option<FloatTensor<B>>> {
+        let no_more = None;
+        low_rank::lora_linear_backward::<B>(inputs, wanted, gradient, no_more)
+    }
+
+    fn lora_linear_backward_onto(
+        inputs: LinearInputs<FloatTensor<B>>,
+        wanted: LinearGradients<bool>,
+        gradient: FloatTensor<B>,
+        so_far: FloatTensor<B>,
+    ) -> LinearGradients<Option<FloatTensor<B>>> {
+        low_rank::lora_linear_backward::<B>(inputs, wanted, gradient, Some(so_far))
+    }
+
+    fn add_low_rank(
+        y: FloatTensor<B>,
+        x: FloatTensor<B>,
+        rows: Range<usize>,
+        lora: LoraInputs<FloatTensor<B>>,
+    ) -> FloatTensor<B> {
+        low_rank::add_low_rank::<B>(y, x, rows, lora)
+    }
+
+    fn low_rank_backward(
+        x: FloatTensor<B>,
+        lora: LoraInputs<FloatTensor<B>>,
+        wanted: LinearGradients<bool>,
+        gradient: FloatTensor<B>,
+    ) -> LinearGradients<Option<FloatTensor<B>>> {
+        low_rank::low_rank_backward::<B>(x, lora, wanted, gradient)
+    }
+
+    fn biased_gelu(x: FloatTensor<B>, bias: FloatTensor<B>) -> FloatTensor<B> {
+        if !is_number(x.dtype()) || !all_f32(&[&bias]) {
+            return biased::plain_gelu::<B>(x, bias);
+        }
+        let output = like(&x);
+        let [y] = B::launch("biased_gelu", [x, bias], [output], kernels::biased_gelu);
+        y
+    }
+
+    fn biased_gelu_backward(
+        x: FloatTensor<B>,
+        bias: FloatTensor<B>,
+        dy: FloatTensor<B>,
+    ) -> FloatTensor<B> {
+        if !is_number(x.dtype()) || dy.dtype() != x.dtype() || !all_f32(&[&bias]) {
+            return biased::plain_gelu_backward::<B>(x, bias, dy);
+        }
+        let output = like(&x);
+        let [dx] = B::launch("biased_gelu_backward", [x, bias, dy], [output], kernels::biased_gelu_backward);
+        dx
+    }
+
+    fn biased_sum(x: FloatTensor<B>, bias: FloatTensor<B>, residual: FloatTensor<B>) -> FloatTensor<B> {
+        if !is_number(x.dtype()) || !all_f32(&[&bias, &residual]) {
+            return biased::plain_sum::<B>(x, bias, residual);
+        }
+        let output = like(&residual);
+        let [y] = B::launch("biased_sum", [x, bias, residual], [output], kernels::biased_sum);
+        y
+    }
+
     fn causal_attention(
         query: FloatTensor<B>,
         key: FloatTensor<B>,
@@ -32,8 +134,10 @@ impl<B: CubeLaunch> NeoBackend for B {
         padding: Option<BoolTensor<B>>,
     ) -> FloatTensor<B> {
         let small = head_size(&query, rule) <= LARGEST_HEAD;
-        if padding.is_some() || !small || !all_f32(&[&query, &key, &value]) {
-            return attention::plain::<B>(query, key, value, rule, padding);
+        if padding.is_some() || !small || !all_alike(&[&query, &key, &value]) {
+            let number = query.dtype();
+            let [query, key, value] = [query, key, value].map(in_full::<B>);
+            return in_number::<B>(attention::plain::<B>(query, key, value, rule, padding), number);
         }
         let (output, inputs) = (like(&query), [query, key, value]);
         let work = move |inputs| kernels::attention(inputs, rule);
@@ -50,8 +154,11 @@ impl<B: CubeLaunch> NeoBackend for B {
         gradient: FloatTensor<B>,
     ) -> [FloatTensor<B>; 3] {
         let small = head_size(&query, rule) <= LARGEST_HEAD;
-        if padding.is_some() || !small || !all_f32(&[&query, &key, &value, &gradient]) {
-            return attention::plain_backward::<B>(query, key, value, rule, padding, gradient);
+        if padding.is_some() || !small || !all_alike(&[&query, &key, &value, &gradient]) {
+            let number = query.dtype();
+            let [query, key, value, gradient] = [query, key, value, gradient].map(in_full::<B>);
+            let found = attention::plain_backward::<B>(query, key, value, rule, padding, gradient);
+            return found.map(|found| in_number::<B>(found, number));
         }
         let outputs = [&query, &key, &value].map(like);
         let work = move |inputs| kernels::attention_backward(inputs, rule);
@@ -79,6 +186,71 @@ impl<B: CubeLaunch> NeoBackend for B {
         output
     }
 
+    fn appended_attention(
+        query: FloatTensor<B>,
+        [key, value]: [FloatTensor<B>; 2],
+        [keys, values]: [FloatTensor<B>; 2],
+        places: &[usize],
+        rule: AttentionRule,
+        texts: &CachedTexts<B>,
+    ) -> (FloatTensor<B>, [FloatTensor<B>; 2]) {
+        // A row must not see what another writes: each is its text's only one.
+        let newest_alone = texts.texts().iter().all(|text| text.queries == 1);
+        let small = head_size(&query, rule) <= LARGEST_CACHED_HEAD;
+        if !newest_alone || !small || !all_f32(&[&query, &key, &value, &keys, &values]) {
+            let (new, cache) = ([key, value], [keys, values]);
+            return cached_attention::plain_appended::<B>(query, new, cache, places, rule, texts);
+        }
+        let table = texts.table(rule.window, &B::float_device(&query));
+        let outputs = [like(&query), like(&keys), like(&values)];
+        let inputs = [query, key, value, keys, values, B::integers(table.into_primitive())];
+        let work = move |inputs| kernels::appended_attention(inputs, rule.heads);
+        let [output, keys, values] = B::launch("appended_attention", inputs, outputs, work);
+        (output, [keys, values])
+    }
+
+    fn few_rows() -> usize {
+        MOST_FEW_ROWS
+    }
+
+    fn few_rows_products(
+        x: FloatTensor<B>,
+        weights: Vec<FloatTensor<B>>,
+        follow: Follow<FloatTensor<B>>,
+    ) -> Vec<FloatTensor<B>> {
+        let [rows, _] = x.shape().dims();
+        let one_type = weights.iter().all(|weight| weight.dtype() == weights[0].dtype());
+        let known = all_f32(&[&x]) && one_type && is_number(weights[0].dtype());
+        if !known || !(1..=MOST_FEW_ROWS).contains(&rows) {
+            return few_rows::plain::<B>(x, weights, follow);
+        }
+        let outputs = weights.iter().map(|weight| ([rows, weight.shape()[0]].into(), DType::F32)).collect();
+        let mut inputs = vec![x];
+        let kind = match follow {
+            Follow::Nothing => Follow::Nothing,
+            Follow::Gelu(bias) => {
+                inputs.push(bias);
+                Follow::Gelu(())
+            }
+            Follow::Sum(bias, residual) => {
+                inputs.extend([bias, residual]);
+                Follow::Sum((), ())
+            }
+        };
+        inputs.extend(weights);
+        B::launch_all("few_rows", inputs, outputs, move |inputs| kernels::few_rows(inputs, &kind))
+    }
+
+    fn finds_likeliest() -> bool {
+        true
+    }
+
+    fn likeliest(logits: FloatTensor<B>) -> IntTensor<B> {
+        let [rows, _] = logits.shape().dims();
+        let [ids] = B::launch("likeliest", [logits], [([rows].into(), DType::I32)], kernels::likeliest);
+        B::of_integers(ids)
+    }
+
     fn layer_norm_rows(
         x: FloatTensor<B>,
         weight: FloatTensor<B>,
@@ -88,8 +260,21 @@ impl<B: CubeLaunch> NeoBackend for B {
         if !all_f32(&[&x, &weight, &bias]) {
             return layer_norm::forward::<B>(x, weight, bias, epsilon);
         }
-        let (output, inputs) = (like(&x), [x, weight, bias]);
-        let work = move |inputs| kernels::layer_norm(inputs, epsilon as f32);
+        Self::layer_norm_rows_in(x, weight, bias, epsilon, DType::F32)
+    }
+
+    fn layer_norm_rows_in(
+        x: FloatTensor<B>,
+        weight: FloatTensor<B>,
+        bias: FloatTensor<B>,
+        epsilon: f64,
+        half: DType,
+    ) -> FloatTensor<B> {
+        if !all_f32(&[&x, &weight, &bias]) {
+            return in_number::<B>(layer_norm::forward::<B>(x, weight, bias, epsilon), half);
+        }
+        let (output, inputs) = ((x.shape(), half), [x, weight, bias]);
+        let work = move |inputs| kernels::layer_norm(inputs, epsilon as f32, half);
         let [output] = B::launch("layer_norm", inputs, [output], work);
         output
     }
@@ -101,13 +286,25 @@ impl<B: CubeLaunch> NeoBackend for B {
         epsilon: f64,
         parameters: Parameters,
     ) -> (FloatTensor<B>, Option<[FloatTensor<B>; 2]>) {
-        if parameters.are_trained() || !all_f32(&[&x, &weight, &dy]) {
+        if parameters.are_trained() || !all_f32(&[&x, &weight]) || !is_number(dy.dtype()) {
             return layer_norm::backward::<B>(x, weight, dy, epsilon, parameters);
         }
-        let (output, inputs) = (like(&x), [x, weight, dy]);
-        let work = move |inputs| kernels::layer_norm_backward(inputs, epsilon as f32);
-        let [output] = B::launch("layer_norm_backward", inputs, [output], work);
-        (output, None)
+        let no_more = None;
+        (norm_gradient::<B>(x, weight, dy, epsilon, no_more), None)
+    }
+
+    fn layer_norm_rows_backward_onto(
+        x: FloatTensor<B>,
+        weight: FloatTensor<B>,
+        dy: FloatTensor<B>,
+        epsilon: f64,
+        so_far: FloatTensor<B>,
+    ) -> FloatTensor<B> {
+        if !all_f32(&[&x, &weight, &so_far]) || !is_number(dy.dtype()) {
+            let (dx, _) = layer_norm::backward::<B>(x, weight, dy, epsilon, Parameters::Frozen);
+            return B::float_add(dx, so_far);
+        }
+        norm_gradient::<B>(x, weight, dy, epsilon, Some(so_far))
     }
 
     fn cross_entropy_gradients(
@@ -162,6 +359,21 @@ impl<B: CubeLaunch> NeoBackend for B {
     }
 }
 
+/// The gradient of a layer norm's input, added to what it is so far.
+fn norm_gradient<B: CubeLaunch>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    dy: FloatTensor<B>,
+    epsilon: f64,
+    so_far: Option<FloatTensor<B>>,
+) -> FloatTensor<B> {
+    let output = like(&x);
+    let inputs = [x, weight, dy].into_iter().chain(so_far).collect();
+    let work = move |inputs| kernels::layer_norm_backward(inputs, epsilon as f32);
+    let [dx] = exactly(B::launch_all("layer_norm_backward", inputs, vec![output], work));
+    dx
+}
+
 /// The numbers of a head.
 fn head_size(query: &impl TensorMetadata, rule: AttentionRule) -> usize {
     query.shape().iter().last().map_or(0, |hidden| hidden / rule.heads)
@@ -170,6 +382,29 @@ fn head_size(query: &impl TensorMetadata, rule: AttentionRule) -> usize {
 /// A tensor of the shape and type of another.
 fn like(tensor: &impl TensorMetadata) -> Output {
     (tensor.shape(), tensor.dtype())
+}
+
+/// Whether the kernels know the type of what passes between products.
+fn is_number(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
+}
+
+/// Whether these are of one type that the kernels know.
+fn all_alike(tensors: &[&impl TensorMetadata]) -> bool {
+    tensors.iter().all(|tensor| is_number(tensor.dtype()) && tensor.dtype() == tensors[0].dtype())
+}
+
+/// A tensor in another float type, if it is not of it.
+fn in_number<B: Backend>(tensor: FloatTensor<B>, number: DType) -> FloatTensor<B> {
+    if tensor.dtype() == number { tensor } else { B::float_cast(tensor, number.into()) }
+}
+
+/// A tensor of a half type in f32, which the plain operations want for scores and softmax.
+fn in_full<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
+    match tensor.dtype() {
+        DType::F16 | DType::BF16 => in_number::<B>(tensor, DType::F32),
+        _ => tensor,
+    }
 }
 
 /// Whether the kernels know the type of these.
