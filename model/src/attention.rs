@@ -47,29 +47,27 @@ impl<B: Backend> SelfAttention<B> {
 }
 
 impl<B: NeoBackend> SelfAttention<B> {
-    /// Of `x` `[batch, tokens, hidden]`, added to the `residual` stream of the same shape; `padding` is true where a key is
-    /// padding, `[batch, tokens]`. Dropouts are those that `draws` gives.
+    /// Of the texts' rows `x` `[batch * tokens, hidden]`, added to the `residual` stream of the same shape; `padding` is true
+    /// where a key is padding, `[batch, tokens]`. Dropouts are those that `draws` gives.
     pub fn forward(
         &self,
-        x: Tensor<B, 3>,
-        residual: Tensor<B, 3>,
+        x: Tensor<B, 2>,
+        residual: Tensor<B, 2>,
+        [batch, tokens]: [usize; 2],
         padding: Option<Tensor<B, 2, Bool>>,
         draws: &mut Draws<B>,
-    ) -> Tensor<B, 3> {
-        let [batch, tokens, hidden] = x.dims();
-        // [batch, tokens, hidden] -> [batch * tokens, hidden]
-        let [rows, residual] = [x, residual].map(|x| x.reshape([batch * tokens, hidden]));
+    ) -> Tensor<B, 2> {
+        let [_, hidden] = x.dims();
         // [batch * tokens, hidden] -> [batch, tokens, hidden]
         let mut project = |linear: &LoraLinear<B>| {
-            linear.forward_drawing(rows.clone(), draws).reshape([batch, tokens, hidden])
+            linear.forward_drawing(x.clone(), draws).reshape([batch, tokens, hidden])
         };
         let query = project(&self.q_proj);
         let (key, value) = (project(&self.k_proj), project(&self.v_proj));
         let mixed = ops::causal_attention(query, key, value, self.rule, padding);
         // [batch, tokens, hidden] -> [batch * tokens, hidden]
         let mixed = mixed.reshape([batch * tokens, hidden]);
-        let sum = self.out_proj.forward_then(mixed, draws, Then::AddTo(residual));
-        sum.reshape([batch, tokens, hidden])
+        self.out_proj.forward_then(mixed, draws, Then::AddTo(residual))
     }
 
     /// The numbers that x is multiplied in.
@@ -90,7 +88,7 @@ impl<B: NeoBackend> SelfAttention<B> {
         let layers = [&self.q_proj, &self.k_proj, &self.v_proj];
         let updates = [Target::QProj, Target::KProj, Target::VProj].map(|target| pass.updates(layer, target));
         let [query, key, value] = LoraLinear::forward_together(layers, x, updates);
-        let mixed = cache.attend(query, [key, value], self.rule, pass);
+        let mixed = cache.attend(query, [key, value], self.rule, &pass.places, &pass.texts);
         self.out_proj.forward_adapted_then(mixed, pass.updates(layer, Target::OutProj), Then::AddTo(residual))
     }
 }

@@ -4,8 +4,7 @@
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use crate::ops::{self, AttentionRule};
-use crate::pass::Pass;
+use crate::ops::{self, AttentionRule, CachedTexts};
 use crate::{GptNeoConfig, NeoBackend};
 
 /// One layer's keys and values, in buffers that never grow.
@@ -18,19 +17,19 @@ pub(crate) struct LayerCache<B: Backend> {
 }
 
 impl<B: NeoBackend> LayerCache<B> {
-    /// Attention of `query` `[rows, hidden]`, once the `new` keys and values of the same rows are at their places.
+    /// Attention of `query` `[rows, hidden]`, once the `new` keys and values of the same rows are at `places`.
     pub(crate) fn attend(
         &mut self,
         query: Tensor<B, 2>,
         new: [Tensor<B, 2>; 2],
         rule: AttentionRule,
-        pass: &Pass<'_, B>,
+        places: &[usize],
+        texts: &CachedTexts<B>,
     ) -> Tensor<B, 2> {
         // Buffers that nothing else holds are written in place.
         let nothing = || Tensor::empty([0, 0], &query.device());
         let cache = [&mut self.keys, &mut self.values].map(|kept| std::mem::replace(kept, nothing()));
-        let (mixed, [keys, values]) =
-            ops::appended_attention(query, new, cache, &pass.places, rule, &pass.texts);
+        let (mixed, [keys, values]) = ops::appended_attention(query, new, cache, places, rule, texts);
         (self.keys, self.values) = (keys, values);
         mixed
     }

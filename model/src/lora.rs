@@ -5,6 +5,7 @@
 //! alpha may differ from layer to layer. What DoRA adds to it stands in `dora.rs`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
@@ -13,7 +14,6 @@ use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
 use crate::ops::{self, Draws};
-use crate::pass::Update;
 use crate::{ModelError, ModuleName, NeoBackend, Precision, Target};
 
 /// LoRA's settings, by PEFT's names. The defaults are this project's recipe, not PEFT's.
@@ -163,6 +163,9 @@ impl<B: Backend> Lora<B> {
         ops::LoraUpdate { a: self.a.val(), b: self.b.val(), scale: self.scale, dropout: self.dropout }
     }
 }
+
+/// The update of a layer for some rows.
+pub(crate) type Update<'a, B> = (Range<usize>, &'a Lora<B>);
 
 /// A linear layer, `y = x W^T + b`, with or without an adapter.
 #[derive(Module, Debug)]

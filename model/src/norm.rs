@@ -32,19 +32,19 @@ impl<B: Backend> LayerNorm<B> {
 impl<B: NeoBackend> LayerNorm<B> {
     /// Normalises each row: `[batch, tokens, hidden]` to the same shape.
     pub fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        self.forward_for(x, Precision::F32)
-    }
-
-    /// As [`LayerNorm::forward`], for products in these numbers: in their half type where the backend joins them.
-    pub(crate) fn forward_for(&self, x: Tensor<B, 3>, precision: Precision) -> Tensor<B, 3> {
         let [batch, tokens, hidden] = x.dims();
         // [batch, tokens, hidden] -> [batch * tokens, hidden]
         let rows = x.reshape([batch * tokens, hidden]);
+        self.forward_rows(rows, Precision::F32).reshape([batch, tokens, hidden])
+    }
+
+    /// Of rows, `[rows, hidden]` to the same shape, for products in these numbers: in their half type where the backend
+    /// joins them.
+    pub(crate) fn forward_rows(&self, rows: Tensor<B, 2>, precision: Precision) -> Tensor<B, 2> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
-        let normal = match precision.half().filter(|_| B::joins_products()) {
+        match precision.half().filter(|_| B::joins_products()) {
             Some(half) => ops::layer_norm_in_half(rows, weight, bias, self.epsilon, half),
             None => ops::layer_norm(rows, weight, bias, self.epsilon),
-        };
-        normal.reshape([batch, tokens, hidden])
+        }
     }
 }

@@ -8,8 +8,9 @@ use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::adapter::Adapter;
 use crate::cache::KvCache;
+use crate::lora::Update;
 use crate::ops::{CachedText, CachedTexts};
-use crate::{GptNeo, Lora, NeoBackend, Target};
+use crate::{GptNeo, NeoBackend, Target};
 
 /// The next tokens of one sequence.
 pub(crate) struct NextTokens<'a> {
@@ -20,9 +21,6 @@ pub(crate) struct NextTokens<'a> {
     /// Its adapter, by its number.
     pub(crate) adapter: Option<usize>,
 }
-
-/// The update of a layer for some rows.
-pub(crate) type Update<'a, B> = (Range<usize>, &'a Lora<B>);
 
 /// All rows of a pass.
 pub(crate) struct Pass<'a, B: Backend> {
@@ -65,11 +63,7 @@ impl<'a, B: Backend> Pass<'a, B> {
     }
 
     /// The updates of a layer, and the rows that each is for.
-    pub(crate) fn updates(
-        &self,
-        layer: usize,
-        target: Target,
-    ) -> impl Iterator<Item = Update<'a, B>> {
+    pub(crate) fn updates(&self, layer: usize, target: Target) -> impl Iterator<Item = Update<'a, B>> {
         let with = self.adapters.iter();
         with.filter_map(move |(rows, adapter)| Some((rows.clone(), adapter.update(layer, target)?)))
     }

@@ -4,8 +4,8 @@ use burn::module::Param;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorPrimitive};
 
+use crate::lora::Update;
 use crate::ops::{self, Draws, Follow};
-use crate::pass::Update;
 use crate::{LoraLinear, NeoBackend};
 
 /// What follows a linear layer.
@@ -32,12 +32,7 @@ impl<B: NeoBackend> Then<B> {
 
 impl<B: NeoBackend> LoraLinear<B> {
     /// `[rows, in]` to `[rows, out]`, with the dropout that `draws` gives, and what follows.
-    pub(crate) fn forward_then(
-        &self,
-        x: Tensor<B, 2>,
-        draws: &mut Draws<B>,
-        then: Then<B>,
-    ) -> Tensor<B, 2> {
+    pub(crate) fn forward_then(&self, x: Tensor<B, 2>, draws: &mut Draws<B>, then: Then<B>) -> Tensor<B, 2> {
         let (y, bias) = self.forward_leaving_bias(x, draws);
         then.of(y, bias)
     }

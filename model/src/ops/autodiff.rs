@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use burn::tensor::{DType, TensorPrimitive};
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
+use burn::tensor::{DType, TensorPrimitive};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 
@@ -64,10 +64,7 @@ impl<B: NeoBackend, C: CheckpointStrategy> NeoBackend for Autodiff<B, C> {
     }
 
     #[cfg(feature = "flex")]
-    fn dropout_factors(
-        rule: gptneo_kernels::SeededDropout,
-        like: &FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
+    fn dropout_factors(rule: gptneo_kernels::SeededDropout, like: &FloatTensor<Self>) -> FloatTensor<Self> {
         Self::from_inner(B::dropout_factors(rule, &like.primitive))
     }
 

@@ -198,6 +198,21 @@ pub(super) fn plain_appended<B: NeoBackend>(
     (B::cached_attention(query, keys.clone(), values.clone(), rule, texts), [keys, values])
 }
 
+/// The default of [`NeoBackend::write_rows`]: places that follow one another are written together.
+pub(super) fn plain_write_rows<B: Backend>(
+    mut cache: FloatTensor<B>,
+    places: &[usize],
+    new: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let mut row = 0;
+    for run in places.chunk_by(|one, next| one + 1 == *next) {
+        let rows = B::float_slice(new.clone(), &s![row..row + run.len(), ..]);
+        cache = B::float_slice_assign(cache, &s![run[0]..run[0] + run.len(), ..], rows);
+        row += run.len();
+    }
+    cache
+}
+
 /// The default of [`NeoBackend::cached_attention`].
 pub(super) fn plain<B: NeoBackend>(
     query: FloatTensor<B>,

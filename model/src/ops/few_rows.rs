@@ -35,9 +35,14 @@ pub fn few_rows_product<B: NeoBackend>(
     weight: Tensor<B, 2>,
     follow: Follow<FloatTensor<B>>,
 ) -> Tensor<B, 2> {
-    let [y] = <[_; 1]>::try_from(B::few_rows_products(unwrap(x), vec![unwrap(weight)], follow))
-        .unwrap_or_else(|found| panic!("a backend made {} products of one", found.len()));
-    wrap(y)
+    wrap(only::<B>(B::few_rows_products(unwrap(x), vec![unwrap(weight)], follow)))
+}
+
+/// The product with one weight.
+pub(super) fn only<B: NeoBackend>(products: Vec<FloatTensor<B>>) -> FloatTensor<B> {
+    let [y] = <[_; 1]>::try_from(products)
+        .unwrap_or_else(|found| panic!("a backend made {} products with one weight", found.len()));
+    y
 }
 
 /// The default of [`NeoBackend::few_rows_products`].

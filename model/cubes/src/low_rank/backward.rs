@@ -226,7 +226,8 @@ pub fn low_rank_backward<R: Runtime>(
     let [h, g, nothing] = [numbers, numbers, 1].map(|numbers| client.empty(numbers * size_of::<f32>()));
     // SAFETY: made above with room for so many numbers.
     #[allow(unsafe_code)]
-    let reduced = |handle: &cubecl::server::Handle| unsafe { ArrayArg::from_raw_parts(handle.clone(), numbers) };
+    let reduced =
+        |handle: &cubecl::server::Handle| unsafe { ArrayArg::from_raw_parts(handle.clone(), numbers) };
     let LowRankGradients { of_x, so_far, of_matrices: [of_a, of_b] } = gradients;
     let (is_of_x, has_more) = (of_x.is_some(), so_far.is_some());
     let of_x = match &of_x {

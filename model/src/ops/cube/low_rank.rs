@@ -7,9 +7,10 @@ use burn::tensor::{DType, Tensor, TensorMetadata, TensorPrimitive};
 use gptneo_cubes::{DropoutRule, LARGEST_RANK, LowRankShape};
 use gptneo_kernels::SeededDropout;
 
-use super::super::{Dropout, Follow, LinearGradients, LinearInputs, LoraInputs, NeoBackend, linear};
-use super::launch::{CubeLaunch, exactly};
-use super::{is_number, kernels, like};
+use super::super::{
+    Dropout, Follow, LinearGradients, LinearInputs, LoraInputs, NeoBackend, few_rows, linear,
+};
+use super::{OnCubes, is_number, kernels};
 
 /// The rule as kernels have it.
 pub(super) fn rule_of(rule: SeededDropout) -> DropoutRule {
@@ -18,7 +19,7 @@ pub(super) fn rule_of(rule: SeededDropout) -> DropoutRule {
 
 /// What a kernel goes by, where there is one for these: x and y of one float type, the adapter in f32, a rank that fits,
 /// elements dropped by a rule.
-fn shape<B: CubeLaunch>(
+fn shape<B: OnCubes>(
     x: &FloatTensor<B>,
     output: &FloatTensor<B>,
     rows: Range<usize>,
@@ -46,7 +47,7 @@ fn shape<B: CubeLaunch>(
 }
 
 /// The adapter in the type of x, for the plain operations.
-fn in_type_of<B: CubeLaunch>(
+fn in_type_of<B: OnCubes>(
     x: &FloatTensor<B>,
     lora: LoraInputs<FloatTensor<B>>,
 ) -> LoraInputs<FloatTensor<B>> {
@@ -54,30 +55,29 @@ fn in_type_of<B: CubeLaunch>(
     LoraInputs { a: cast::<B>(lora.a, dtype), b: cast::<B>(lora.b, dtype), ..lora }
 }
 
-fn cast<B: CubeLaunch>(tensor: FloatTensor<B>, dtype: DType) -> FloatTensor<B> {
+fn cast<B: OnCubes>(tensor: FloatTensor<B>, dtype: DType) -> FloatTensor<B> {
     Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(tensor)).cast(dtype).into_primitive().tensor()
 }
 
 /// The layer.
-pub(super) fn lora_linear<B: CubeLaunch>(mut inputs: LinearInputs<FloatTensor<B>>) -> FloatTensor<B> {
+pub(super) fn lora_linear<B: OnCubes>(mut inputs: LinearInputs<FloatTensor<B>>) -> FloatTensor<B> {
     let Some(lora) = inputs.lora.take() else { return base::<B>(inputs) };
     let (x, [rows, _]) = (inputs.x.clone(), inputs.x.shape().dims());
     add_low_rank::<B>(base::<B>(inputs), x, 0..rows, lora)
 }
 
 /// The layer without its adapter.
-fn base<B: CubeLaunch>(inputs: LinearInputs<FloatTensor<B>>) -> FloatTensor<B> {
+fn base<B: OnCubes>(inputs: LinearInputs<FloatTensor<B>>) -> FloatTensor<B> {
     let [rows, _] = inputs.x.shape().dims();
     let few = rows <= B::few_rows() && inputs.bias.is_none() && inputs.x.dtype() == DType::F32;
     if !few {
         return linear::plain::<B>(inputs);
     }
-    let [y] = exactly(B::few_rows_products(inputs.x, vec![inputs.weight], Follow::Nothing));
-    y
+    few_rows::only::<B>(B::few_rows_products(inputs.x, vec![inputs.weight], Follow::Nothing))
 }
 
 /// y with the low-rank part of these rows.
-pub(super) fn add_low_rank<B: CubeLaunch>(
+pub(super) fn add_low_rank<B: OnCubes>(
     y: FloatTensor<B>,
     x: FloatTensor<B>,
     rows: Range<usize>,
@@ -85,19 +85,17 @@ pub(super) fn add_low_rank<B: CubeLaunch>(
 ) -> FloatTensor<B> {
     let [all, _] = x.shape().dims();
     // A seed speaks of the rows of all of x.
-    let shape = shape::<B>(&x, &y, rows.clone(), &lora).filter(|_| lora.dropout.is_none() || rows == (0..all));
+    let shape =
+        shape::<B>(&x, &y, rows.clone(), &lora).filter(|_| lora.dropout.is_none() || rows == (0..all));
     let Some(shape) = shape else {
         let lora = in_type_of::<B>(&x, lora);
         return linear::plain_add_low_rank::<B>(y, x, rows, lora);
     };
-    let output = like(&y);
-    let work = move |inputs| kernels::add_low_rank(inputs, shape);
-    let [y] = B::launch("add_low_rank", [y, x, lora.a, lora.b], [output], work);
-    y
+    kernels::add_low_rank([y, x, lora.a, lora.b], shape)
 }
 
 /// The layer's gradients, that of x added to what it is so far.
-pub(super) fn lora_linear_backward<B: CubeLaunch>(
+pub(super) fn lora_linear_backward<B: OnCubes>(
     mut inputs: LinearInputs<FloatTensor<B>>,
     wanted: LinearGradients<bool>,
     gradient: FloatTensor<B>,
@@ -115,7 +113,7 @@ pub(super) fn lora_linear_backward<B: CubeLaunch>(
 }
 
 /// The gradients of the low-rank part alone.
-pub(super) fn low_rank_backward<B: CubeLaunch>(
+pub(super) fn low_rank_backward<B: OnCubes>(
     x: FloatTensor<B>,
     lora: LoraInputs<FloatTensor<B>>,
     wanted: LinearGradients<bool>,
@@ -127,7 +125,7 @@ pub(super) fn low_rank_backward<B: CubeLaunch>(
 }
 
 /// What is there of two.
-fn sum<B: CubeLaunch>(one: Option<FloatTensor<B>>, other: Option<FloatTensor<B>>) -> Option<FloatTensor<B>> {
+fn sum<B: OnCubes>(one: Option<FloatTensor<B>>, other: Option<FloatTensor<B>>) -> Option<FloatTensor<B>> {
     match (one, other) {
         (Some(one), Some(other)) => Some(B::float_add(one, other)),
         (one, other) => one.or(other),
@@ -135,7 +133,7 @@ fn sum<B: CubeLaunch>(one: Option<FloatTensor<B>>, other: Option<FloatTensor<B>>
 }
 
 /// The gradients of the low-rank part, that of x added to what the rest of the layer has of it, and to what it is so far.
-fn low_rank_backward_onto<B: CubeLaunch>(
+fn low_rank_backward_onto<B: OnCubes>(
     x: FloatTensor<B>,
     lora: LoraInputs<FloatTensor<B>>,
     wanted: LinearGradients<bool>,
@@ -153,18 +151,6 @@ fn low_rank_backward_onto<B: CubeLaunch>(
         let [a, b] = [found.a, found.b].map(|found| found.map(|found| cast::<B>(found, full)));
         return LinearGradients { x: of_x, a, b, ..Default::default() };
     };
-    let is_of_x = of_x.is_some();
-    let mut outputs: Vec<_> = [&lora.a, &lora.b].map(like).into();
-    outputs.extend(is_of_x.then(|| like(&x)));
-    let mut inputs = vec![x, gradient, lora.a, lora.b];
-    inputs.extend(of_x.into_iter().chain(so_far));
-    let work = move |inputs| kernels::low_rank_backward(inputs, shape);
-    let found = B::launch_all("low_rank_backward", inputs, outputs, work);
-    let (of_x, [a, b]) = if is_of_x {
-        let [a, b, of_x] = exactly(found);
-        (Some(of_x), [a, b])
-    } else {
-        (None, exactly(found))
-    };
+    let ([a, b], of_x) = kernels::low_rank_backward([x, gradient, lora.a, lora.b], of_x, so_far, shape);
     LinearGradients { x: of_x, a: wanted.a.then_some(a), b: wanted.b.then_some(b), ..Default::default() }
 }

@@ -1,12 +1,11 @@
 //! The GPU backends, CUDA's and wgpu's, on the kernels of `gptneo-cubes`.
 //!
-//! What stands here turns tensors into what those take and makes room for what they give; `launch.rs` has them run, now or
-//! where Burn's fusion keeps its operations in order. The kernels compute in f32; what passes between them and the products,
-//! which are Burn's own, may be of a half type. Any other float type, and a mask of padding, takes the plain default.
+//! What stands here chooses between a kernel and the plain default; `kernels.rs` turns tensors into what those take and
+//! makes room for what they give. The kernels compute in f32; what passes between them and the products, which are Burn's
+//! own, may be of a half type. Any other float type, and a mask of padding, takes the plain default.
 
 mod cross_entropy;
 mod kernels;
-mod launch;
 mod low_rank;
 
 use std::ops::Range;
@@ -14,15 +13,16 @@ use std::ops::Range;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, TensorMetadata, TensorPrimitive};
+use burn_cubecl::tensor::CubeTensor;
+use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 use burn_flex::Flex;
 use gptneo_cubes::MOST_FEW_ROWS;
 use gptneo_kernels::SeededDropout;
 
-use self::launch::{CubeLaunch, Output, exactly};
 use super::{
-    AdamWRule, AdamWStep, AdamWTensors, AttentionRule, CachedTexts, Dropout, Follow, LinearGradients, LinearInputs,
-    LoraInputs, NeoBackend, Parameters, Precision, WIDE_ROWS, adamw, attention, biased, cached_attention,
-    dropout, few_rows, layer_norm,
+    AdamWRule, AdamWStep, AdamWTensors, AttentionRule, CachedTexts, Dropout, Follow, LinearGradients,
+    LinearInputs, LoraInputs, NeoBackend, Parameters, Precision, WIDE_ROWS, adamw, attention, biased,
+    cached_attention, dropout, few_rows, layer_norm,
 };
 
 /// The largest head whose attention is a kernel: a unit holds up to three rows of a head in registers.
@@ -31,7 +31,19 @@ const LARGEST_HEAD: usize = 64;
 /// The most numbers of a head in a cache.
 const LARGEST_CACHED_HEAD: usize = 256;
 
-impl<B: CubeLaunch> NeoBackend for B {
+/// A backend on CubeCL: its tensors are those of its runtime.
+pub trait OnCubes:
+    Backend<FloatTensorPrimitive = CubeTensor<Self::Runtime>, IntTensorPrimitive = CubeTensor<Self::Runtime>>
+{
+    /// What compiles and runs its kernels.
+    type Runtime: CubeRuntime;
+}
+
+impl<R: CubeRuntime, F: FloatElement, I: IntElement, T: BoolElement> OnCubes for CubeBackend<R, F, I, T> {
+    type Runtime = R;
+}
+
+impl<B: OnCubes> NeoBackend for B {
     fn joins_products() -> bool {
         true
     }
@@ -49,10 +61,7 @@ impl<B: CubeLaunch> NeoBackend for B {
         if !is_number(like.dtype()) {
             return dropout::host_factors::<B>(rule, like);
         }
-        let (output, rule) = (self::like(like), low_rank::rule_of(rule));
-        let work = move |inputs| kernels::dropout_factors(inputs, rule);
-        let [factors] = B::launch("dropout_factors", [like.clone()], [output], work);
-        factors
+        kernels::dropout_factors(like, low_rank::rule_of(rule))
     }
 
     fn lora_linear(inputs: LinearInputs<FloatTensor<B>>) -> FloatTensor<B> {
@@ -99,31 +108,21 @@ impl<B: CubeLaunch> NeoBackend for B {
         if !is_number(x.dtype()) || !all_f32(&[&bias]) {
             return biased::plain_gelu::<B>(x, bias);
         }
-        let output = like(&x);
-        let [y] = B::launch("biased_gelu", [x, bias], [output], kernels::biased_gelu);
-        y
+        kernels::biased_gelu([x, bias])
     }
 
-    fn biased_gelu_backward(
-        x: FloatTensor<B>,
-        bias: FloatTensor<B>,
-        dy: FloatTensor<B>,
-    ) -> FloatTensor<B> {
+    fn biased_gelu_backward(x: FloatTensor<B>, bias: FloatTensor<B>, dy: FloatTensor<B>) -> FloatTensor<B> {
         if !is_number(x.dtype()) || dy.dtype() != x.dtype() || !all_f32(&[&bias]) {
             return biased::plain_gelu_backward::<B>(x, bias, dy);
         }
-        let output = like(&x);
-        let [dx] = B::launch("biased_gelu_backward", [x, bias, dy], [output], kernels::biased_gelu_backward);
-        dx
+        kernels::biased_gelu_backward([x, bias, dy])
     }
 
     fn biased_sum(x: FloatTensor<B>, bias: FloatTensor<B>, residual: FloatTensor<B>) -> FloatTensor<B> {
         if !is_number(x.dtype()) || !all_f32(&[&bias, &residual]) {
             return biased::plain_sum::<B>(x, bias, residual);
         }
-        let output = like(&residual);
-        let [y] = B::launch("biased_sum", [x, bias, residual], [output], kernels::biased_sum);
-        y
+        kernels::biased_sum([x, bias, residual])
     }
 
     fn causal_attention(
@@ -139,10 +138,7 @@ impl<B: CubeLaunch> NeoBackend for B {
             let [query, key, value] = [query, key, value].map(in_full::<B>);
             return in_number::<B>(attention::plain::<B>(query, key, value, rule, padding), number);
         }
-        let (output, inputs) = (like(&query), [query, key, value]);
-        let work = move |inputs| kernels::attention(inputs, rule);
-        let [output] = B::launch("causal_attention", inputs, [output], work);
-        output
+        kernels::attention([query, key, value], rule)
     }
 
     fn causal_attention_backward(
@@ -160,9 +156,7 @@ impl<B: CubeLaunch> NeoBackend for B {
             let found = attention::plain_backward::<B>(query, key, value, rule, padding, gradient);
             return found.map(|found| in_number::<B>(found, number));
         }
-        let outputs = [&query, &key, &value].map(like);
-        let work = move |inputs| kernels::attention_backward(inputs, rule);
-        B::launch("causal_attention_backward", [query, key, value, gradient], outputs, work)
+        kernels::attention_backward([query, key, value, gradient], rule)
     }
 
     fn cached_attention(
@@ -179,11 +173,7 @@ impl<B: CubeLaunch> NeoBackend for B {
             return cached_attention::plain::<B>(query, keys, values, rule, texts);
         }
         let table = texts.table(rule.window, &B::float_device(&query));
-        let output = like(&query);
-        let inputs = [query, keys, values, B::integers(table.into_primitive())];
-        let work = move |inputs| kernels::cached_attention(inputs, rule.heads);
-        let [output] = B::launch("cached_attention", inputs, [output], work);
-        output
+        kernels::cached_attention([query, keys, values, table.into_primitive()], rule.heads)
     }
 
     fn appended_attention(
@@ -202,11 +192,7 @@ impl<B: CubeLaunch> NeoBackend for B {
             return cached_attention::plain_appended::<B>(query, new, cache, places, rule, texts);
         }
         let table = texts.table(rule.window, &B::float_device(&query));
-        let outputs = [like(&query), like(&keys), like(&values)];
-        let inputs = [query, key, value, keys, values, B::integers(table.into_primitive())];
-        let work = move |inputs| kernels::appended_attention(inputs, rule.heads);
-        let [output, keys, values] = B::launch("appended_attention", inputs, outputs, work);
-        (output, [keys, values])
+        kernels::appended_attention([query, key, value, table.into_primitive()], [keys, values], rule.heads)
     }
 
     fn few_rows() -> usize {
@@ -224,21 +210,7 @@ impl<B: CubeLaunch> NeoBackend for B {
         if !known || !(1..=MOST_FEW_ROWS).contains(&rows) {
             return few_rows::plain::<B>(x, weights, follow);
         }
-        let outputs = weights.iter().map(|weight| ([rows, weight.shape()[0]].into(), DType::F32)).collect();
-        let mut inputs = vec![x];
-        let kind = match follow {
-            Follow::Nothing => Follow::Nothing,
-            Follow::Gelu(bias) => {
-                inputs.push(bias);
-                Follow::Gelu(())
-            }
-            Follow::Sum(bias, residual) => {
-                inputs.extend([bias, residual]);
-                Follow::Sum((), ())
-            }
-        };
-        inputs.extend(weights);
-        B::launch_all("few_rows", inputs, outputs, move |inputs| kernels::few_rows(inputs, &kind))
+        kernels::few_rows(x, weights, follow)
     }
 
     fn finds_likeliest() -> bool {
@@ -246,9 +218,7 @@ impl<B: CubeLaunch> NeoBackend for B {
     }
 
     fn likeliest(logits: FloatTensor<B>) -> IntTensor<B> {
-        let [rows, _] = logits.shape().dims();
-        let [ids] = B::launch("likeliest", [logits], [([rows].into(), DType::I32)], kernels::likeliest);
-        B::of_integers(ids)
+        kernels::likeliest(logits)
     }
 
     fn layer_norm_rows(
@@ -273,10 +243,7 @@ impl<B: CubeLaunch> NeoBackend for B {
         if !all_f32(&[&x, &weight, &bias]) {
             return in_number::<B>(layer_norm::forward::<B>(x, weight, bias, epsilon), half);
         }
-        let (output, inputs) = ((x.shape(), half), [x, weight, bias]);
-        let work = move |inputs| kernels::layer_norm(inputs, epsilon as f32, half);
-        let [output] = B::launch("layer_norm", inputs, [output], work);
-        output
+        kernels::layer_norm([x, weight, bias], epsilon as f32, half)
     }
 
     fn layer_norm_rows_backward(
@@ -290,7 +257,7 @@ impl<B: CubeLaunch> NeoBackend for B {
             return layer_norm::backward::<B>(x, weight, dy, epsilon, parameters);
         }
         let no_more = None;
-        (norm_gradient::<B>(x, weight, dy, epsilon, no_more), None)
+        (kernels::layer_norm_backward([x, weight, dy], no_more, epsilon as f32), None)
     }
 
     fn layer_norm_rows_backward_onto(
@@ -304,7 +271,7 @@ impl<B: CubeLaunch> NeoBackend for B {
             let (dx, _) = layer_norm::backward::<B>(x, weight, dy, epsilon, Parameters::Frozen);
             return B::float_add(dx, so_far);
         }
-        norm_gradient::<B>(x, weight, dy, epsilon, Some(so_far))
+        kernels::layer_norm_backward([x, weight, dy], Some(so_far), epsilon as f32)
     }
 
     fn cross_entropy_gradients(
@@ -330,58 +297,27 @@ impl<B: CubeLaunch> NeoBackend for B {
         if !all_f32(&gradients.iter().collect::<Vec<_>>()) {
             return adamw::plain_sums::<B>(gradients, unscale);
         }
-        let output = ([2].into(), DType::F32);
-        let work = move |inputs| kernels::gradient_sums(inputs, unscale.unwrap_or(1.0) as f32);
-        let [sums] = exactly(B::launch_all("gradient_sums", gradients, vec![output], work));
-        sums
+        kernels::gradient_sums(gradients, unscale.unwrap_or(1.0) as f32)
     }
 
     fn adamw(tensors: Vec<AdamWTensors<FloatTensor<B>>>, rule: AdamWRule) -> Vec<AdamWStep<FloatTensor<B>>> {
         if !tensors.iter().all(|tensors| all_f32(&[&tensors.parameter, &tensors.gradient])) {
             return adamw::plain::<B>(tensors, rule);
         }
-        let outputs = tensors.iter().flat_map(|tensors| [(); 3].map(|()| like(&tensors.parameter))).collect();
-        let inputs = tensors.into_iter().flat_map(|tensors| {
-            let AdamWTensors { parameter, gradient, moments } = tensors;
-            let [first, second] = moments.unwrap_or_else(|| {
+        let tensors = tensors.into_iter().map(|AdamWTensors { parameter, gradient, moments }| {
+            let moments = moments.unwrap_or_else(|| {
                 let device = B::float_device(&parameter);
                 [(); 2].map(|()| B::float_zeros(parameter.shape(), &device, FloatDType::F32))
             });
-            [parameter, gradient, first, second]
+            ([parameter, gradient], moments)
         });
-        let work = move |inputs| kernels::adamw(inputs, rule);
-        let mut found = B::launch_all("adamw", inputs.collect(), outputs, work).into_iter();
-        let mut steps = Vec::new();
-        while let (Some(parameter), Some(first), Some(second)) = (found.next(), found.next(), found.next()) {
-            steps.push(AdamWStep { parameter, moments: [first, second] });
-        }
-        steps
+        kernels::adamw(tensors.collect(), rule)
     }
-}
-
-/// The gradient of a layer norm's input, added to what it is so far.
-fn norm_gradient<B: CubeLaunch>(
-    x: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    dy: FloatTensor<B>,
-    epsilon: f64,
-    so_far: Option<FloatTensor<B>>,
-) -> FloatTensor<B> {
-    let output = like(&x);
-    let inputs = [x, weight, dy].into_iter().chain(so_far).collect();
-    let work = move |inputs| kernels::layer_norm_backward(inputs, epsilon as f32);
-    let [dx] = exactly(B::launch_all("layer_norm_backward", inputs, vec![output], work));
-    dx
 }
 
 /// The numbers of a head.
 fn head_size(query: &impl TensorMetadata, rule: AttentionRule) -> usize {
     query.shape().iter().last().map_or(0, |hidden| hidden / rule.heads)
-}
-
-/// A tensor of the shape and type of another.
-fn like(tensor: &impl TensorMetadata) -> Output {
-    (tensor.shape(), tensor.dtype())
 }
 
 /// Whether the kernels know the type of what passes between products.

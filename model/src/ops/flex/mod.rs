@@ -89,7 +89,7 @@ impl NeoBackend for Flex {
     /// Flex's own `slice_assign` copies the whole buffer, each time.
     fn write_rows(cache: FlexTensor, places: &[usize], new: FlexTensor) -> FlexTensor {
         if !all_f32(&[&cache, &new]) {
-            return super::plain_write_rows::<Self>(cache, places, new);
+            return super::cached_attention::plain_write_rows::<Self>(cache, places, new);
         }
         let [_, hidden] = new.shape().dims();
         let (mut cache, new) = (owned(cache), contiguous(new));

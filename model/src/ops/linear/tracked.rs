@@ -190,9 +190,10 @@ impl<B: NeoBackend, const N: usize> Backward<B, N> for Linear {
             a: a.is_some(),
             b: b.is_some(),
         };
-        let so_far = x.as_ref().filter(|_| has_lora).and_then(|node| {
-            so_far::take::<B>(grads, &gradient, |tensor| tensor.node = node.clone())
-        });
+        let so_far = x
+            .as_ref()
+            .filter(|_| has_lora)
+            .and_then(|node| so_far::take::<B>(grads, &gradient, |tensor| tensor.node = node.clone()));
         let found = match so_far {
             Some(so_far) => B::lora_linear_backward_onto(inputs, wanted, gradient, so_far),
             None => B::lora_linear_backward(inputs, wanted, gradient),

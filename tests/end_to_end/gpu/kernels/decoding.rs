@@ -62,8 +62,7 @@ fn appended<B: NeoBackend>() {
         let [query, key, value] = [1, 2, 3].map(|seed| tensor::<B, 2>(seed, [rows, hidden]));
         let cache = [4, 5].map(|seed| tensor::<B, 2>(seed, [PLACES, hidden]));
         let (rule, texts) = (AttentionRule { heads: 3, window }, CachedTexts::new(cached));
-        let (mixed, [keys, values]) =
-            B::appended_attention(query, [key, value], cache, &own, rule, &texts);
+        let (mixed, [keys, values]) = B::appended_attention(query, [key, value], cache, &own, rule, &texts);
         [mixed, keys, values].map(read::<B, 2>)
     }
     let newest = [(1, 1), (1, 30), (1, 9), (1, 300)];

@@ -26,7 +26,8 @@ fn rows_of<B: NeoBackend>(shape: [usize; 2], rule: SeededDropout) -> Vec<f32> {
 
 /// The same elements to the bit, whatever the seed, in the first row and in those behind the first cubes.
 fn masks<B: NeoBackend>() {
-    for (seed, probability) in [(0, 0.1), (1, 0.5), (u64::MAX, 0.9), (0x8000_0000_7fff_ffff, 0.3), (42, 0.0)] {
+    for (seed, probability) in [(0, 0.1), (1, 0.5), (u64::MAX, 0.9), (0x8000_0000_7fff_ffff, 0.3), (42, 0.0)]
+    {
         let rule = SeededDropout::new(seed, probability);
         for shape in [[1, 1], [3, 37], [300, 65], [2, 1000]] {
             assert_eq!(rows_of::<B>(shape, rule), rule.factors(shape[0], shape[1]), "{seed} {shape:?}");
@@ -235,7 +236,8 @@ fn in_half<B: NeoBackend>() {
     // The rounded inputs in f32, through the kernels that the tests of f32 hold against the plain operations.
     let exact = |half: DType| -> [Vec<f32>; 6] {
         let full = |seed, shape: [usize; 3]| {
-            let rounded = Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(rounded::<B, 3>(seed, shape, half)));
+            let rounded =
+                Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(rounded::<B, 3>(seed, shape, half)));
             rounded.cast(DType::F32).into_primitive().tensor()
         };
         let (rule, shape) = (AttentionRule { heads: 3, window: Some(30) }, [2, 70, 3 * 12]);
