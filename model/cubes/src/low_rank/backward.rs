@@ -41,10 +41,11 @@ fn low_rank_of_rows<F: Float>(
     input: usize,
     output: usize,
     rank: usize,
+    // Whether there is a gradient so far; not a kernel of its own for that.
+    has_more: u32,
     #[comptime] slots: usize,
     #[comptime] drops: bool,
     #[comptime] is_of_x: bool,
-    #[comptime] has_more: bool,
     #[define(F)] _dtype: StorageType,
 ) {
     let first = CUBE_POS * ROWS;
@@ -89,7 +90,7 @@ fn low_rank_of_rows<F: Float>(
                     if comptime!(drops) {
                         sum *= kept(&shared, rule, row, column);
                     }
-                    if comptime!(has_more) {
+                    if has_more != 0 {
                         sum += f32::cast_from(so_far[place]);
                     }
                     dx[place] = F::cast_from(f32::cast_from(dx[place]) + sum);
@@ -149,9 +150,8 @@ fn sum_over_rows<F: Float>(
             }
         }
         sync_cube();
-        #[unroll]
-        for step in 0..comptime!(CHUNK / GROUPS) {
-            let row = step * GROUPS + group;
+        let mut row = group;
+        while row < CHUNK {
             if start + row < rows && column < columns {
                 let mut value = f32::cast_from(from[(start + row) * columns + column]);
                 if comptime!(drops) {
@@ -162,6 +162,7 @@ fn sum_over_rows<F: Float>(
                     sums[index] = sums[index] + value * tile[row * RANKS + index];
                 }
             }
+            row += GROUPS;
         }
         start += CHUNK;
     }
@@ -255,10 +256,10 @@ pub fn low_rank_backward<R: Runtime>(
         input,
         output,
         rank,
+        u32::from(has_more),
         shape.slots(),
         drops,
         is_of_x,
-        has_more,
         number,
     );
     let [cubes_of_a, cubes_of_b] = [input, output].map(|columns| columns.div_ceil(COLUMNS));

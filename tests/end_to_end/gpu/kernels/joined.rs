@@ -127,7 +127,7 @@ fn an_adapter_and_its_gradients_are_those_of_the_plain_operations() {
 fn low_rank_in_half<B: NeoBackend>() {
     for half in halves::<B>() {
         let tolerance = if half == DType::F16 { 4e-3 } else { 3e-2 };
-        for sizes in LAYERS {
+        for sizes in [LAYERS[1], LAYERS[3], LAYERS[5]] {
             let dropout = Some(SeededDropout::new(12, 0.3));
             let found = layer::<B>(sizes, dropout, [half, DType::F32], true);
             let expected = layer::<Flex>(sizes, dropout, [half; 2], true);
