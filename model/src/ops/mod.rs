@@ -7,6 +7,7 @@ mod adamw;
 mod attention;
 mod autodiff;
 mod backends;
+mod backward_from;
 mod cached_attention;
 mod cross_entropy;
 #[cfg(feature = "cubes")]
@@ -32,6 +33,7 @@ use burn::tensor::{Tensor, TensorPrimitive, s};
 
 pub use adamw::{AdamWRule, AdamWStep, AdamWTensors, GradientFactors};
 pub use attention::{AttentionRule, causal_attention};
+pub use backward_from::backward_from;
 pub use cached_attention::{CachedText, CachedTexts, cached_attention};
 pub(crate) use cross_entropy::CHUNK as HEAD_ROWS;
 pub use cross_entropy::{cross_entropy_sum, token_nll};
