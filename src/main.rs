@@ -21,11 +21,19 @@ fn main() -> ExitCode {
     gptneo_lora::use_whole_machine();
     backend::prepare();
     backend::on_choice(|choice| notes::say(wording::of_problem(choice)));
-    let Cli { command, quiet } = cli::parse();
+    let Cli { command, quiet, registers } = cli::parse();
     if quiet {
         notes::be_quiet();
     }
-    let result = match command {
+    let held = backend::hold_registers(registers.0).map_err(anyhow::Error::from);
+    match held.and_then(|()| run(command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Run(args) => commands::run::run(&args),
         Command::Prepare(args) => commands::prepare::run(&args),
         Command::Init(args) => commands::init::run(&args),
@@ -41,9 +49,5 @@ fn main() -> ExitCode {
         Command::Push(args) => commands::push::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
         Command::Bench { what } => commands::bench::run(&what),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure::report(&error),
     }
 }

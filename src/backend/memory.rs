@@ -3,6 +3,9 @@
 //!
 //! Only a program can choose its allocator; this is the setting beside that choice.
 
+use std::ffi::c_long;
+
+use gptneo_model::Activations;
 use libmimalloc_sys::{mi_option_set, mi_option_t};
 
 #[cfg(test)]
@@ -11,6 +14,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// `mi_option_purge_delay` of mimalloc.h: milliseconds until freed memory goes back to the system; -1 for never.
 const PURGE_DELAY: mi_option_t = 15;
+/// Its value in mimalloc, where nothing is set.
+const MIMALLOC_DELAY: c_long = 10;
 
 /// Lets the program keep what it frees, for the next training step: two thirds of the time that one takes otherwise.
 ///
@@ -26,10 +31,22 @@ const PURGE_DELAY: mi_option_t = 15;
 /// }
 /// ```
 pub fn use_whole_machine() {
+    delay_purges(-1);
+}
+
+/// Lets what is freed go back to the system where a step keeps little: kept, it lies in pieces of the wrong size between
+/// what is in use, a tenth of the whole. The activations that are computed again take longer than the kernel's clearing.
+pub(crate) fn suit(activations: Activations) {
+    if activations == Activations::Recomputed {
+        delay_purges(MIMALLOC_DELAY);
+    }
+}
+
+fn delay_purges(milliseconds: c_long) {
     // SAFETY: the function sets a number that the allocator reads, and may be called at any time.
     #[allow(unsafe_code)]
     unsafe {
-        mi_option_set(PURGE_DELAY, -1);
+        mi_option_set(PURGE_DELAY, milliseconds);
     }
 }
 

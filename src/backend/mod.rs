@@ -12,6 +12,7 @@ mod devices;
 pub mod machine;
 mod memory;
 mod place;
+mod registers;
 mod room;
 #[cfg(any(feature = "wgpu", feature = "cuda", test))]
 mod self_check;
@@ -30,8 +31,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::auto::on_choice;
 pub use self::device::Device;
+pub(crate) use self::memory::suit;
 pub use self::memory::use_whole_machine;
 pub use self::place::Place;
+pub use self::registers::hold_registers;
 pub(crate) use self::room::smaller_batches;
 pub use self::room::{Load, Work};
 use crate::{Error, Remedy, Result};

@@ -8,7 +8,7 @@ use gptneo_training::Precision;
 
 use super::flags::{BackendFlag, LoraFlags, MemoryFlags, WeightsFlag};
 use super::numbers::{any_seed, at_least_one};
-use super::values::{self, RegisterBits};
+use super::values;
 
 /// What `bench` measures.
 #[derive(Debug, Subcommand)]
@@ -87,9 +87,6 @@ pub(crate) struct BenchProductsArgs {
     /// Rows of the first factor: tokens that pass a layer together
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1,8,64,512,2048", value_parser = some_rows)]
     pub(crate) rows: Vec<usize>,
-    /// Bits of the processor's registers: 256 holds it to AVX2, as if it had no wider ones
-    #[arg(long, value_name = "BITS", default_value = "auto", value_parser = values::register_bits())]
-    pub(crate) registers: RegisterBits,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,

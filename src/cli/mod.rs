@@ -43,6 +43,9 @@ pub(crate) struct Cli {
     /// Say nothing on the way: only errors, warnings and the result
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
+    /// To measure: bits of the processor's registers, 256 to hold it to AVX2 as if it had no wider ones
+    #[arg(long, global = true, hide_short_help = true, value_name = "BITS", default_value = "auto", value_parser = values::register_bits())]
+    pub(crate) registers: values::RegisterBits,
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,7 +14,7 @@ use gptneo_training::{Activations, Precision, Tuning, TuningKind};
 
 #[cfg(feature = "flex")]
 pub use self::products::{BenchProducts, ProductRates, TimedProduct, time_products};
-use crate::backend::{Job, Load, Place, Training, Work, dispatch};
+use crate::backend::{self, Job, Load, Place, Training, Work, dispatch};
 use crate::settings::check_base_weights;
 use crate::{Error, Remedy, Result};
 
@@ -161,6 +161,7 @@ impl Job for TimeSteps {
             }
         }
         .with_activations(activations);
+        backend::suit(activations);
         Ok(time_steps::<B>(model, &Tuning::Lora(lora), precision, self.texts, steps)?)
     }
 }

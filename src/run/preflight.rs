@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::model_folder::ModelFolder;
 use crate::backend::machine::{self, size};
-use crate::backend::{Job, Load, Training, Work, dispatch, smaller_batches};
+use crate::backend::{self, Job, Load, Training, Work, dispatch, smaller_batches};
 use crate::settings::Settings;
 use crate::{Problem, Remedy, Result};
 
@@ -220,6 +220,7 @@ impl Job for Measure<'_> {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Preflight> {
         let Self { settings, base, data, order } = self;
+        backend::suit(settings.run.activations());
         let model = base
             .load_base::<B>(settings.run.base_weights, &device)?
             .with_activations(settings.run.activations());

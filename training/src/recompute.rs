@@ -7,8 +7,7 @@
 //! stand for a block and differentiate its inside when its turn comes: a backward pass holds the lock of its graph, and
 //! another one, in its midst, waits for it. So each block is a graph of its own here, and the walk hands gradients on.
 //!
-//! Bit for bit the same as one graph: each block runs the same operations on the same numbers, drops the same elements,
-//! and a gradient is multiplied by one on its way from graph to graph.
+//! Bit for bit the same as one graph: each block runs the same operations on the same numbers and drops the same elements.
 
 use burn::backend::Autodiff;
 use burn::module::{Module, ModuleVisitor, Param};
@@ -16,7 +15,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use gptneo_model::NeoBackend;
-use gptneo_model::ops::Draws;
+use gptneo_model::ops::{Draws, backward_from};
 
 use crate::fine_tune::{FineTune, gradients_of_trained};
 use crate::texts::Texts;
@@ -64,7 +63,7 @@ pub(crate) fn loss_and_gradients<B: NeoBackend>(
         let x = if goes_on { x.require_grad() } else { x };
         let no_padding = None;
         let y = block.forward_drawing(x.clone(), no_padding, &mut draws.again());
-        let mut gradients = times(y, gradient).backward();
+        let mut gradients = backward_from(y, gradient);
         of_output = x.grad_remove(&mut gradients);
         accumulator.accumulate(model, gradients_of_trained(&mut gradients, block));
     }
@@ -72,15 +71,10 @@ pub(crate) fn loss_and_gradients<B: NeoBackend>(
         // Anew: a backward pass takes what shares a parameter with it out of the graph, as the head does with the embedding
         // that it is.
         let embedded = model.model.embed_texts(texts.ids.clone());
-        let mut gradients = times(embedded, gradient).backward();
+        let mut gradients = backward_from(embedded, gradient);
         accumulator.accumulate(model, gradients_of_trained(&mut gradients, model));
     }
     (value, accumulator.grads())
-}
-
-/// What has this gradient with respect to `y`: Burn's backward pass begins with ones.
-fn times<B: NeoBackend>(y: Tensor<Autodiff<B>, 3>, gradient: Tensor<B, 3>) -> Tensor<Autodiff<B>, 3> {
-    y * Tensor::from_inner(gradient)
 }
 
 /// Whether anything of a module is trained.

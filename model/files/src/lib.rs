@@ -2,7 +2,8 @@
 //!
 //! A reader, or a run that was cut off, never meets half a table or half a model: what is written goes beside its
 //! place, is synced to the disk and takes the place by a rename. [`write_file`] does so for one file, [`write_files`]
-//! for several that belong together in a folder which holds others too, and [`write_folder`] for a folder with all that is in it. [`FileError`] says which step failed on which path.
+//! for several that belong together in a folder which holds others too, and [`write_folder`] for a folder with all that
+//! is in it. [`FileError`] says which step failed on which path.
 //!
 //! Others at the same place are kept out by locks that end with their process: a [`Claim`] takes a folder that is to
 //! appear, a [`FileClaim`] a file, before the work that fills it; a [`Lock`] takes a folder that is there. What a process

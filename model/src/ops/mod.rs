@@ -7,6 +7,7 @@ mod adamw;
 mod attention;
 mod autodiff;
 mod backends;
+mod backward_from;
 mod biased;
 mod cached_attention;
 mod cross_entropy;
@@ -30,6 +31,7 @@ mod testing;
 
 pub use adamw::{AdamWRule, AdamWStep, AdamWTensors, GradientFactors};
 pub use attention::{AttentionRule, causal_attention};
+pub use backward_from::backward_from;
 pub use biased::{biased_gelu, biased_sum};
 pub use cached_attention::{CachedText, CachedTexts, appended_attention, cached_attention};
 pub(crate) use cross_entropy::CHUNK as HEAD_ROWS;

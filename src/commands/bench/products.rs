@@ -17,7 +17,7 @@ pub(super) fn run(args: &BenchProductsArgs) -> Result<()> {
         Some(file) => BenchProducts::widths_of(&GptNeoConfig::from_file(file)?),
         None => BenchProducts::WIDTHS_OF_125M,
     };
-    let what = BenchProducts { widths, rows: args.rows.clone(), registers: args.registers.0 };
+    let what = BenchProducts { widths, rows: args.rows.clone() };
     let found = time_products(&what)?;
     if args.json {
         return output::json(&found);

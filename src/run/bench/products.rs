@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use burn::tensor::bf16;
-use gptneo_kernels::{Linear, Registers, Weight, linear, multiply_adds, register_bits};
+use gptneo_kernels::{Linear, Weight, linear, multiply_adds, register_bits};
 use gptneo_model::{GptNeoConfig, WeightFormat};
 use serde::Serialize;
 
@@ -25,8 +25,6 @@ pub struct BenchProducts {
     pub widths: [usize; 3],
     /// Rows of the first factor, one after the other.
     pub rows: Vec<usize>,
-    /// Bits of the registers that the kernels are held to; none for the widest.
-    pub registers: Option<usize>,
 }
 
 impl BenchProducts {
@@ -103,28 +101,10 @@ pub struct TimedProduct {
 /// Measures all products, in turns with the peak.
 ///
 /// # Errors
-/// The processor has no such registers, or memory is short.
+/// Memory is short.
 pub fn time_products(what: &BenchProducts) -> Result<ProductRates> {
     what.check_memory()?;
-    hold(what.registers)?;
-    let found = measure(what);
-    Registers::Widest.hold();
-    Ok(found)
-}
-
-/// Has the kernels compute in registers of so many bits.
-fn hold(bits: Option<usize>) -> Result<()> {
-    let narrow = bits == Some(256);
-    if narrow { Registers::Avx2 } else { Registers::Widest }.hold();
-    let found = register_bits();
-    if bits.is_none_or(|bits| bits == found) {
-        return Ok(());
-    }
-    Registers::Widest.hold();
-    Err(Error::settings(
-        format!("this processor's registers have {found} bits"),
-        Remedy::LeaveOut("registers"),
-    ))
+    Ok(measure(what))
 }
 
 fn measure(what: &BenchProducts) -> ProductRates {

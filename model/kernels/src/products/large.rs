@@ -8,7 +8,6 @@
 use std::array::from_fn;
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
