@@ -11,7 +11,7 @@ use cubecl::prelude::*;
 use crate::reduce::{UNITS, cube_per_row};
 
 /// 2 sqrt(2 / pi).
-const TWICE_ROOT: f32 = 1.595_769_1;
+const TWICE_ROOT: f32 = 1.595_769;
 /// The cubic coefficient.
 const CUBIC: f32 = 0.044_715;
 /// Beyond it, either way, the sigmoid is within 1e-37 of 0 or 1, and its exponential would not be f32.

@@ -142,12 +142,10 @@ fn sum_over_rows<F: Float>(
             tile[at] = value;
             at += UNITS;
         }
-        if comptime!(drops) {
-            if unit < CHUNK {
-                let (low, high) = row_key(rule, (start + unit) as u32);
-                keys[2 * unit] = low;
-                keys[2 * unit + 1] = high;
-            }
+        if comptime!(drops) && unit < CHUNK {
+            let (low, high) = row_key(rule, (start + unit) as u32);
+            keys[2 * unit] = low;
+            keys[2 * unit + 1] = high;
         }
         sync_cube();
         let mut row = group;
