@@ -10,7 +10,8 @@ use burn::tensor::{Bool, Tensor};
 use crate::cache::LayerCache;
 use crate::ops::{self, AttentionRule, Draws};
 use crate::pass::Pass;
-use crate::{AttentionKind, GptNeoConfig, LoraLinear, NeoBackend, Target};
+use crate::then::Then;
+use crate::{AttentionKind, GptNeoConfig, LoraLinear, NeoBackend, Precision, Target};
 
 /// Multi-head self-attention; q, k and v without bias, the output with one.
 #[derive(Module, Debug)]
@@ -46,44 +47,48 @@ impl<B: Backend> SelfAttention<B> {
 }
 
 impl<B: NeoBackend> SelfAttention<B> {
-    /// `[batch, tokens, hidden]` to the same shape; `padding` is true where a key is padding, `[batch, tokens]`. Dropouts
-    /// are those that `draws` gives.
+    /// Of the texts' rows `x` `[batch * tokens, hidden]`, added to the `residual` stream of the same shape; `padding` is true
+    /// where a key is padding, `[batch, tokens]`. Dropouts are those that `draws` gives.
     pub fn forward(
         &self,
-        x: Tensor<B, 3>,
+        x: Tensor<B, 2>,
+        residual: Tensor<B, 2>,
+        [batch, tokens]: [usize; 2],
         padding: Option<Tensor<B, 2, Bool>>,
         draws: &mut Draws<B>,
-    ) -> Tensor<B, 3> {
-        let [batch, tokens, hidden] = x.dims();
-        let rows = x.reshape([batch * tokens, hidden]);
+    ) -> Tensor<B, 2> {
+        let [_, hidden] = x.dims();
         // [batch * tokens, hidden] -> [batch, tokens, hidden]
         let mut project = |linear: &LoraLinear<B>| {
-            linear.forward_drawing(rows.clone(), draws).reshape([batch, tokens, hidden])
+            linear.forward_drawing(x.clone(), draws).reshape([batch, tokens, hidden])
         };
         let query = project(&self.q_proj);
         let (key, value) = (project(&self.k_proj), project(&self.v_proj));
         let mixed = ops::causal_attention(query, key, value, self.rule, padding);
         // [batch, tokens, hidden] -> [batch * tokens, hidden]
         let mixed = mixed.reshape([batch * tokens, hidden]);
-        self.out_proj.forward_drawing(mixed, draws).reshape([batch, tokens, hidden])
+        self.out_proj.forward_then(mixed, draws, Then::AddTo(residual))
     }
 
-    /// The rows of a pass, `[rows, hidden]` to the same shape, behind what the cache holds of their sequences; their own
-    /// keys and values are added to it.
+    /// The numbers that x is multiplied in.
+    pub(crate) fn precision(&self) -> Precision {
+        self.q_proj.precision
+    }
+
+    /// The rows of a pass, `[rows, hidden]`, behind what the cache holds of their sequences, added to theirs of the residual
+    /// stream; their own keys and values are added to the cache.
     pub(crate) fn forward_rows(
         &self,
         x: Tensor<B, 2>,
+        residual: Tensor<B, 2>,
         layer: usize,
         pass: &Pass<'_, B>,
         cache: &mut LayerCache<B>,
     ) -> Tensor<B, 2> {
-        let project =
-            |linear: &LoraLinear<B>, target| linear.forward_adapted(x.clone(), pass.updates(layer, target));
-        let query = project(&self.q_proj, Target::QProj);
-        let (key, value) = (project(&self.k_proj, Target::KProj), project(&self.v_proj, Target::VProj));
-        cache.write(&pass.places, key, value);
-        let (keys, values) = (cache.keys.clone(), cache.values.clone());
-        let mixed = ops::cached_attention(query, keys, values, self.rule, &pass.texts);
-        self.out_proj.forward_adapted(mixed, pass.updates(layer, Target::OutProj))
+        let layers = [&self.q_proj, &self.k_proj, &self.v_proj];
+        let updates = [Target::QProj, Target::KProj, Target::VProj].map(|target| pass.updates(layer, target));
+        let [query, key, value] = LoraLinear::forward_together(layers, x, updates);
+        let mixed = cache.attend(query, [key, value], self.rule, &pass.places, &pass.texts);
+        self.out_proj.forward_adapted_then(mixed, pass.updates(layer, Target::OutProj), Then::AddTo(residual))
     }
 }

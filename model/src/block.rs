@@ -8,7 +8,7 @@ use crate::attention::SelfAttention;
 use crate::cache::LayerCache;
 use crate::ops::Draws;
 use crate::pass::Pass;
-use crate::{AttentionKind, GptNeoConfig, LayerNorm, Mlp, NeoBackend};
+use crate::{AttentionKind, GptNeoConfig, LayerNorm, Mlp, NeoBackend, Precision};
 
 /// The checkpoint nests the attention once more than the arithmetic does: `attn.attention.q_proj`.
 #[derive(Module, Debug)]
@@ -57,11 +57,13 @@ impl<B: NeoBackend> Block<B> {
         draws: &mut Draws<B>,
     ) -> Tensor<B, 3> {
         let [batch, tokens, hidden] = x.dims();
-        // The new tensor stands first: sums are made in its memory, as no one else needs it.
-        let x = self.attn.attention.forward(self.ln_1.forward(x.clone()), padding, draws) + x;
+        let attention = &self.attn.attention;
         // [batch, tokens, hidden] -> [batch * tokens, hidden]: one matrix product for all rows.
-        let rows = self.ln_2.forward(x.clone()).reshape([batch * tokens, hidden]);
-        self.mlp.forward(rows, draws).reshape([batch, tokens, hidden]) + x
+        let x = x.reshape([batch * tokens, hidden]);
+        let normal = self.ln_1.forward_rows(x.clone(), attention.precision());
+        let x = attention.forward(normal, x, [batch, tokens], padding, draws);
+        let normal = self.ln_2.forward_rows(x.clone(), self.mlp.c_fc.precision);
+        self.mlp.forward(normal, x, draws).reshape([batch, tokens, hidden])
     }
 
     /// The rows of a pass, `[1, rows, hidden]` to the same shape, through this layer, whose cache is `cache`.
@@ -74,10 +76,11 @@ impl<B: NeoBackend> Block<B> {
     ) -> Tensor<B, 3> {
         let [one, rows, hidden] = x.dims();
         // [1, rows, hidden] -> [rows, hidden], and back
-        let flat = |x: Tensor<B, 3>| x.reshape([rows, hidden]);
-        let mixed = self.attn.attention.forward_rows(flat(self.ln_1.forward(x.clone())), layer, pass, cache);
-        let x = mixed.reshape([one, rows, hidden]) + x;
-        let fed = self.mlp.forward_rows(flat(self.ln_2.forward(x.clone())), layer, pass);
-        fed.reshape([one, rows, hidden]) + x
+        let x = x.reshape([rows, hidden]);
+        // The cache is f32, whatever the products are made in.
+        let normal = self.ln_1.forward_rows(x.clone(), Precision::F32);
+        let x = self.attn.attention.forward_rows(normal, x, layer, pass, cache);
+        let normal = self.ln_2.forward_rows(x.clone(), Precision::F32);
+        self.mlp.forward_rows(normal, x, layer, pass).reshape([one, rows, hidden])
     }
 }

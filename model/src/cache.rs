@@ -4,7 +4,8 @@
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use crate::{GptNeoConfig, NeoBackend, ops};
+use crate::ops::{self, AttentionRule, CachedTexts};
+use crate::{GptNeoConfig, NeoBackend};
 
 /// One layer's keys and values, in buffers that never grow.
 #[derive(Clone, Debug)]
@@ -16,10 +17,21 @@ pub(crate) struct LayerCache<B: Backend> {
 }
 
 impl<B: NeoBackend> LayerCache<B> {
-    /// Puts keys and values of new tokens, `[rows, hidden]`, at their places.
-    pub(crate) fn write(&mut self, places: &[usize], keys: Tensor<B, 2>, values: Tensor<B, 2>) {
-        self.keys.inplace(|buffer| ops::write_rows(buffer, places, keys));
-        self.values.inplace(|buffer| ops::write_rows(buffer, places, values));
+    /// Attention of `query` `[rows, hidden]`, once the `new` keys and values of the same rows are at `places`.
+    pub(crate) fn attend(
+        &mut self,
+        query: Tensor<B, 2>,
+        new: [Tensor<B, 2>; 2],
+        rule: AttentionRule,
+        places: &[usize],
+        texts: &CachedTexts<B>,
+    ) -> Tensor<B, 2> {
+        // Buffers that nothing else holds are written in place.
+        let nothing = || Tensor::empty([0, 0], &query.device());
+        let cache = [&mut self.keys, &mut self.values].map(|kept| std::mem::replace(kept, nothing()));
+        let (mixed, [keys, values]) = ops::appended_attention(query, new, cache, places, rule, texts);
+        (self.keys, self.values) = (keys, values);
+        mixed
     }
 }
 

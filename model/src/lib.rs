@@ -83,6 +83,7 @@ mod reference_tests;
 mod sampling;
 pub mod small_medical;
 mod target;
+mod then;
 mod weight_format;
 
 pub use activations::Activations;

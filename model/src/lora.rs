@@ -164,6 +164,9 @@ impl<B: Backend> Lora<B> {
     }
 }
 
+/// The update of a layer for some rows.
+pub(crate) type Update<'a, B> = (Range<usize>, &'a Lora<B>);
+
 /// A linear layer, `y = x W^T + b`, with or without an adapter.
 #[derive(Module, Debug)]
 pub struct LoraLinear<B: Backend> {
@@ -226,14 +229,20 @@ impl<B: NeoBackend> LoraLinear<B> {
         if let Some(lora) = &self.lora
             && let Some(magnitude) = &lora.magnitude
         {
-            return self.forward_with_magnitude(x, lora, magnitude.val(), draws);
+            // Lengths and what they multiply are of one type, whatever the products are made in.
+            let (given, magnitude) = (x.dtype(), magnitude.val());
+            let x = x.cast(magnitude.dtype());
+            return self.forward_with_magnitude(x, lora, magnitude, draws).cast(given);
         }
-        let layer = ops::LinearWeights {
-            weight: self.weight.val(),
-            bias: self.bias.as_ref().map(Param::val),
-            update: self.lora.as_ref().map(Lora::update),
-        };
+        let bias = self.bias.as_ref().map(Param::val);
+        let layer = ops::LinearWeights { bias, ..self.weights_without_bias() };
         ops::linear_drawing(x, layer, self.precision, draws)
+    }
+
+    /// What the operation takes, but for the bias.
+    pub(crate) fn weights_without_bias(&self) -> ops::LinearWeights<B> {
+        let update = self.lora.as_ref().map(Lora::update);
+        ops::LinearWeights { weight: self.weight.val(), bias: None, update }
     }
 
     /// As [`LoraLinear::forward`], with further updates, each of the rows that it is for: one product with the weight for
@@ -241,12 +250,23 @@ impl<B: NeoBackend> LoraLinear<B> {
     pub(crate) fn forward_adapted<'a>(
         &self,
         x: Tensor<B, 2>,
-        updates: impl Iterator<Item = (Range<usize>, &'a Lora<B>)>,
+        updates: impl Iterator<Item = Update<'a, B>>,
     ) -> Tensor<B, 2>
     where
         B: 'a,
     {
-        let y = self.forward(x.clone());
+        Self::adapted(self.forward(x.clone()), &x, updates)
+    }
+
+    /// What the layer gave of x, with these updates.
+    pub(crate) fn adapted<'a>(
+        y: Tensor<B, 2>,
+        x: &Tensor<B, 2>,
+        updates: impl Iterator<Item = Update<'a, B>>,
+    ) -> Tensor<B, 2>
+    where
+        B: 'a,
+    {
         updates.fold(y, |y, (rows, lora)| ops::add_low_rank(y, x.clone(), rows, lora.update()))
     }
 }

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use crate::{NeoBackend, ops};
+use crate::{NeoBackend, Precision, ops};
 
 /// Layer norm over the last dimension: `(x - mean) / sqrt(variance + epsilon) * weight + bias`, with the
 /// biased variance.
@@ -35,7 +35,16 @@ impl<B: NeoBackend> LayerNorm<B> {
         let [batch, tokens, hidden] = x.dims();
         // [batch, tokens, hidden] -> [batch * tokens, hidden]
         let rows = x.reshape([batch * tokens, hidden]);
-        let normal = ops::layer_norm(rows, self.weight.val(), self.bias.val(), self.epsilon);
-        normal.reshape([batch, tokens, hidden])
+        self.forward_rows(rows, Precision::F32).reshape([batch, tokens, hidden])
+    }
+
+    /// Of rows, `[rows, hidden]` to the same shape, for products in these numbers: in their half type where the backend
+    /// joins them.
+    pub(crate) fn forward_rows(&self, rows: Tensor<B, 2>, precision: Precision) -> Tensor<B, 2> {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        match precision.half().filter(|_| B::joins_products()) {
+            Some(half) => ops::layer_norm_in_half(rows, weight, bias, self.epsilon, half),
+            None => ops::layer_norm(rows, weight, bias, self.epsilon),
+        }
     }
 }

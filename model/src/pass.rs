@@ -8,8 +8,9 @@ use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::adapter::Adapter;
 use crate::cache::KvCache;
+use crate::lora::Update;
 use crate::ops::{CachedText, CachedTexts};
-use crate::{GptNeo, Lora, NeoBackend, Target};
+use crate::{GptNeo, NeoBackend, Target};
 
 /// The next tokens of one sequence.
 pub(crate) struct NextTokens<'a> {
@@ -62,11 +63,7 @@ impl<'a, B: Backend> Pass<'a, B> {
     }
 
     /// The updates of a layer, and the rows that each is for.
-    pub(crate) fn updates(
-        &self,
-        layer: usize,
-        target: Target,
-    ) -> impl Iterator<Item = (Range<usize>, &'a Lora<B>)> {
+    pub(crate) fn updates(&self, layer: usize, target: Target) -> impl Iterator<Item = Update<'a, B>> {
         let with = self.adapters.iter();
         with.filter_map(move |(rows, adapter)| Some((rows.clone(), adapter.update(layer, target)?)))
     }

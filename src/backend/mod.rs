@@ -39,9 +39,6 @@ pub(crate) use self::room::smaller_batches;
 pub use self::room::{Load, Work};
 use crate::{Error, Remedy, Result};
 
-/// Whether Burn fuses the operations of GPUs in this build.
-pub const FUSION: bool = cfg!(feature = "fusion");
-
 /// A backend that also computes gradients.
 pub(crate) type Training<B> = Autodiff<B>;
 

@@ -70,7 +70,6 @@ pub(super) fn run<B: NeoBackend>(device: &B::Device, found: &Device) -> Result<(
                 ),
                 Remedy::Either(vec![
                     Remedy::say("update its driver"),
-                    Remedy::say("build without the cargo feature fusion (docs/backends.md says how)"),
                     Remedy::Set("run.backend", "flex".into()),
                 ]),
             ));

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use gptneo_datasets::grouped;
-use gptneo_lora::backend::{BackendKind, Device, FUSION, Place, check_device};
+use gptneo_lora::backend::{BackendKind, Device, Place, check_device};
 use serde::Serialize;
 
 use crate::cli::DevicesArgs;
@@ -25,14 +25,12 @@ struct Backend {
 #[derive(Serialize)]
 struct Report {
     backends: Vec<Backend>,
-    /// Whether Burn fuses operations on GPUs in this build.
-    fusion: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &DevicesArgs) -> Result<()> {
     let backends: Vec<Backend> = BackendKind::in_build().into_iter().map(look).collect();
-    let report = Report { backends, fusion: FUSION };
+    let report = Report { backends };
     if args.check {
         check(&report.backends)?;
     }

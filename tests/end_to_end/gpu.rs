@@ -173,18 +173,19 @@ fn auto_takes_a_gpu_and_never_software() {
     assert!(!said(&["--backend", "flex"]).contains("GPU"));
 }
 
-/// Dropout draws from the device's own generator: other elements than on the CPU, but the same with the same seed.
+/// Dropout is drawn on the host: the same elements as on the CPU with the same seed, and others with another.
 #[test]
 fn the_same_seed_drops_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let train = |name: &str, seed: &str| {
-        let flags = ["--lora-dropout", "0.3", "--backend", &gpu(), "--seed", seed, "--no-shuffle"];
+    let train = |name: &str, backend: &str, seed: &str| {
+        let flags = ["--lora-dropout", "0.3", "--backend", backend, "--seed", seed, "--no-shuffle"];
         let rows = whole_run(&folder.path().join(name), &flags);
         rows.iter().map(|row| number(&row["loss"])).collect::<Vec<f64>>()
     };
-    let (one, again, other) = (train("one", "5"), train("again", "5"), train("other", "6"));
+    let (one, other) = (train("one", &gpu(), "5"), train("other", &gpu(), "6"));
+    let on_flex = train("flex", "flex", "5");
     let apart = |rows: &[f64]| one.iter().zip(rows).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    assert!(apart(&again) < 1e-5, "{one:?} {again:?}");
+    assert!(apart(&on_flex) < tolerance(), "{one:?} {on_flex:?}");
     assert!(apart(&other) > 1e-3, "{one:?} {other:?}");
 }
 

@@ -3,7 +3,6 @@
 use burn::backend::Autodiff;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 use gptneo_datasets::TokenBatch;
 use gptneo_model::{Activations, GptNeo, NeoBackend};
 
@@ -23,7 +22,7 @@ pub(crate) fn gradients<B: NeoBackend>(
 ) -> (GradientsParams, Vec<Tensor<B, 1>>) {
     let device = model.model.head_weight().device();
     // Dropout follows from the step's number alone: a resumed run draws what an uninterrupted one did.
-    Autodiff::<B>::seed(&device, input.seed);
+    Autodiff::<B>::seed_draws(&device, input.seed);
     let mut accumulator = GradientsAccumulator::new();
     let mut sums = Vec::new();
     for batch in &input.micro_batches {

@@ -38,7 +38,8 @@ pub struct TimedStep {
 }
 
 /// Trains for `steps` steps on the same texts (token ids, all of one length), as [`TrainingConfig`] has it by default,
-/// and times each.
+/// and times each, from the end of the one before. A step ends when its loss is known: what a GPU still has to do then falls
+/// into the next, and the last is waited for.
 ///
 /// # Errors
 ///
@@ -57,7 +58,12 @@ pub fn time_steps<B: NeoBackend>(
     let examples: Vec<Example> = texts.into_iter().enumerate().map(of_text).collect();
     let batch = collate(&examples, &(0..examples.len()).collect::<Vec<_>>())?;
     let mut steps_on = Stopwatch::new(model, tuning, precision, &config, config.learning_rate, batch)?;
-    (0..steps).map(|index| steps_on.step(index as u64)).collect()
+    let last = steps.saturating_sub(1);
+    let step = |index| match index == last {
+        true => steps_on.step_to_its_end(index as u64),
+        false => steps_on.step(index as u64),
+    };
+    (0..steps).map(step).collect()
 }
 
 /// Takes a training step on the largest batch of `order` and says how many seconds it took.
@@ -79,8 +85,8 @@ pub fn time_largest_batch<B: NeoBackend>(
     let (config, batch) = (order.config(), order.largest_batch()?);
     // At a rate of zero no weight moves, so that the second step cannot diverge where the run would not.
     let mut steps = Stopwatch::new(model.clone(), tuning, precision, config, 0.0, batch)?;
-    let first = steps.step(config.seed)?.seconds;
-    if first > LONG { Ok(first) } else { Ok(steps.step(config.seed)?.seconds) }
+    let first = steps.step_to_its_end(config.seed)?.seconds;
+    if first > LONG { Ok(first) } else { Ok(steps.step_to_its_end(config.seed)?.seconds) }
 }
 
 /// Steps on one batch, timed.
@@ -133,9 +139,16 @@ impl<B: NeoBackend> Stopwatch<B> {
         let alone = &mut Replicas::none();
         let Self { learner, optimizer, scaling, .. } = self;
         let taken = training_step(learner, optimizer, alone, scaling, self.max_grad_norm, input)?;
+        Ok(TimedStep { seconds: start.elapsed().as_secs_f64(), loss: taken.loss.mean() })
+    }
+
+    /// As [`Stopwatch::step`], until the device has done all of it.
+    fn step_to_its_end(&mut self, seed: u64) -> Result<TimedStep, TrainingError> {
+        let start = Instant::now();
+        let taken = self.step(seed)?;
         B::sync(&self.device)
             .map_err(|error| TrainingError::Model(ModelError::Device(format!("{error:?}"))))?;
         gptneo_model::device_failure::check()?;
-        Ok(TimedStep { seconds: start.elapsed().as_secs_f64(), loss: taken.loss.mean() })
+        Ok(TimedStep { seconds: start.elapsed().as_secs_f64(), ..taken })
     }
 }

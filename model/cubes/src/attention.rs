@@ -14,6 +14,7 @@ mod backward;
 mod forward;
 mod tile;
 
+use cubecl::ir::StorageType;
 use cubecl::prelude::*;
 
 pub use self::backward::attention_backward;
@@ -21,6 +22,9 @@ pub use self::forward::attention;
 
 /// Units of a cube, a query or a key each.
 pub(crate) const UNITS: usize = 64;
+
+/// Below every score; a smaller one would not be f32.
+const LEAST: f32 = -3.0e38;
 
 /// Sizes of an attention. Queries and their gradients are `[batch, queries, heads * size]`, keys and values
 /// `[batch, keys, heads * size]`.
@@ -38,6 +42,8 @@ pub struct AttentionShape {
     pub size: usize,
     /// Positions that a query sees, its own included; with `None` all up to its own.
     pub window: Option<usize>,
+    /// The float type of all tensors; scores, weights and sums are f32.
+    pub number: StorageType,
 }
 
 impl AttentionShape {

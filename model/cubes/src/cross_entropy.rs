@@ -12,7 +12,7 @@ use crate::reduce::{UNITS, cube_per_row, largest_in_cube, sum_in_cube};
 const LEAST: f32 = -3.0e38;
 
 #[cube(launch)]
-fn rows<F: Float>(
+fn cross_entropy_of_rows<F: Float>(
     logits: &mut Array<F>,
     targets: &Array<i32>,
     nll: &mut Array<f32>,
@@ -77,5 +77,7 @@ pub fn cross_entropy_rows<R: Runtime>(
     let logits = unsafe { ArrayArg::from_raw_parts_binding(logits.handle, reach) };
     let [targets, nll] = [targets, nll].map(|tensor| tensor.into_tensor_arg().into_array_arg());
     let (cubes, dim) = (cube_per_row(count), CubeDim::new_1d(UNITS));
-    rows::launch::<R>(client, cubes, dim, logits, targets, nll, columns, stride, lift, UNITS, number);
+    cross_entropy_of_rows::launch::<R>(
+        client, cubes, dim, logits, targets, nll, columns, stride, lift, UNITS, number,
+    );
 }

@@ -1,8 +1,11 @@
 //! Layer norm of rows (Ba, Kiros and Hinton 2016): `y = n * weight + bias` with `n = (x - mean) * rstd` and
 //! `rstd = 1 / sqrt(variance + epsilon)`, mean and biased variance over the row. A cube takes a row.
 //!
+//! x is f32; y and its gradient may be of another float type, that of the products around it.
+//!
 //! Backward, with `g = dy * weight`: `dx = rstd * (g - mean(g) - n * mean(g * n))`.
 
+use cubecl::ir::StorageType;
 use cubecl::prelude::*;
 
 use crate::reduce::{UNITS, cube_per_row, sum_in_cube};
@@ -31,13 +34,14 @@ fn moments(x: &Array<f32>, start: usize, columns: usize, epsilon: f32, #[comptim
 }
 
 #[cube(launch)]
-fn forward(
+fn norm_forward<F: Float>(
     x: &Array<f32>,
     weight: &Array<f32>,
     bias: &Array<f32>,
-    y: &mut Array<f32>,
+    y: &mut Array<F>,
     epsilon: f32,
     #[comptime] units: u32,
+    #[define(F)] _dtype: StorageType,
 ) {
     let columns = weight.len();
     let start = CUBE_POS * columns;
@@ -47,19 +51,21 @@ fn forward(
     let (mean, rstd) = moments(x, start, columns, epsilon, units);
     let mut at = UNIT_POS as usize;
     while at < columns {
-        y[start + at] = (x[start + at] - mean) * rstd * weight[at] + bias[at];
+        y[start + at] = F::cast_from((x[start + at] - mean) * rstd * weight[at] + bias[at]);
         at += units as usize;
     }
 }
 
 #[cube(launch)]
-fn backward(
+fn norm_backward<F: Float>(
     x: &Array<f32>,
     weight: &Array<f32>,
-    dy: &Array<f32>,
+    dy: &Array<F>,
     dx: &mut Array<f32>,
     epsilon: f32,
     #[comptime] units: u32,
+    #[comptime] adds: bool,
+    #[define(F)] _dtype: StorageType,
 ) {
     let columns = weight.len();
     let count = f32::cast_from(columns as u32);
@@ -72,7 +78,7 @@ fn backward(
     let mut along = f32::new(0.0);
     let mut at = UNIT_POS as usize;
     while at < columns {
-        let g = dy[start + at] * weight[at];
+        let g = f32::cast_from(dy[start + at]) * weight[at];
         sum += g;
         along += g * (x[start + at] - mean) * rstd;
         at += units as usize;
@@ -81,14 +87,18 @@ fn backward(
     let along = sum_in_cube(along, units) / count;
     let mut at = UNIT_POS as usize;
     while at < columns {
-        let g = dy[start + at] * weight[at];
+        let g = f32::cast_from(dy[start + at]) * weight[at];
         let n = (x[start + at] - mean) * rstd;
-        dx[start + at] = rstd * (g - sum - n * along);
+        let mut found = rstd * (g - sum - n * along);
+        if comptime!(adds) {
+            found += dx[start + at];
+        }
+        dx[start + at] = found;
         at += units as usize;
     }
 }
 
-/// `y` of each row of `x`, `[rows, columns]` both; `weight` and `bias` `[columns]`.
+/// `y`, of the type `number`, of each row of `x`, `[rows, columns]` both; `weight` and `bias` `[columns]`.
 pub fn layer_norm<R: Runtime>(
     client: &ComputeClient<R>,
     x: TensorBinding<R>,
@@ -96,22 +106,24 @@ pub fn layer_norm<R: Runtime>(
     bias: TensorBinding<R>,
     y: TensorBinding<R>,
     epsilon: f32,
+    number: StorageType,
 ) {
     let (rows, dim) = (cube_per_row(x.shape[0]), CubeDim::new_1d(UNITS));
     let [x, weight, bias, y] = [x, weight, bias, y].map(|tensor| tensor.into_tensor_arg().into_array_arg());
-    forward::launch::<R>(client, rows, dim, x, weight, bias, y, epsilon, UNITS);
+    norm_forward::launch::<R>(client, rows, dim, x, weight, bias, y, epsilon, UNITS, number);
 }
 
-/// `dx` from `x` and the gradient `dy` of y, `[rows, columns]` all; `weight` `[columns]`.
+/// `dx` from `x` and the gradient `dy` of y, which is of the type `number`, `[rows, columns]` all; `weight` `[columns]`. It
+/// is added to what `dx` holds where that `is_begun`.
 pub fn layer_norm_backward<R: Runtime>(
     client: &ComputeClient<R>,
-    x: TensorBinding<R>,
-    weight: TensorBinding<R>,
-    dy: TensorBinding<R>,
+    [x, weight, dy]: [TensorBinding<R>; 3],
     dx: TensorBinding<R>,
+    is_begun: bool,
     epsilon: f32,
+    number: StorageType,
 ) {
     let (rows, dim) = (cube_per_row(x.shape[0]), CubeDim::new_1d(UNITS));
     let [x, weight, dy, dx] = [x, weight, dy, dx].map(|tensor| tensor.into_tensor_arg().into_array_arg());
-    backward::launch::<R>(client, rows, dim, x, weight, dy, dx, epsilon, UNITS);
+    norm_backward::launch::<R>(client, rows, dim, x, weight, dy, dx, epsilon, UNITS, is_begun, number);
 }

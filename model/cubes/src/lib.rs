@@ -7,15 +7,25 @@
 
 mod adamw;
 mod attention;
+mod biased;
 mod cached_attention;
 mod cross_entropy;
+mod dropout;
+mod few_rows;
 mod gradient_sums;
 mod layer_norm;
+mod likeliest;
+mod low_rank;
 mod reduce;
 
 pub use adamw::{AdamWFactors, AdamWTensors, adamw};
 pub use attention::{AttentionShape, attention, attention_backward};
+pub use biased::{biased_gelu, biased_gelu_backward, biased_sum};
 pub use cached_attention::cached_attention;
 pub use cross_entropy::cross_entropy_rows;
+pub use dropout::{DropoutRule, dropout_factors};
+pub use few_rows::{FewRowsFollow, MOST_FEW_ROWS, few_rows};
 pub use gradient_sums::gradient_sums;
 pub use layer_norm::{layer_norm, layer_norm_backward};
+pub use likeliest::likeliest;
+pub use low_rank::{LARGEST_RANK, LowRankGradients, LowRankShape, add_low_rank, low_rank_backward};

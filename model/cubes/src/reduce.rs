@@ -5,9 +5,16 @@ use cubecl::prelude::*;
 /// Units of a cube that reduces: a power of two, and no more than any GPU allows.
 pub(crate) const UNITS: u32 = 256;
 
-/// The sum of every unit's `value`, for each of them; `units` is the cube's size.
+/// What becomes of two values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Fold {
+    Sum,
+    Largest,
+}
+
+/// Every unit's `value` folded into one, for each of them; `units` is the cube's size.
 #[cube]
-pub(crate) fn sum_in_cube(value: f32, #[comptime] units: u32) -> f32 {
+fn fold_in_cube(value: f32, #[comptime] units: u32, #[comptime] fold: Fold) -> f32 {
     let mut parts = SharedMemory::<f32>::new(units as usize);
     let unit = UNIT_POS as usize;
     parts[unit] = value;
@@ -17,36 +24,31 @@ pub(crate) fn sum_in_cube(value: f32, #[comptime] units: u32) -> f32 {
     for step in 0..steps {
         let half = comptime!((units >> (step + 1)) as usize);
         if unit < half {
-            parts[unit] = parts[unit] + parts[unit + half];
+            let (one, other) = (parts[unit], parts[unit + half]);
+            if comptime!(fold == Fold::Sum) {
+                parts[unit] = one + other;
+            } else {
+                parts[unit] = max(one, other);
+            }
         }
         sync_cube();
     }
-    let sum = parts[0];
+    let folded = parts[0];
     // The memory may serve again.
     sync_cube();
-    sum
+    folded
+}
+
+/// The sum of every unit's `value`, for each of them; `units` is the cube's size.
+#[cube]
+pub(crate) fn sum_in_cube(value: f32, #[comptime] units: u32) -> f32 {
+    fold_in_cube(value, units, Fold::Sum)
 }
 
 /// The largest of every unit's `value`, for each of them; `units` is the cube's size.
 #[cube]
 pub(crate) fn largest_in_cube(value: f32, #[comptime] units: u32) -> f32 {
-    let mut parts = SharedMemory::<f32>::new(units as usize);
-    let unit = UNIT_POS as usize;
-    parts[unit] = value;
-    sync_cube();
-    let steps = comptime!(units.ilog2());
-    #[unroll]
-    for step in 0..steps {
-        let half = comptime!((units >> (step + 1)) as usize);
-        if unit < half {
-            parts[unit] = max(parts[unit], parts[unit + half]);
-        }
-        sync_cube();
-    }
-    let largest = parts[0];
-    // The memory may serve again.
-    sync_cube();
-    largest
+    fold_in_cube(value, units, Fold::Largest)
 }
 
 /// The most cubes along one axis, on any GPU.

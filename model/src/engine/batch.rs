@@ -253,29 +253,35 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
                 rows <= HEAD_ROWS
             });
             let (some, rest) = left.split_at(fit.count());
-            let logits = logits(model, &hidden, some)?;
-            self.hear(some, logits, model.config().vocab_size, progress);
+            let logits = logits(model, &hidden, some);
+            let vocabulary = model.config().vocab_size;
+            let takes_likeliest = |piece: &Piece| self.running[piece.member].sequence.takes_likeliest();
+            if B::finds_likeliest() && some.iter().all(takes_likeliest) {
+                let ids = likeliest(logits)?;
+                self.hear(some, ids.into_iter().map(Found::Likeliest), vocabulary, progress);
+            } else {
+                let mut logits = read(logits)?;
+                let found = of_each(some, &mut logits, vocabulary).into_iter().map(Found::Logits);
+                self.hear(some, found, vocabulary, progress);
+            }
             left = rest;
         }
         self.finish_scored();
         Ok(())
     }
 
-    /// Hands each member its rows of logits, `[rows, vocabulary]`, and tells what comes of them.
-    fn hear(
+    /// Hands each member what was found of its rows, and tells what comes of it.
+    fn hear<'a>(
         &mut self,
         pieces: &[Piece],
-        mut logits: Vec<f32>,
+        found: impl Iterator<Item = Found<'a>>,
         vocabulary: usize,
         progress: &mut Progress<L>,
     ) {
         let mut members: Vec<Option<&mut Member<L>>> = self.running.iter_mut().map(Some).collect();
         let mut listeners = Vec::with_capacity(pieces.len());
         let mut work = Vec::with_capacity(pieces.len());
-        let mut left = &mut logits[..];
-        for piece in pieces {
-            let (of_piece, rest) = left.split_at_mut(piece.rows * vocabulary);
-            left = rest;
+        for (piece, of_piece) in pieces.iter().zip(found) {
             // A member has one piece among those whose logits exist together.
             if let Some(Member { sequence, listener, last }) = members[piece.member].take()
                 && last.is_none()
@@ -286,7 +292,10 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
         }
         let outcomes: Vec<Outcome> = work
             .into_par_iter()
-            .map(|(sequence, position, logits)| sequence.hear(position, logits, vocabulary))
+            .map(|(sequence, position, found)| match found {
+                Found::Logits(logits) => sequence.hear(position, logits, vocabulary),
+                Found::Likeliest(id) => sequence.hear_likeliest(id),
+            })
             .collect();
         for ((listener, last), outcome) in listeners.into_iter().zip(outcomes) {
             let tokens = outcome.events.iter().filter(|event| matches!(event, Event::Token { .. }));
@@ -316,12 +325,26 @@ struct Piece {
     rows: usize,
 }
 
-/// The logits of some rows of the hidden states `[rows, hidden]`, one after the other.
-fn logits<B: NeoBackend>(
-    model: &GptNeo<B>,
-    hidden: &Tensor<B, 2>,
-    pieces: &[Piece],
-) -> Result<Vec<f32>, ModelError> {
+/// What the device found of a piece's rows.
+enum Found<'a> {
+    /// Their logits, one row after the other.
+    Logits(&'a mut [f32]),
+    /// The likeliest token of its one row; none where the logits are not numbers.
+    Likeliest(Option<u32>),
+}
+
+/// The logits of each piece.
+fn of_each<'a>(pieces: &[Piece], mut logits: &'a mut [f32], vocabulary: usize) -> Vec<&'a mut [f32]> {
+    let rows = pieces.iter().map(|piece| {
+        let (of_piece, rest) = std::mem::take(&mut logits).split_at_mut(piece.rows * vocabulary);
+        logits = rest;
+        of_piece
+    });
+    rows.collect()
+}
+
+/// The logits of some rows of the hidden states `[rows, hidden]`, one after the other, `[rows, vocabulary]`.
+fn logits<B: NeoBackend>(model: &GptNeo<B>, hidden: &Tensor<B, 2>, pieces: &[Piece]) -> Tensor<B, 2> {
     let rows: Vec<i32> = pieces
         .iter()
         .flat_map(|piece| piece.first_row..piece.first_row + piece.rows)
@@ -335,7 +358,19 @@ fn logits<B: NeoBackend>(
         let rows = Tensor::<B, 1, Int>::from_data(TensorData::new(rows, [count]), &hidden.device());
         hidden.clone().select(0, rows)
     };
-    let logits = model.logits(wanted).cast(DType::F32).into_data();
+    model.logits(wanted).cast(DType::F32)
+}
+
+/// The likeliest token of each row of logits.
+fn likeliest<B: NeoBackend>(logits: Tensor<B, 2>) -> Result<Vec<Option<u32>>, ModelError> {
+    let ids = Tensor::<B, 1, Int>::from_primitive(B::likeliest(logits.into_primitive().tensor())).into_data();
+    failure::check()?;
+    Ok(ids.iter::<i64>().map(|id| u32::try_from(id).ok()).collect())
+}
+
+/// Logits in the host's memory.
+fn read<B: NeoBackend>(logits: Tensor<B, 2>) -> Result<Vec<f32>, ModelError> {
+    let logits = logits.into_data();
     failure::check()?;
     logits.into_vec().map_err(|error| ModelError::Generation(format!("the logits cannot be read: {error:?}")))
 }

@@ -8,7 +8,7 @@ use super::event::{Event, Reason, TokenScore};
 use super::request::{Request, Sampling};
 use super::scores::LogSoftmax;
 use crate::ops::WIDE_ROWS;
-use crate::{ModelError, Sampler};
+use crate::{ModelError, Sampler, SamplingConfig};
 
 /// A sequence, less who listens to it.
 pub(super) struct Sequence {
@@ -113,6 +113,22 @@ impl Sequence {
         outcome
     }
 
+    /// Whether the next token is the likeliest and nothing else is asked of the logits.
+    pub(super) fn takes_likeliest(&self) -> bool {
+        let asks_for_scores = self.request.score_prompt || self.request.log_probabilities.is_some();
+        !asks_for_scores && self.request.sampling.is_plain_greedy()
+    }
+
+    /// Hears the likeliest token behind the last known one; none where the logits were not numbers.
+    pub(super) fn hear_likeliest(&mut self, id: Option<u32>) -> Outcome {
+        let mut outcome = Outcome::default();
+        match id {
+            Some(id) => self.tell(id, None, &mut outcome),
+            None => outcome.last = Some(Event::Failed(self.not_a_number())),
+        }
+        outcome
+    }
+
     /// Notes that the next `count` tokens have been read.
     pub(super) fn advance(&mut self, count: usize) {
         self.read += count;
@@ -146,6 +162,11 @@ impl Sequence {
         let new = &tokens[prompt..];
         self.request.sampling.adjust(logits, new);
         let id = self.sampler.draw(logits);
+        self.tell(id, scores, outcome);
+    }
+
+    /// Tells of a token that was chosen, and its score where its logits are given.
+    fn tell(&mut self, id: u32, scores: Option<Vec<f32>>, outcome: &mut Outcome) {
         if self.request.end_tokens.contains(&id) {
             outcome.last = Some(Event::Finished(Reason::EndToken));
             return;
@@ -176,6 +197,13 @@ impl Sequence {
 }
 
 impl Sampling {
+    /// Whether it takes the likeliest token of the logits as they are.
+    fn is_plain_greedy(&self) -> bool {
+        let penalised = self.presence_penalty != 0.0 || self.frequency_penalty != 0.0;
+        let SamplingConfig { temperature, repetition_penalty, .. } = self.config;
+        temperature == 0.0 && repetition_penalty == 1.0 && !penalised && self.logit_bias.is_empty()
+    }
+
     /// Applies presence and frequency penalty, over the new tokens, and then the biases.
     fn adjust(&self, logits: &mut [f32], new: &[u32]) {
         if self.presence_penalty != 0.0 || self.frequency_penalty != 0.0 {

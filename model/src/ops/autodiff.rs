@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use burn::tensor::TensorPrimitive;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
+use burn::tensor::{DType, TensorPrimitive};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 
 use super::{AttentionRule, Dropout, LinearInputs, LoraInputs, NeoBackend, Precision};
-use super::{attention, cross_entropy, dropout, gelu, layer_norm, linear};
+use super::{attention, biased, cross_entropy, dropout, gelu, layer_norm, linear};
 
 impl<B: NeoBackend, C: CheckpointStrategy> NeoBackend for Autodiff<B, C> {
     fn causal_attention(
@@ -51,8 +51,21 @@ impl<B: NeoBackend, C: CheckpointStrategy> NeoBackend for Autodiff<B, C> {
         B::rounds_factors(precision)
     }
 
+    fn joins_products() -> bool {
+        B::joins_products()
+    }
+
+    fn seed_draws(device: &Self::Device, seed: u64) {
+        B::seed_draws(device, seed);
+    }
+
     fn draw_dropout(x: &FloatTensor<Self>, probability: f64) -> Dropout<FloatTensor<Self>> {
         dropout::untracked::<B, C>(x, probability)
+    }
+
+    #[cfg(feature = "flex")]
+    fn dropout_factors(rule: gptneo_kernels::SeededDropout, like: &FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::from_inner(B::dropout_factors(rule, &like.primitive))
     }
 
     fn updated_row_norms(
@@ -72,13 +85,36 @@ impl<B: NeoBackend, C: CheckpointStrategy> NeoBackend for Autodiff<B, C> {
         gelu::tracked::<B, C>(x)
     }
 
+    fn biased_gelu(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        biased::tracked_gelu::<B, C>(x, bias)
+    }
+
+    fn biased_sum(
+        x: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        biased::tracked_sum::<B, C>(x, bias, residual)
+    }
+
     fn layer_norm_rows(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         epsilon: f64,
     ) -> FloatTensor<Self> {
-        layer_norm::tracked::<B, C>(x, weight, bias, epsilon)
+        let in_full = None;
+        layer_norm::tracked::<B, C>(x, weight, bias, epsilon, in_full)
+    }
+
+    fn layer_norm_rows_in(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        epsilon: f64,
+        half: DType,
+    ) -> FloatTensor<Self> {
+        layer_norm::tracked::<B, C>(x, weight, bias, epsilon, Some(half))
     }
 
     fn cross_entropy_sum(

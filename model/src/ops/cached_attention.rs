@@ -167,6 +167,52 @@ pub fn cached_attention<B: NeoBackend>(
     Tensor::from_primitive(TensorPrimitive::Float(B::cached_attention(query, keys, values, rule, texts)))
 }
 
+/// As [`cached_attention`], once the `new` keys and values `[rows, hidden]` of each query are at these places in `cache`;
+/// and the cache.
+pub fn appended_attention<B: NeoBackend>(
+    query: Tensor<B, 2>,
+    new: [Tensor<B, 2>; 2],
+    cache: [Tensor<B, 2>; 2],
+    places: &[usize],
+    rule: AttentionRule,
+    texts: &CachedTexts<B>,
+) -> (Tensor<B, 2>, [Tensor<B, 2>; 2]) {
+    let unwrap = |tensor: Tensor<B, 2>| tensor.into_primitive().tensor();
+    let wrap = |tensor| Tensor::from_primitive(TensorPrimitive::Float(tensor));
+    let (new, cache) = (new.map(unwrap), cache.map(unwrap));
+    let (mixed, cache) = B::appended_attention(unwrap(query), new, cache, places, rule, texts);
+    (wrap(mixed), cache.map(wrap))
+}
+
+/// The default of [`NeoBackend::appended_attention`].
+pub(super) fn plain_appended<B: NeoBackend>(
+    query: FloatTensor<B>,
+    [new_key, new_value]: [FloatTensor<B>; 2],
+    [keys, values]: [FloatTensor<B>; 2],
+    places: &[usize],
+    rule: AttentionRule,
+    texts: &CachedTexts<B>,
+) -> (FloatTensor<B>, [FloatTensor<B>; 2]) {
+    let keys = B::write_rows(keys, places, new_key);
+    let values = B::write_rows(values, places, new_value);
+    (B::cached_attention(query, keys.clone(), values.clone(), rule, texts), [keys, values])
+}
+
+/// The default of [`NeoBackend::write_rows`]: places that follow one another are written together.
+pub(super) fn plain_write_rows<B: Backend>(
+    mut cache: FloatTensor<B>,
+    places: &[usize],
+    new: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let mut row = 0;
+    for run in places.chunk_by(|one, next| one + 1 == *next) {
+        let rows = B::float_slice(new.clone(), &s![row..row + run.len(), ..]);
+        cache = B::float_slice_assign(cache, &s![run[0]..run[0] + run.len(), ..], rows);
+        row += run.len();
+    }
+    cache
+}
+
 /// The default of [`NeoBackend::cached_attention`].
 pub(super) fn plain<B: NeoBackend>(
     query: FloatTensor<B>,

@@ -2,8 +2,8 @@
 //! probability p and kept values are divided by 1 - p.
 //!
 //! What was dropped is either a mask that a backend drew, or a seed from which each element's fate follows by
-//! itself: nothing is stored then, and the backward pass works out the same again. Drawing a mask keeps a GPU
-//! from waiting for a seed; a seed keeps a CPU from reading and writing a mask.
+//! itself: nothing is stored then, and the backward pass works out the same again. Seeds are drawn on the host, from one
+//! generator whatever computes, so that the same seed drops the same elements on a CPU and on a GPU.
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::FloatTensor;
@@ -49,8 +49,31 @@ pub(super) fn untracked<B: NeoBackend, C: CheckpointStrategy>(
     B::draw_dropout(&x.primitive, probability).map(Autodiff::<B, C>::from_inner)
 }
 
+/// A rule whose seed comes from Flex's generator, which is the host's.
+#[cfg(feature = "flex")]
+pub(super) fn draw_rule(probability: f64) -> gptneo_kernels::SeededDropout {
+    // Two draws of 24 bits, which a float holds exactly.
+    let bits = Distribution::Uniform(0.0, f64::from(1 << 24));
+    let draws = Tensor::<burn_flex::Flex, 1>::random([2], bits, &Default::default()).into_data();
+    let seed = draws.iter::<f32>().fold(0, |seed, draw| (seed << 24) | draw as u64);
+    gptneo_kernels::SeededDropout::new(seed, probability)
+}
+
+/// The default of [`NeoBackend::dropout_factors`]: worked out on the host.
+#[cfg(feature = "flex")]
+pub(super) fn host_factors<B: Backend>(
+    rule: gptneo_kernels::SeededDropout,
+    like: &FloatTensor<B>,
+) -> FloatTensor<B> {
+    let like = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(like.clone()));
+    let [rows, columns] = like.dims();
+    let factors = burn::tensor::TensorData::new(rule.factors(rows, columns), [rows, columns]);
+    let factors = Tensor::<B, 2>::from_data(factors, (&like.device(), like.dtype()));
+    factors.into_primitive().tensor()
+}
+
 /// The factors of each element, of the shape of `like` `[rows, columns]`.
-pub(super) fn factors<B: Backend>(dropout: Dropout<FloatTensor<B>>, like: &Tensor<B, 2>) -> Tensor<B, 2> {
+pub(super) fn factors<B: NeoBackend>(dropout: Dropout<FloatTensor<B>>, like: &Tensor<B, 2>) -> Tensor<B, 2> {
     match dropout {
         Dropout::Mask(mask) => {
             let mask = Tensor::from_primitive(TensorPrimitive::Float(mask));
@@ -59,9 +82,8 @@ pub(super) fn factors<B: Backend>(dropout: Dropout<FloatTensor<B>>, like: &Tenso
         }
         #[cfg(feature = "flex")]
         Dropout::Seeded(rule) => {
-            let [rows, columns] = like.dims();
-            let factors = burn::tensor::TensorData::new(rule.factors(rows, columns), [rows, columns]);
-            Tensor::from_data(factors, (&like.device(), like.dtype()))
+            let factors = B::dropout_factors(rule, &like.clone().into_primitive().tensor());
+            Tensor::from_primitive(TensorPrimitive::Float(factors))
         }
     }
 }

@@ -6,14 +6,14 @@
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
-use burn::tensor::{Tensor, TensorPrimitive};
+use burn::tensor::{DType, Tensor, TensorPrimitive};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 
-use super::{NeoBackend, Parameters};
+use super::{NeoBackend, Parameters, so_far};
 
 /// Layer norm of each row: `x` `[rows, hidden]` to the same shape, `weight` and `bias` `[hidden]`.
 pub fn layer_norm<B: NeoBackend>(
@@ -25,6 +25,19 @@ pub fn layer_norm<B: NeoBackend>(
     let [x, weight, bias] =
         [x.into_primitive().tensor(), weight.into_primitive().tensor(), bias.into_primitive().tensor()];
     Tensor::from_primitive(TensorPrimitive::Float(B::layer_norm_rows(x, weight, bias, epsilon)))
+}
+
+/// As [`layer_norm`], rounded to a half type.
+pub fn layer_norm_in_half<B: NeoBackend>(
+    x: Tensor<B, 2>,
+    weight: Tensor<B, 1>,
+    bias: Tensor<B, 1>,
+    epsilon: f64,
+    half: DType,
+) -> Tensor<B, 2> {
+    let [x, weight, bias] =
+        [x.into_primitive().tensor(), weight.into_primitive().tensor(), bias.into_primitive().tensor()];
+    Tensor::from_primitive(TensorPrimitive::Float(B::layer_norm_rows_in(x, weight, bias, epsilon, half)))
 }
 
 /// The default of [`NeoBackend::layer_norm_rows`].
@@ -51,7 +64,7 @@ pub(super) fn backward<B: Backend>(
 ) -> (FloatTensor<B>, Option<[FloatTensor<B>; 2]>) {
     let x = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(x));
     let weight = Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(weight));
-    let dy = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(dy));
+    let dy = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(dy)).cast(x.dtype());
     let [_, hidden] = x.dims();
     let (normal, deviation) = normalised(x, epsilon);
     let of_parameters = parameters.are_trained().then(|| {
@@ -72,22 +85,27 @@ fn normalised<B: Backend>(x: Tensor<B, 2>, epsilon: f64) -> (Tensor<B, 2>, Tenso
     ((x - mean) / deviation.clone(), deviation)
 }
 
-/// Layer norm on an autodiff backend.
+/// Layer norm on an autodiff backend, rounded to a half type where one is given.
 pub(super) fn tracked<B: NeoBackend, C: CheckpointStrategy>(
     x: FloatTensor<Autodiff<B, C>>,
     weight: FloatTensor<Autodiff<B, C>>,
     bias: FloatTensor<Autodiff<B, C>>,
     epsilon: f64,
+    half: Option<DType>,
 ) -> FloatTensor<Autodiff<B, C>> {
     let nodes = [x.node.clone(), weight.node.clone(), bias.node.clone()];
+    let (x, weight, bias) = (x.primitive, weight.primitive, bias.primitive);
+    let state = (x.clone(), weight.clone(), epsilon);
+    let forward = || match half {
+        Some(half) => B::layer_norm_rows_in(x, weight, bias, epsilon, half),
+        None => B::layer_norm_rows(x, weight, bias, epsilon),
+    };
     match LayerNorm.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::UnTracked(prep) => {
-            prep.finish(B::layer_norm_rows(x.primitive, weight.primitive, bias.primitive, epsilon))
+            drop(state);
+            prep.finish(forward())
         }
-        OpsKind::Tracked(prep) => {
-            let state = (x.primitive.clone(), weight.primitive.clone(), epsilon);
-            prep.finish(state, B::layer_norm_rows(x.primitive, weight.primitive, bias.primitive, epsilon))
-        }
+        OpsKind::Tracked(prep) => prep.finish(state, forward()),
     }
 }
 
@@ -102,6 +120,14 @@ impl<B: NeoBackend> Backward<B, 3> for LayerNorm {
         let (x, weight, epsilon) = ops.state;
         let [of_x, of_weight, of_bias] = ops.parents;
         let parameters = Parameters::trained_if(of_weight.is_some() || of_bias.is_some());
+        if !parameters.are_trained()
+            && let Some(node) = &of_x
+            && let Some(so_far) = so_far::take::<B>(grads, &dy, |tensor| tensor.node = node.clone())
+        {
+            let dx = B::layer_norm_rows_backward_onto(x, weight, dy, epsilon, so_far);
+            grads.register::<B>(node.id, dx);
+            return;
+        }
         let (dx, of_parameters) = B::layer_norm_rows_backward(x, weight, dy, epsilon, parameters);
         if let Some(node) = of_x {
             grads.register::<B>(node.id, dx);

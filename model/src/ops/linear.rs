@@ -46,7 +46,7 @@ impl<F> LinearInputs<F> {
 /// The low-rank part of a linear layer.
 #[derive(Clone, Debug)]
 pub struct LoraInputs<F> {
-    /// A, `[r, in]`.
+    /// A, `[r, in]`, of the type of x; or f32 where the backend joins products.
     pub a: F,
     /// B, `[out, r]`.
     pub b: F,
@@ -104,7 +104,7 @@ impl<B: Backend> From<Tensor<B, 2>> for LinearWeights<B> {
 
 /// `x W^T + b + scale * (dropout(x) A^T) B^T`, with the products in `precision` and the result in the type of x: x
 /// `[rows, in]` to `[rows, out]`, the rest as [`LinearWeights`] and [`LoraUpdate`] say. In a half type the bias is added
-/// in the type of x.
+/// in its own type. An x of the products' half type gives one.
 ///
 /// Dropout follows the backend's generator, and so its seed; it does nothing on a backend that records no
 /// gradients.
@@ -137,13 +137,14 @@ pub fn linear_drawing<B: NeoBackend>(
     if B::rounds_factors(precision) {
         return multiplied(x, LinearWeights { weight, ..layer }, precision, draws);
     }
-    let full = x.dtype();
-    let update = layer.update.map(|update| update.cast(half));
+    let given = x.dtype();
+    // A kernel of its own reads the adapter as it is.
+    let update = layer.update.map(|update| if B::joins_products() { update } else { update.cast(half) });
     let layer_in_half = LinearWeights { weight, bias: None, update };
     let product = multiplied(x.cast(half), layer_in_half, Precision::F32, draws);
     match layer.bias {
-        Some(bias) => product.cast(full) + bias.unsqueeze(),
-        None => product.cast(full),
+        Some(bias) => (product.cast(bias.dtype()) + bias.unsqueeze()).cast(given),
+        None => product.cast(given),
     }
 }
 
@@ -198,15 +199,16 @@ pub(super) fn assert_weight_type(input: DType, weight: DType) {
 }
 
 /// Refuses a bias or an adapter of another type than the input's.
-fn assert_types_of_rest<B: Backend>(
+fn assert_types_of_rest<B: NeoBackend>(
     input: DType,
     bias: Option<&Tensor<B, 1>>,
     update: Option<&LoraUpdate<B>>,
 ) {
     let of_update = update.into_iter().flat_map(|update| [("A", update.a.dtype()), ("B", update.b.dtype())]);
     for (what, found) in bias.map(|bias| ("bias", bias.dtype())).into_iter().chain(of_update) {
+        let kept_in_full = what != "bias" && found == DType::F32 && B::joins_products();
         assert!(
-            input == found,
+            input == found || kept_in_full,
             "a linear layer got an input of {input:?} and a {what} of {found:?}: expected the same type"
         );
     }
@@ -221,7 +223,7 @@ fn unwrap<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
 }
 
 /// The default of [`NeoBackend::lora_linear`].
-pub(super) fn plain<B: Backend>(inputs: LinearInputs<FloatTensor<B>>) -> FloatTensor<B> {
+pub(super) fn plain<B: NeoBackend>(inputs: LinearInputs<FloatTensor<B>>) -> FloatTensor<B> {
     let (x, weight) = (wrap::<B, 2>(inputs.x), wrap::<B, 2>(inputs.weight));
     let mut y = product(x.clone(), weight.transpose(), inputs.precision);
     if let Some(bias) = inputs.bias {
@@ -243,7 +245,7 @@ fn product<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, precision: Precisi
 }
 
 /// `scale * (dropout(x) A^T) B^T`.
-fn low_rank<B: Backend>(x: Tensor<B, 2>, lora: LoraInputs<FloatTensor<B>>) -> Tensor<B, 2> {
+fn low_rank<B: NeoBackend>(x: Tensor<B, 2>, lora: LoraInputs<FloatTensor<B>>) -> Tensor<B, 2> {
     let dropped = match lora.dropout {
         Some(dropout) => x.clone() * dropout::factors(dropout, &x),
         None => x,
@@ -270,7 +272,7 @@ pub fn add_low_rank<B: NeoBackend>(
 }
 
 /// The default of [`NeoBackend::add_low_rank`].
-pub(super) fn plain_add_low_rank<B: Backend>(
+pub(super) fn plain_add_low_rank<B: NeoBackend>(
     y: FloatTensor<B>,
     x: FloatTensor<B>,
     rows: Range<usize>,
@@ -309,7 +311,7 @@ pub(super) fn plain_quantized_input_gradient<B: NeoBackend>(
 }
 
 /// The default of [`NeoBackend::lora_linear_backward`].
-pub(super) fn plain_backward<B: Backend>(
+pub(super) fn plain_backward<B: NeoBackend>(
     inputs: LinearInputs<FloatTensor<B>>,
     wanted: LinearGradients<bool>,
     gradient: FloatTensor<B>,
@@ -339,7 +341,7 @@ pub(super) fn plain_backward<B: Backend>(
 }
 
 /// The default of [`NeoBackend::low_rank_backward`].
-pub(super) fn plain_low_rank_backward<B: Backend>(
+pub(super) fn plain_low_rank_backward<B: NeoBackend>(
     x: FloatTensor<B>,
     lora: LoraInputs<FloatTensor<B>>,
     wanted: LinearGradients<bool>,

@@ -1,17 +1,5 @@
 //! The GPU's kernels against the plain operations on a CPU, by the methods of `NeoBackend` that call them.
 
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::FloatTensor;
-use burn::tensor::{Int, Tensor, TensorData, TensorPrimitive};
-use burn_ndarray::NdArray;
-use gptneo_lora::model::ops::{
-    AdamWRule, AdamWTensors, AttentionRule, CachedText, CachedTexts, GradientFactors, Parameters,
-    cached_attention, causal_attention,
-};
-use gptneo_lora::model::{NeoBackend, Precision};
-
-use super::gpu;
-
 /// Calls a check with the backend under test.
 macro_rules! on_the_gpu {
     ($check:ident) => {
@@ -24,6 +12,21 @@ macro_rules! on_the_gpu {
         }
     };
 }
+
+mod decoding;
+mod joined;
+
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Int, Tensor, TensorData, TensorPrimitive};
+use burn_ndarray::NdArray;
+use gptneo_lora::model::ops::{
+    AdamWRule, AdamWTensors, AttentionRule, CachedText, CachedTexts, GradientFactors, Parameters,
+    cached_attention, causal_attention,
+};
+use gptneo_lora::model::{NeoBackend, Precision};
+
+use super::gpu;
 
 /// Numbers within [-1, 1] that follow from a seed.
 fn numbers<const D: usize>(seed: u64, shape: [usize; D]) -> TensorData {

@@ -1,12 +1,10 @@
 //! The backward pass.
 
+use cubecl::ir::StorageType;
 use cubecl::prelude::*;
 
-use super::tile::{add, dot, place, read, share, zeros};
-use super::{AttentionShape, UNITS};
-
-/// Below every score; a smaller one would not be f32.
-const LEAST: f32 = -3.0e38;
+use super::tile::{add, dot, own_query, read, sees, share, write, zeros};
+use super::{AttentionShape, LEAST, UNITS};
 
 /// Where the cube's head has its number of query `index`, in `[batch, heads, queries]`.
 #[cube]
@@ -16,12 +14,12 @@ fn number(index: usize, queries: usize) -> usize {
 
 /// A unit's query: its log-sum-exp, its D and its dQ.
 #[cube(launch)]
-fn of_queries<N: Size>(
-    query: &Array<Vector<f32, N>>,
-    key: &Array<Vector<f32, N>>,
-    value: &Array<Vector<f32, N>>,
-    gradient: &Array<Vector<f32, N>>,
-    of_query: &mut Array<Vector<f32, N>>,
+fn attention_of_queries<F: Float, N: Size>(
+    query: &Array<Vector<F, N>>,
+    key: &Array<Vector<F, N>>,
+    value: &Array<Vector<F, N>>,
+    gradient: &Array<Vector<F, N>>,
+    of_query: &mut Array<Vector<F, N>>,
     log_sums: &mut Array<f32>,
     means: &mut Array<f32>,
     queries: usize,
@@ -29,33 +27,21 @@ fn of_queries<N: Size>(
     window: usize,
     #[comptime] parts: usize,
     #[comptime] tile: usize,
+    #[define(F)] _dtype: StorageType,
 ) {
-    let first = CUBE_POS_X as usize * UNITS;
-    let index = first + UNIT_POS as usize;
-    let before = keys - queries;
-    let position = before + index;
-    let row = read(query, index, queries, parts);
-    let of_row = read(gradient, index, queries, parts);
+    let own = own_query(queries, keys, window);
+    let row = read(query, own.index, queries, parts);
+    let of_row = read(gradient, own.index, queries, parts);
     let mut key_tile = SharedMemory::<Vector<f32, N>>::new(tile * parts);
     let mut value_tile = SharedMemory::<Vector<f32, N>>::new(tile * parts);
-
-    // The keys that any of the cube's queries sees.
-    let end = min(before + first + UNITS, keys);
-    let mut begin = before + first + 1;
-    begin = max(begin, window) - window;
-
     let mut largest = f32::new(LEAST);
     let mut sum = f32::new(0.0);
     let mut mean = f32::new(0.0);
-    let mut start = begin;
-    while start < end {
-        sync_cube();
-        share(key, &mut key_tile, start, keys, parts, tile);
-        share(value, &mut value_tile, start, keys, parts, tile);
-        sync_cube();
+    let mut start = own.begin;
+    while start < own.end {
+        share(key, value, &mut key_tile, &mut value_tile, start, keys, parts, tile);
         for at in 0..tile {
-            let seen = start + at;
-            if index < queries && seen <= position && seen + window > position {
+            if sees(&own, start + at, queries, window) {
                 let score = dot(&row, &key_tile, at, parts);
                 if score > largest {
                     let shrunk = f32::exp(largest - score);
@@ -74,15 +60,11 @@ fn of_queries<N: Size>(
     let mean = mean / sum;
 
     let mut found = zeros::<N>(parts);
-    let mut start = begin;
-    while start < end {
-        sync_cube();
-        share(key, &mut key_tile, start, keys, parts, tile);
-        share(value, &mut value_tile, start, keys, parts, tile);
-        sync_cube();
+    let mut start = own.begin;
+    while start < own.end {
+        share(key, value, &mut key_tile, &mut value_tile, start, keys, parts, tile);
         for at in 0..tile {
-            let seen = start + at;
-            if index < queries && seen <= position && seen + window > position {
+            if sees(&own, start + at, queries, window) {
                 let weight = f32::exp(dot(&row, &key_tile, at, parts) - log_sum);
                 let of_score = weight * (dot(&of_row, &value_tile, at, parts) - mean);
                 add(&mut found, &key_tile, at, of_score, parts);
@@ -90,33 +72,30 @@ fn of_queries<N: Size>(
         }
         start += tile;
     }
-    if index < queries {
-        log_sums[number(index, queries)] = log_sum;
-        means[number(index, queries)] = mean;
-        let place = place(index, queries, parts);
-        #[unroll]
-        for part in 0..parts {
-            of_query[place + part] = found[part];
-        }
+    if own.index < queries {
+        log_sums[number(own.index, queries)] = log_sum;
+        means[number(own.index, queries)] = mean;
     }
+    write(of_query, &found, 1.0, own.index, queries, parts);
 }
 
 /// A unit's key: its dK, or the dV of its value.
 #[cube(launch)]
-fn of_keys<N: Size>(
-    query: &Array<Vector<f32, N>>,
-    key: &Array<Vector<f32, N>>,
-    value: &Array<Vector<f32, N>>,
-    gradient: &Array<Vector<f32, N>>,
+fn attention_of_keys<F: Float, N: Size>(
+    query: &Array<Vector<F, N>>,
+    key: &Array<Vector<F, N>>,
+    value: &Array<Vector<F, N>>,
+    gradient: &Array<Vector<F, N>>,
     log_sums: &Array<f32>,
     means: &Array<f32>,
-    result: &mut Array<Vector<f32, N>>,
+    result: &mut Array<Vector<F, N>>,
     queries: usize,
     keys: usize,
     window: usize,
     #[comptime] parts: usize,
     #[comptime] tile: usize,
     #[comptime] of_value: bool,
+    #[define(F)] _dtype: StorageType,
 ) {
     let first = CUBE_POS_X as usize * UNITS;
     let index = first + UNIT_POS as usize;
@@ -132,10 +111,7 @@ fn of_keys<N: Size>(
     let mut end = first + UNITS - 1 + window;
     end = min(max(end, before) - before, queries);
     while start < end {
-        sync_cube();
-        share(query, &mut query_tile, start, queries, parts, tile);
-        share(gradient, &mut gradient_tile, start, queries, parts, tile);
-        sync_cube();
+        share(query, gradient, &mut query_tile, &mut gradient_tile, start, queries, parts, tile);
         for at in 0..tile {
             let seeing = start + at;
             let position = before + seeing;
@@ -152,13 +128,7 @@ fn of_keys<N: Size>(
         }
         start += tile;
     }
-    if index < keys {
-        let place = place(index, keys, parts);
-        #[unroll]
-        for part in 0..parts {
-            result[place + part] = found[part];
-        }
-    }
+    write(result, &found, 1.0, index, keys, parts);
 }
 
 /// dQ, dK and dV, each of the shape of what it is the gradient of; `gradient` is dO, of the shape of the queries.
@@ -179,7 +149,7 @@ pub fn attention_backward<R: Runtime>(
     #[allow(unsafe_code)]
     let of_each =
         |handle: &cubecl::server::Handle| unsafe { ArrayArg::from_raw_parts(handle.clone(), numbers) };
-    of_queries::launch::<R>(
+    attention_of_queries::launch::<R>(
         client,
         shape.cubes(queries),
         dim,
@@ -196,9 +166,10 @@ pub fn attention_backward<R: Runtime>(
         window,
         parts,
         tile,
+        shape.number,
     );
     for (result, is_of_value) in [(of_key, false), (of_value, true)] {
-        of_keys::launch::<R>(
+        attention_of_keys::launch::<R>(
             client,
             shape.cubes(keys),
             dim,
@@ -216,6 +187,7 @@ pub fn attention_backward<R: Runtime>(
             parts,
             tile,
             is_of_value,
+            shape.number,
         );
     }
 }

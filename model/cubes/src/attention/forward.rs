@@ -1,48 +1,36 @@
 //! The forward pass.
 
+use cubecl::ir::StorageType;
 use cubecl::prelude::*;
 
-use super::tile::{add, dot, place, read, share, zeros};
-use super::{AttentionShape, UNITS};
-
-/// Below every score; a smaller one would not be f32.
-const LEAST: f32 = -3.0e38;
+use super::tile::{add, dot, own_query, read, sees, share, write, zeros};
+use super::{AttentionShape, LEAST, UNITS};
 
 #[cube(launch)]
-fn forward<N: Size>(
-    query: &Array<Vector<f32, N>>,
-    key: &Array<Vector<f32, N>>,
-    value: &Array<Vector<f32, N>>,
-    output: &mut Array<Vector<f32, N>>,
+fn attention_forward<F: Float, N: Size>(
+    query: &Array<Vector<F, N>>,
+    key: &Array<Vector<F, N>>,
+    value: &Array<Vector<F, N>>,
+    output: &mut Array<Vector<F, N>>,
     queries: usize,
     keys: usize,
     window: usize,
     #[comptime] parts: usize,
     #[comptime] tile: usize,
+    #[define(F)] _dtype: StorageType,
 ) {
-    let first = CUBE_POS_X as usize * UNITS;
-    let index = first + UNIT_POS as usize;
-    let before = keys - queries;
-    let position = before + index;
-    let row = read(query, index, queries, parts);
+    let own = own_query(queries, keys, window);
+    let row = read(query, own.index, queries, parts);
     let mut mixed = zeros::<N>(parts);
     let mut largest = f32::new(LEAST);
     let mut sum = f32::new(0.0);
     let mut key_tile = SharedMemory::<Vector<f32, N>>::new(tile * parts);
     let mut value_tile = SharedMemory::<Vector<f32, N>>::new(tile * parts);
-
-    // The keys that any of the cube's queries sees.
-    let end = min(before + first + UNITS, keys);
-    let mut start = before + first + 1;
-    start = max(start, window) - window;
-    while start < end {
-        sync_cube();
-        share(key, &mut key_tile, start, keys, parts, tile);
-        share(value, &mut value_tile, start, keys, parts, tile);
-        sync_cube();
+    let mut start = own.begin;
+    while start < own.end {
+        share(key, value, &mut key_tile, &mut value_tile, start, keys, parts, tile);
         for at in 0..tile {
-            let seen = start + at;
-            if index < queries && seen <= position && seen + window > position {
+            if sees(&own, start + at, queries, window) {
                 let score = dot(&row, &key_tile, at, parts);
                 if score > largest {
                     let shrunk = f32::exp(largest - score);
@@ -60,13 +48,7 @@ fn forward<N: Size>(
         }
         start += tile;
     }
-    if index < queries {
-        let place = place(index, queries, parts);
-        #[unroll]
-        for part in 0..parts {
-            output[place + part] = mixed[part] / Vector::new(sum);
-        }
-    }
+    write(output, &mixed, sum, own.index, queries, parts);
 }
 
 /// O `[batch, queries, heads * size]`.
@@ -80,7 +62,7 @@ pub fn attention<R: Runtime>(
 ) {
     let [query, key, value, output] =
         [query, key, value, output].map(|tensor| tensor.into_tensor_arg().into_array_arg());
-    forward::launch::<R>(
+    attention_forward::launch::<R>(
         client,
         shape.cubes(shape.queries),
         CubeDim::new_1d(UNITS as u32),
@@ -94,5 +76,6 @@ pub fn attention<R: Runtime>(
         shape.reach(),
         shape.parts(),
         shape.tile(),
+        shape.number,
     );
 }

@@ -17,6 +17,21 @@ impl SeededDropout {
         Self { seed, threshold, factor: (1.0 / (1.0 - probability)) as f32 }
     }
 
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// An element is dropped where its hash is below.
+    pub fn threshold(&self) -> u32 {
+        self.threshold
+    }
+
+    /// What an element that is kept is multiplied with.
+    pub fn factor_of_kept(&self) -> f32 {
+        self.factor
+    }
+
     /// The factors of each element of a matrix, `[rows, columns]`: 0 where it is dropped, 1 / (1 - p) elsewhere.
     pub fn factors(&self, rows: usize, columns: usize) -> Vec<f32> {
         let row = |row| {

@@ -2,15 +2,14 @@
 //! in their place, a product for the hidden states' gradient.
 
 use burn::tensor::ops::{FloatTensor, IntTensor};
-use burn::tensor::{Int, Tensor, TensorMetadata, TensorPrimitive};
+use burn::tensor::{Int, Tensor, TensorPrimitive};
 
 use super::super::Precision;
 use super::super::cross_entropy::{LIFT, chunks, is_half, logits, loss_type};
-use super::kernels;
-use super::launch::CubeLaunch;
+use super::{OnCubes, kernels};
 
 /// The sum and its gradient with respect to `hidden`, under a head that is frozen.
-pub(super) fn gradients<B: CubeLaunch>(
+pub(super) fn gradients<B: OnCubes>(
     hidden: FloatTensor<B>,
     weight: FloatTensor<B>,
     targets: IntTensor<B>,
@@ -24,15 +23,10 @@ pub(super) fn gradients<B: CubeLaunch>(
     let lift = if is_half(hidden.dtype()) { LIFT } else { 1.0 };
     let (mut sums, mut of_hidden) = (Vec::new(), Vec::new());
     for (hidden, targets) in chunks(&hidden, &targets) {
-        let [rows, _] = hidden.dims();
         let logits = logits(hidden, weight.clone(), precision).into_primitive().tensor();
-        let outputs = [(logits.shape(), logits.dtype()), ([rows].into(), full)];
-        let inputs = [logits, B::integers(targets.into_primitive())];
-        let work = move |inputs| kernels::cross_entropy_rows(inputs, lift as f32);
-        let [gradient, nll] =
-            B::launch("cross_entropy", inputs, outputs, work).map(|tensor| TensorPrimitive::Float(tensor));
-        let gradient = Tensor::<B, 2>::from_primitive(gradient);
-        sums.push(Tensor::<B, 1>::from_primitive(nll));
+        let [gradient, nll] = kernels::cross_entropy_rows([logits, targets.into_primitive()], lift as f32);
+        let gradient = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(gradient));
+        sums.push(Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(nll)));
         of_hidden.push(gradient.matmul(weight.clone()));
     }
     let of_hidden = Tensor::cat(of_hidden, 0).cast(full);

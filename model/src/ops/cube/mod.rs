@@ -1,20 +1,28 @@
 //! The GPU backends, CUDA's and wgpu's, on the kernels of `gptneo-cubes`.
 //!
-//! What stands here turns tensors into what those take and makes room for what they give; `launch.rs` has them run, now or
-//! where Burn's fusion keeps its operations in order. The kernels are for f32, the products' half types flow through
-//! Burn's own: any other float type, and a mask of padding, takes the plain default.
+//! What stands here chooses between a kernel and the plain default; `kernels.rs` turns tensors into what those take and
+//! makes room for what they give. The kernels compute in f32; what passes between them and the products, which are Burn's
+//! own, may be of a half type. Any other float type, and a mask of padding, takes the plain default.
 
 mod cross_entropy;
 mod kernels;
-mod launch;
+mod low_rank;
 
+use std::ops::Range;
+
+use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, TensorMetadata, TensorPrimitive};
+use burn_cubecl::tensor::CubeTensor;
+use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
+use burn_flex::Flex;
+use gptneo_cubes::MOST_FEW_ROWS;
+use gptneo_kernels::SeededDropout;
 
-use self::launch::{CubeLaunch, Output, exactly};
 use super::{
-    AdamWRule, AdamWStep, AdamWTensors, AttentionRule, CachedTexts, NeoBackend, Parameters, Precision,
-    WIDE_ROWS, adamw, attention, cached_attention, layer_norm,
+    AdamWRule, AdamWStep, AdamWTensors, AttentionRule, CachedTexts, Dropout, Follow, LinearGradients,
+    LinearInputs, LoraInputs, NeoBackend, Parameters, Precision, WIDE_ROWS, adamw, attention, biased,
+    cached_attention, dropout, few_rows, layer_norm,
 };
 
 /// The largest head whose attention is a kernel: a unit holds up to three rows of a head in registers.
@@ -23,7 +31,100 @@ const LARGEST_HEAD: usize = 64;
 /// The most numbers of a head in a cache.
 const LARGEST_CACHED_HEAD: usize = 256;
 
-impl<B: CubeLaunch> NeoBackend for B {
+/// A backend on CubeCL: its tensors are those of its runtime.
+pub trait OnCubes:
+    Backend<FloatTensorPrimitive = CubeTensor<Self::Runtime>, IntTensorPrimitive = CubeTensor<Self::Runtime>>
+{
+    /// What compiles and runs its kernels.
+    type Runtime: CubeRuntime;
+}
+
+impl<R: CubeRuntime, F: FloatElement, I: IntElement, T: BoolElement> OnCubes for CubeBackend<R, F, I, T> {
+    type Runtime = R;
+}
+
+impl<B: OnCubes> NeoBackend for B {
+    fn joins_products() -> bool {
+        true
+    }
+
+    fn seed_draws(device: &B::Device, seed: u64) {
+        B::seed(device, seed);
+        Flex::seed(&Default::default(), seed);
+    }
+
+    fn draw_dropout(_x: &FloatTensor<B>, probability: f64) -> Dropout<FloatTensor<B>> {
+        Dropout::Seeded(dropout::draw_rule(probability))
+    }
+
+    fn dropout_factors(rule: SeededDropout, like: &FloatTensor<B>) -> FloatTensor<B> {
+        if !is_number(like.dtype()) {
+            return dropout::host_factors::<B>(rule, like);
+        }
+        kernels::dropout_factors(like, low_rank::rule_of(rule))
+    }
+
+    fn lora_linear(inputs: LinearInputs<FloatTensor<B>>) -> FloatTensor<B> {
+        low_rank::lora_linear::<B>(inputs)
+    }
+
+    fn lora_linear_backward(
+        inputs: LinearInputs<FloatTensor<B>>,
+        wanted: LinearGradients<bool>,
+        gradient: FloatTensor<B>,
+    ) -> LinearGradients<Option<FloatTensor<B>>> {
+        let no_more = None;
+        low_rank::lora_linear_backward::<B>(inputs, wanted, gradient, no_more)
+    }
+
+    fn lora_linear_backward_onto(
+        inputs: LinearInputs<FloatTensor<B>>,
+        wanted: LinearGradients<bool>,
+        gradient: FloatTensor<B>,
+        so_far: FloatTensor<B>,
+    ) -> LinearGradients<Option<FloatTensor<B>>> {
+        low_rank::lora_linear_backward::<B>(inputs, wanted, gradient, Some(so_far))
+    }
+
+    fn add_low_rank(
+        y: FloatTensor<B>,
+        x: FloatTensor<B>,
+        rows: Range<usize>,
+        lora: LoraInputs<FloatTensor<B>>,
+    ) -> FloatTensor<B> {
+        low_rank::add_low_rank::<B>(y, x, rows, lora)
+    }
+
+    fn low_rank_backward(
+        x: FloatTensor<B>,
+        lora: LoraInputs<FloatTensor<B>>,
+        wanted: LinearGradients<bool>,
+        gradient: FloatTensor<B>,
+    ) -> LinearGradients<Option<FloatTensor<B>>> {
+        low_rank::low_rank_backward::<B>(x, lora, wanted, gradient)
+    }
+
+    fn biased_gelu(x: FloatTensor<B>, bias: FloatTensor<B>) -> FloatTensor<B> {
+        if !is_number(x.dtype()) || !all_f32(&[&bias]) {
+            return biased::plain_gelu::<B>(x, bias);
+        }
+        kernels::biased_gelu([x, bias])
+    }
+
+    fn biased_gelu_backward(x: FloatTensor<B>, bias: FloatTensor<B>, dy: FloatTensor<B>) -> FloatTensor<B> {
+        if !is_number(x.dtype()) || dy.dtype() != x.dtype() || !all_f32(&[&bias]) {
+            return biased::plain_gelu_backward::<B>(x, bias, dy);
+        }
+        kernels::biased_gelu_backward([x, bias, dy])
+    }
+
+    fn biased_sum(x: FloatTensor<B>, bias: FloatTensor<B>, residual: FloatTensor<B>) -> FloatTensor<B> {
+        if !is_number(x.dtype()) || !all_f32(&[&bias, &residual]) {
+            return biased::plain_sum::<B>(x, bias, residual);
+        }
+        kernels::biased_sum([x, bias, residual])
+    }
+
     fn causal_attention(
         query: FloatTensor<B>,
         key: FloatTensor<B>,
@@ -32,13 +133,12 @@ impl<B: CubeLaunch> NeoBackend for B {
         padding: Option<BoolTensor<B>>,
     ) -> FloatTensor<B> {
         let small = head_size(&query, rule) <= LARGEST_HEAD;
-        if padding.is_some() || !small || !all_f32(&[&query, &key, &value]) {
-            return attention::plain::<B>(query, key, value, rule, padding);
+        if padding.is_some() || !small || !all_alike(&[&query, &key, &value]) {
+            let number = query.dtype();
+            let [query, key, value] = [query, key, value].map(in_full::<B>);
+            return in_number::<B>(attention::plain::<B>(query, key, value, rule, padding), number);
         }
-        let (output, inputs) = (like(&query), [query, key, value]);
-        let work = move |inputs| kernels::attention(inputs, rule);
-        let [output] = B::launch("causal_attention", inputs, [output], work);
-        output
+        kernels::attention([query, key, value], rule)
     }
 
     fn causal_attention_backward(
@@ -50,12 +150,13 @@ impl<B: CubeLaunch> NeoBackend for B {
         gradient: FloatTensor<B>,
     ) -> [FloatTensor<B>; 3] {
         let small = head_size(&query, rule) <= LARGEST_HEAD;
-        if padding.is_some() || !small || !all_f32(&[&query, &key, &value, &gradient]) {
-            return attention::plain_backward::<B>(query, key, value, rule, padding, gradient);
+        if padding.is_some() || !small || !all_alike(&[&query, &key, &value, &gradient]) {
+            let number = query.dtype();
+            let [query, key, value, gradient] = [query, key, value, gradient].map(in_full::<B>);
+            let found = attention::plain_backward::<B>(query, key, value, rule, padding, gradient);
+            return found.map(|found| in_number::<B>(found, number));
         }
-        let outputs = [&query, &key, &value].map(like);
-        let work = move |inputs| kernels::attention_backward(inputs, rule);
-        B::launch("causal_attention_backward", [query, key, value, gradient], outputs, work)
+        kernels::attention_backward([query, key, value, gradient], rule)
     }
 
     fn cached_attention(
@@ -72,11 +173,52 @@ impl<B: CubeLaunch> NeoBackend for B {
             return cached_attention::plain::<B>(query, keys, values, rule, texts);
         }
         let table = texts.table(rule.window, &B::float_device(&query));
-        let output = like(&query);
-        let inputs = [query, keys, values, B::integers(table.into_primitive())];
-        let work = move |inputs| kernels::cached_attention(inputs, rule.heads);
-        let [output] = B::launch("cached_attention", inputs, [output], work);
-        output
+        kernels::cached_attention([query, keys, values, table.into_primitive()], rule.heads)
+    }
+
+    fn appended_attention(
+        query: FloatTensor<B>,
+        [key, value]: [FloatTensor<B>; 2],
+        [keys, values]: [FloatTensor<B>; 2],
+        places: &[usize],
+        rule: AttentionRule,
+        texts: &CachedTexts<B>,
+    ) -> (FloatTensor<B>, [FloatTensor<B>; 2]) {
+        // A row must not see what another writes: each is its text's only one.
+        let newest_alone = texts.texts().iter().all(|text| text.queries == 1);
+        let small = head_size(&query, rule) <= LARGEST_CACHED_HEAD;
+        if !newest_alone || !small || !all_f32(&[&query, &key, &value, &keys, &values]) {
+            let (new, cache) = ([key, value], [keys, values]);
+            return cached_attention::plain_appended::<B>(query, new, cache, places, rule, texts);
+        }
+        let table = texts.table(rule.window, &B::float_device(&query));
+        kernels::appended_attention([query, key, value, table.into_primitive()], [keys, values], rule.heads)
+    }
+
+    fn few_rows() -> usize {
+        MOST_FEW_ROWS
+    }
+
+    fn few_rows_products(
+        x: FloatTensor<B>,
+        weights: Vec<FloatTensor<B>>,
+        follow: Follow<FloatTensor<B>>,
+    ) -> Vec<FloatTensor<B>> {
+        let [rows, _] = x.shape().dims();
+        let one_type = weights.iter().all(|weight| weight.dtype() == weights[0].dtype());
+        let known = all_f32(&[&x]) && one_type && is_number(weights[0].dtype());
+        if !known || !(1..=MOST_FEW_ROWS).contains(&rows) {
+            return few_rows::plain::<B>(x, weights, follow);
+        }
+        kernels::few_rows(x, weights, follow)
+    }
+
+    fn finds_likeliest() -> bool {
+        true
+    }
+
+    fn likeliest(logits: FloatTensor<B>) -> IntTensor<B> {
+        kernels::likeliest(logits)
     }
 
     fn layer_norm_rows(
@@ -88,10 +230,20 @@ impl<B: CubeLaunch> NeoBackend for B {
         if !all_f32(&[&x, &weight, &bias]) {
             return layer_norm::forward::<B>(x, weight, bias, epsilon);
         }
-        let (output, inputs) = (like(&x), [x, weight, bias]);
-        let work = move |inputs| kernels::layer_norm(inputs, epsilon as f32);
-        let [output] = B::launch("layer_norm", inputs, [output], work);
-        output
+        Self::layer_norm_rows_in(x, weight, bias, epsilon, DType::F32)
+    }
+
+    fn layer_norm_rows_in(
+        x: FloatTensor<B>,
+        weight: FloatTensor<B>,
+        bias: FloatTensor<B>,
+        epsilon: f64,
+        half: DType,
+    ) -> FloatTensor<B> {
+        if !all_f32(&[&x, &weight, &bias]) {
+            return in_number::<B>(layer_norm::forward::<B>(x, weight, bias, epsilon), half);
+        }
+        kernels::layer_norm([x, weight, bias], epsilon as f32, half)
     }
 
     fn layer_norm_rows_backward(
@@ -101,13 +253,25 @@ impl<B: CubeLaunch> NeoBackend for B {
         epsilon: f64,
         parameters: Parameters,
     ) -> (FloatTensor<B>, Option<[FloatTensor<B>; 2]>) {
-        if parameters.are_trained() || !all_f32(&[&x, &weight, &dy]) {
+        if parameters.are_trained() || !all_f32(&[&x, &weight]) || !is_number(dy.dtype()) {
             return layer_norm::backward::<B>(x, weight, dy, epsilon, parameters);
         }
-        let (output, inputs) = (like(&x), [x, weight, dy]);
-        let work = move |inputs| kernels::layer_norm_backward(inputs, epsilon as f32);
-        let [output] = B::launch("layer_norm_backward", inputs, [output], work);
-        (output, None)
+        let no_more = None;
+        (kernels::layer_norm_backward([x, weight, dy], no_more, epsilon as f32), None)
+    }
+
+    fn layer_norm_rows_backward_onto(
+        x: FloatTensor<B>,
+        weight: FloatTensor<B>,
+        dy: FloatTensor<B>,
+        epsilon: f64,
+        so_far: FloatTensor<B>,
+    ) -> FloatTensor<B> {
+        if !all_f32(&[&x, &weight, &so_far]) || !is_number(dy.dtype()) {
+            let (dx, _) = layer_norm::backward::<B>(x, weight, dy, epsilon, Parameters::Frozen);
+            return B::float_add(dx, so_far);
+        }
+        kernels::layer_norm_backward([x, weight, dy], Some(so_far), epsilon as f32)
     }
 
     fn cross_entropy_gradients(
@@ -133,32 +297,21 @@ impl<B: CubeLaunch> NeoBackend for B {
         if !all_f32(&gradients.iter().collect::<Vec<_>>()) {
             return adamw::plain_sums::<B>(gradients, unscale);
         }
-        let output = ([2].into(), DType::F32);
-        let work = move |inputs| kernels::gradient_sums(inputs, unscale.unwrap_or(1.0) as f32);
-        let [sums] = exactly(B::launch_all("gradient_sums", gradients, vec![output], work));
-        sums
+        kernels::gradient_sums(gradients, unscale.unwrap_or(1.0) as f32)
     }
 
     fn adamw(tensors: Vec<AdamWTensors<FloatTensor<B>>>, rule: AdamWRule) -> Vec<AdamWStep<FloatTensor<B>>> {
         if !tensors.iter().all(|tensors| all_f32(&[&tensors.parameter, &tensors.gradient])) {
             return adamw::plain::<B>(tensors, rule);
         }
-        let outputs = tensors.iter().flat_map(|tensors| [(); 3].map(|()| like(&tensors.parameter))).collect();
-        let inputs = tensors.into_iter().flat_map(|tensors| {
-            let AdamWTensors { parameter, gradient, moments } = tensors;
-            let [first, second] = moments.unwrap_or_else(|| {
+        let tensors = tensors.into_iter().map(|AdamWTensors { parameter, gradient, moments }| {
+            let moments = moments.unwrap_or_else(|| {
                 let device = B::float_device(&parameter);
                 [(); 2].map(|()| B::float_zeros(parameter.shape(), &device, FloatDType::F32))
             });
-            [parameter, gradient, first, second]
+            ([parameter, gradient], moments)
         });
-        let work = move |inputs| kernels::adamw(inputs, rule);
-        let mut found = B::launch_all("adamw", inputs.collect(), outputs, work).into_iter();
-        let mut steps = Vec::new();
-        while let (Some(parameter), Some(first), Some(second)) = (found.next(), found.next(), found.next()) {
-            steps.push(AdamWStep { parameter, moments: [first, second] });
-        }
-        steps
+        kernels::adamw(tensors.collect(), rule)
     }
 }
 
@@ -167,9 +320,27 @@ fn head_size(query: &impl TensorMetadata, rule: AttentionRule) -> usize {
     query.shape().iter().last().map_or(0, |hidden| hidden / rule.heads)
 }
 
-/// A tensor of the shape and type of another.
-fn like(tensor: &impl TensorMetadata) -> Output {
-    (tensor.shape(), tensor.dtype())
+/// Whether the kernels know the type of what passes between products.
+fn is_number(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
+}
+
+/// Whether these are of one type that the kernels know.
+fn all_alike(tensors: &[&impl TensorMetadata]) -> bool {
+    tensors.iter().all(|tensor| is_number(tensor.dtype()) && tensor.dtype() == tensors[0].dtype())
+}
+
+/// A tensor in another float type, if it is not of it.
+fn in_number<B: Backend>(tensor: FloatTensor<B>, number: DType) -> FloatTensor<B> {
+    if tensor.dtype() == number { tensor } else { B::float_cast(tensor, number.into()) }
+}
+
+/// A tensor of a half type in f32, which the plain operations want for scores and softmax.
+fn in_full<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
+    match tensor.dtype() {
+        DType::F16 | DType::BF16 => in_number::<B>(tensor, DType::F32),
+        _ => tensor,
+    }
 }
 
 /// Whether the kernels know the type of these.

@@ -14,9 +14,9 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use burn::tensor::ops::{BoolTensor, FloatTensorOps, IntTensor};
-use burn::tensor::{DType, Distribution, FloatDType, Shape, Tensor, TensorMetadata, TensorPrimitive};
+use burn::tensor::{DType, Tensor, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexQTensor, FlexTensor};
-use gptneo_kernels::{self as kernels, Attention, CachedAttention, SeededDropout, Tokens};
+use gptneo_kernels::{self as kernels, Attention, CachedAttention, Tokens};
 
 use self::losses::{has_f32_logits, row_losses, total};
 use self::tensors::{
@@ -89,7 +89,7 @@ impl NeoBackend for Flex {
     /// Flex's own `slice_assign` copies the whole buffer, each time.
     fn write_rows(cache: FlexTensor, places: &[usize], new: FlexTensor) -> FlexTensor {
         if !all_f32(&[&cache, &new]) {
-            return super::plain_write_rows::<Self>(cache, places, new);
+            return super::cached_attention::plain_write_rows::<Self>(cache, places, new);
         }
         let [_, hidden] = new.shape().dims();
         let (mut cache, new) = (owned(cache), contiguous(new));
@@ -208,11 +208,7 @@ impl NeoBackend for Flex {
         if !all_f32(&[x]) {
             return super::dropout::draw_mask::<Self>(x, probability);
         }
-        // Two draws of 24 bits, which a float holds exactly.
-        let bits = Distribution::Uniform(0.0, f64::from(1 << 24));
-        let draws = Self::float_random(Shape::new([2]), bits, &Default::default(), FloatDType::F32);
-        let seed = floats(&draws).iter().fold(0, |seed, draw| (seed << 24) | *draw as u64);
-        Dropout::Seeded(SeededDropout::new(seed, probability))
+        Dropout::Seeded(super::dropout::draw_rule(probability))
     }
 
     fn gelu_new(x: FlexTensor) -> FlexTensor {

@@ -10,7 +10,7 @@ use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind, unary};
 
-use super::super::{NeoBackend, Precision};
+use super::super::{NeoBackend, Precision, so_far};
 use super::{LinearGradients, LinearInputs, LoraInputs, plain_add_low_rank};
 
 /// The operation under autodiff.
@@ -190,7 +190,14 @@ impl<B: NeoBackend, const N: usize> Backward<B, N> for Linear {
             a: a.is_some(),
             b: b.is_some(),
         };
-        let found = B::lora_linear_backward(inputs, wanted, gradient);
+        let so_far = x
+            .as_ref()
+            .filter(|_| has_lora)
+            .and_then(|node| so_far::take::<B>(grads, &gradient, |tensor| tensor.node = node.clone()));
+        let found = match so_far {
+            Some(so_far) => B::lora_linear_backward_onto(inputs, wanted, gradient, so_far),
+            None => B::lora_linear_backward(inputs, wanted, gradient),
+        };
         let gradients = [found.x, found.weight, found.bias, found.a, found.b];
         for (node, gradient) in [x, weight, bias, a, b].into_iter().zip(gradients) {
             if let (Some(node), Some(gradient)) = (node, gradient) {
