@@ -347,7 +347,9 @@ mod tests {
     }
     fn written<B: NeoBackend>() -> Vec<f64> {
         let (cache, new) = (random::<B, 2>([10, 3], 1), random::<B, 2>([5, 3], 2));
-        values(&super::super::write_rows(cache, &[3, 4, 9, 0, 1], new).to_data())
+        let [cache, new] = [cache, new].map(|tensor| tensor.into_primitive().tensor());
+        let written = B::write_rows(cache, &[3, 4, 9, 0, 1], new);
+        values(&Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(written)).to_data())
     }
 
     #[test]

@@ -247,9 +247,12 @@ pub(super) fn gradient_sums<R: CubeRuntime>(gradients: Vec<CubeTensor<R>>, facto
     result
 }
 
+/// Two tensors.
+type Pair<R> = [CubeTensor<R>; 2];
+
 /// A step for each parameter with its gradient and its two moments.
 pub(super) fn adamw<R: CubeRuntime>(
-    tensors: Vec<([CubeTensor<R>; 2], [CubeTensor<R>; 2])>,
+    tensors: Vec<(Pair<R>, Pair<R>)>,
     rule: AdamWRule,
 ) -> Vec<AdamWStep<CubeTensor<R>>> {
     let Some(client) = tensors.first().map(|([parameter, _], _)| parameter.client.clone()) else {

@@ -4,8 +4,9 @@
 use super::super::testing::{assert_close, random, values};
 use super::super::{LinearGradients, LinearInputs, LoraInputs, Parameters, Precision};
 use super::*;
-use burn::tensor::{DType, Int, TensorData};
+use burn::tensor::{DType, FloatDType, Int, TensorData};
 use burn_autodiff::Autodiff;
+use gptneo_kernels::SeededDropout;
 
 fn primitive<const D: usize>(shape: [usize; D], seed: u64) -> FlexTensor {
     random::<Flex, D>(shape, seed).into_primitive().tensor()
