@@ -78,6 +78,9 @@ impl Base {
 
 /// A fine-tuning with LoRA, about to begin: every part has the recipe's default.
 ///
+/// The same seed gives the same adapter, as long as nothing else in the process draws random numbers meanwhile: Burn has one
+/// generator for all.
+///
 /// ```
 /// use gptneo_lora::{Base, FineTune, Record, TrainingConfig};
 ///
