@@ -239,6 +239,27 @@ impl fmt::Display for Remedy {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod testing {
+    use std::env;
+    use std::process::Command;
+
+    /// Has the test of this path run in a process of its own, where no other test takes memory or draws; false within that
+    /// process, where the test goes on.
+    pub(crate) fn passed_to_a_process_of_its_own(test: &str) -> bool {
+        const CHILD: &str = "GPTNEO_LORA_TEST_CHILD";
+        if env::var_os(CHILD).is_some() {
+            return false;
+        }
+        let mut child = Command::new(env::current_exe().unwrap());
+        let output = child.args(["--exact", test, "--nocapture"]).env(CHILD, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        true
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -36,7 +36,7 @@ pub fn use_whole_machine() {
 
 /// Lets what is freed go back to the system where a step keeps little: kept, it lies in pieces of the wrong size between
 /// what is in use, a tenth of the whole. The activations that are computed again take longer than the kernel's clearing.
-pub(crate) fn suit(activations: Activations) {
+pub(crate) fn suit_allocator(activations: Activations) {
     if activations == Activations::Recomputed {
         delay_purges(MIMALLOC_DELAY);
     }
@@ -54,9 +54,9 @@ fn delay_purges(milliseconds: c_long) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::testing;
 
     const TEST: &str = "backend::memory::tests::a_large_block_comes_back_without_new_pages";
-    const CHILD: &str = "GPTNEO_LORA_TEST_CHILD";
 
     /// Pages that the kernel had to provide so far.
     fn faults() -> u64 {
@@ -68,11 +68,7 @@ mod tests {
     /// In a process of its own: other tests take memory too.
     #[test]
     fn a_large_block_comes_back_without_new_pages() {
-        if std::env::var_os(CHILD).is_none() {
-            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-            let output = child.args(["--exact", TEST, "--nocapture"]).env(CHILD, "1").output().unwrap();
-            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-            assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        if testing::passed_to_a_process_of_its_own(TEST) {
             return;
         }
         use_whole_machine();

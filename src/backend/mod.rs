@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::auto::on_choice;
 pub use self::device::Device;
-pub(crate) use self::memory::suit;
+pub(crate) use self::memory::suit_allocator;
 pub use self::memory::use_whole_machine;
 pub use self::place::Place;
 pub use self::registers::hold_registers;

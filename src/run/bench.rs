@@ -161,7 +161,7 @@ impl Job for TimeSteps {
             }
         }
         .with_activations(activations);
-        backend::suit(activations);
+        backend::suit_allocator(activations);
         Ok(time_steps::<B>(model, &Tuning::Lora(lora), precision, self.texts, steps)?)
     }
 }

@@ -217,6 +217,7 @@ impl<B: NeoBackend> Tuned<B> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::testing;
 
     fn base() -> Base {
         Base::folder(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/window"))
@@ -255,12 +256,7 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_adapter() {
         const TEST: &str = "run::fine_tune::tests::the_same_seed_gives_the_same_adapter";
-        const CHILD: &str = "GPTNEO_LORA_TEST_CHILD";
-        if std::env::var_os(CHILD).is_none() {
-            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-            let output = child.args(["--exact", TEST, "--nocapture"]).env(CHILD, "1").output().unwrap();
-            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-            assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        if testing::passed_to_a_process_of_its_own(TEST) {
             return;
         }
         let folder = tempfile::tempdir().unwrap();

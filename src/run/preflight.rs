@@ -220,7 +220,7 @@ impl Job for Measure<'_> {
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Preflight> {
         let Self { settings, base, data, order } = self;
-        backend::suit(settings.run.activations());
+        backend::suit_allocator(settings.run.activations());
         let model = base
             .load_base::<B>(settings.run.base_weights, &device)?
             .with_activations(settings.run.activations());

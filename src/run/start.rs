@@ -71,7 +71,7 @@ impl Run {
 
         let further_devices = backend::further_devices::<B>(&device, self.settings.run.further_devices())?;
         let run = &self.settings.run;
-        backend::suit(run.activations());
+        backend::suit_allocator(run.activations());
         let base = self.base.load_base::<B>(run.base_weights, &device)?.with_activations(run.activations());
         let model = match &self.settings.model.adapter {
             Some(adapter) => {

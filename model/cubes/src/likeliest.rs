@@ -4,7 +4,7 @@ use cubecl::prelude::*;
 
 use crate::reduce::{UNITS, cube_per_row};
 
-/// Below every logit; a smaller one would not be f32.
+/// Below every logit that anything is chosen by: a row with nothing above it counts as one of minus infinities.
 const LEAST: f32 = -3.0e38;
 
 /// The bits of a float without its sign, and those of infinity: what is above is no number.
