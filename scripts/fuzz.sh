@@ -31,7 +31,8 @@ search() {
     local grown=${FUZZ_CORPUS:-$WORK}/$1 found=fuzz/artifacts/$1 told
     mkdir -p "$grown" "$found" "$WORK/tmp-$1"
     if TMPDIR="$WORK/tmp-$1" "$BUILT/fuzz_$1" "$grown" "fuzz/corpus/$1" -seed="${FUZZ_SEED:-1}" \
-        -max_total_time="$SECONDS_EACH" -timeout=10 -rss_limit_mb=1024 -max_len=65536 -artifact_prefix="$found/" -print_final_stats=1 >"$WORK/$1.log" 2>&1; then
+        -max_total_time="$SECONDS_EACH" -timeout=10 -rss_limit_mb=1024 -max_len=65536 \
+        -artifact_prefix="$found/" -print_final_stats=1 >"$WORK/$1.log" 2>&1; then
         told=$(grep -E 'stat::(number_of_executed_units|peak_rss_mb)' "$WORK/$1.log" | sed 's/stat:://' | tr -s ' \n' ' ')
         echo "$1: $told"
     else
