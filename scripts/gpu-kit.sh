@@ -8,7 +8,7 @@
 # --vocabulary DIR has vocab.json and merges.txt of GPT-2, which are not ours to ship; without it a vocabulary is trained
 # on our own flashcards. --headers DIR is a folder of CUDA that has include/, for machines without headers; --kernels DIR
 # is a user's cache folder that has gptneo-lora/kernels, so that nothing is compiled twice. PROGRAM is another build,
-# with autotune say, that is timed beside the first. The folder stays under 56 MiB.
+# the one before a change say, that is timed beside the first. The folder stays under 56 MiB.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 most=$((56 * 1024 * 1024))
@@ -42,7 +42,7 @@ tests=$(executables | grep '/end_to_end-')
 
 rm -rf "$out"
 mkdir -p "$out/fixtures" "$out/reference" "$out/vocabulary"
-cp scripts/gpu-kit/run.sh scripts/gpu-kit/*.py "$out"
+cp scripts/gpu-kit/run.sh scripts/gpu-kit/*.py scripts/cuda-count.json "$out"
 cp tests/reference/bench.py tests/reference/gpu.py "$out/reference"
 cp -r tests/fixtures/records.json tests/fixtures/window tests/fixtures/adapter_qv "$out/fixtures"
 

@@ -92,6 +92,8 @@ class Kit:
             done = self.runner.run([self.program, "devices", "--check"], environment=empty)
             stage[f"{name}_seconds"], stage[f"{name}_ok"] = round(done.seconds, 2), done.ok
             stage[f"{name}_said"] = done.text[-800:]
+        # What was compiled serves the stages after this one, like what the kit may have brought.
+        shutil.copytree(self.work / "cold", self.runner.cache, dirs_exist_ok=True)
         kernels = list((self.work / "cold").rglob("toc*"))
         stage["kernels"] = sum(path.read_bytes().count(b"\n") for path in kernels if path.is_file())
 
@@ -196,7 +198,8 @@ class Kit:
         stage["rows"] = done.json_lines()
 
     def profile(self, stage):
-        """Device time by kernel, as cubecl logs it; it waits after each, so that launches do not overlap."""
+        """Device time by kernel of the last step, as cubecl logs it; it waits after each, so that launches do not
+        overlap."""
         folder = self.work / "profile"
         folder.mkdir(exist_ok=True)
         log = folder / "kernels.log"
@@ -210,25 +213,35 @@ class Kit:
                 "bench", "train", "--config", self.config, *shape, "--steps", str(steps), "--precision", precision,
                 "--json", folder=folder, environment={"GPTNEO_LORA_UNCHECKED": "1"},
             )
-            stage[precision] = by_kernel(log, steps) | {"ok": done.ok}
+            stage[precision] = by_kernel(log, self.launches()) | {"ok": done.ok}
             self.save()
 
+    def launches(self):
+        """Those of a training step in f16, as recorded."""
+        return json.loads((self.kit / "cuda-count.json").read_text())["train_step"]["launches"]
+
     def ncu(self, stage):
-        """Device time by kernel without waits in between, where NVIDIA's profiler is: some launches of the second step."""
+        """The same by kernel and grid without waits in between, where NVIDIA's profiler is; how many launches come before
+        the last step's, the log of the stage before tells."""
         ncu = shutil.which("ncu")
         if self.args.backend != "cuda" or not ncu:
             stage["skipped"] = "there is no ncu, or the backend is not CUDA"
             return
         command = [ncu, "--csv", "--clock-control", "none", "--metrics", "gpu__time_duration.sum"]
-        some = ["--launch-skip", "4500", "--launch-count", "4000"]
-        bench = [self.program, "bench", "train", "--config", self.config, "--steps", "4", "--precision", "f16"]
+        all_launches = self.found["stages"].get("profile", {}).get("f16", {}).get("all_launches", 0)
+        skipped = all_launches - self.launches()
+        if skipped <= 0:
+            stage["skipped"] = "the stage before found no launches"
+            return
+        some = ["--launch-skip", str(skipped), "--launch-count", str(self.launches())]
+        bench = [self.program, "bench", "train", "--config", self.config, "--steps", "3", "--precision", "f16"]
         libraries = self.runner.libraries()
         environment = {"GPTNEO_LORA_UNCHECKED": "1", "LD_LIBRARY_PATH": libraries}
         done = self.runner.run([*command, *some, *bench, "--backend", "cuda", "--json"], environment=environment)
         stage.update(by_kernel_of_ncu(done.out), ok=done.ok)
 
     def beside(self, stage):
-        """Another build of the program, such as one with autotuning, on what matters most."""
+        """Another build of the program, such as the one before a change, on what matters most."""
         program = self.work / "beside"
         if not program.is_file():
             stage["skipped"] = "the kit has no second program"
@@ -244,6 +257,17 @@ class Kit:
             report = done.json() if done.ok else {"error": done.text[-1200:]}
             stage[name] = report | {"process_seconds": round(done.seconds, 1)}
             self.save()
+
+    def products(self, stage):
+        """Each product of training by each kernel that could make it: what the program's choice is made from."""
+        environment = {"GPTNEO_LORA_TEST_BACKEND": self.args.backend}
+        if self.quick:
+            environment["GPTNEO_LORA_TEST_SIZES"] = "small"
+        test = "gpu::ways::every_way_to_make_a_product"
+        done = self.runner.run(
+            [self.work / "end_to_end", "--ignored", "--nocapture", "--exact", test], environment=environment
+        )
+        stage["rows"], stage["ok"] = done.json_lines(), done.ok
 
     def keep_kernels(self, stage):
         """What was compiled here, for the next run on such a machine."""
@@ -273,16 +297,17 @@ def by_kernel_of_ncu(text):
         factor = {"nsecond": 1e-3, "ns": 1e-3, "usecond": 1.0, "us": 1.0, "msecond": 1e3, "ms": 1e3}.get(row.get("Metric Unit"))
         if not factor:
             continue
-        total = totals.setdefault(row["Kernel Name"].split("(")[0], [0.0, 0])
+        name = f"{row['Kernel Name'].split('(')[0]} {row.get('Grid Size', '')}"
+        total = totals.setdefault(name, [0.0, 0])
         total[0] += float(row["Metric Value"].replace(",", "")) * factor
         total[1] += 1
-    return {"steps": 1} | ranked(totals)
+    return ranked(totals)
 
 
-def by_kernel(log, steps):
-    """Microseconds and launches of each kernel, the longest first; all steps together."""
+def by_kernel(log, last):
+    """Microseconds and launches of each kernel among the `last` launches, the longest first."""
     units = {"ns": 1e-3, "µs": 1.0, "ms": 1e3, "s": 1e6}
-    totals = {}
+    seen = []
     for line in log.read_text(errors="replace").splitlines() if log.is_file() else []:
         parts = line.split("|")
         if len(parts) < 3 or not parts[0].strip() == "":
@@ -293,10 +318,13 @@ def by_kernel(log, steps):
             microseconds = float(number) * units[duration[len(number):]]
         except (ValueError, KeyError):
             continue
+        seen.append((name, microseconds))
+    totals = {}
+    for name, microseconds in seen[-last:]:
         total = totals.setdefault(name, [0.0, 0])
         total[0] += microseconds
         total[1] += 1
-    return {"steps": steps} | ranked(totals)
+    return {"all_launches": len(seen)} | ranked(totals)
 
 
 def main():
@@ -305,7 +333,7 @@ def main():
         parser.add_argument(name, required=True)
     parser.add_argument("--backend", choices=["cuda", "wgpu"], default="cuda")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", help="these stages alone: environment,check,tests,prepare,curves,ours,torch,profile,ncu,beside,keep")
+    parser.add_argument("--only", help="these stages alone: environment,check,tests,prepare,curves,ours,torch,profile,ncu,beside,products,keep")
     parser.add_argument("--minutes", type=float, default=8.0, help="no stage goes on after that")
     parser.add_argument("results")
     kit = Kit(parser.parse_args())
@@ -322,6 +350,7 @@ def main():
         kit.stage("profile", 60, kit.profile)
         kit.stage("ncu", 60, kit.ncu)
         kit.stage("beside", 150, kit.beside)
+        kit.stage("products", 240, kit.products)
         kit.stage("keep", 20, kit.keep_kernels)
     finally:
         kit.memory.stop()

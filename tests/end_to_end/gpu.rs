@@ -2,6 +2,7 @@
 //! `GPTNEO_LORA_TEST_BACKEND` names. And what is said where a backend has nothing to compute on.
 
 mod kernels;
+mod ways;
 
 use std::process::Output;
 

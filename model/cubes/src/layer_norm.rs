@@ -3,12 +3,17 @@
 //!
 //! x is f32; y and its gradient may be of another float type, that of the products around it.
 //!
-//! Backward, with `g = dy * weight`: `dx = rstd * (g - mean(g) - n * mean(g * n))`.
+//! Backward, with `g = dy * weight`: `dx = rstd * (g - mean(g) - n * mean(g * n))`; over all rows,
+//! `dweight = sum(dy * n)` and `dbias = sum(dy)`.
 
 use cubecl::ir::StorageType;
 use cubecl::prelude::*;
 
 use crate::reduce::{UNITS, cube_per_row, sum_in_cube};
+use crate::sums::Parts;
+
+/// Rows whose gradients of weight and bias a cube adds up.
+const ROWS: usize = 32;
 
 /// Mean and rstd of the row that begins at `start`.
 #[cube]
@@ -98,6 +103,44 @@ fn norm_backward<F: Float>(
     }
 }
 
+/// A cube's part of dweight and, behind it, of dbias. A unit has columns of its own.
+#[cube(launch)]
+fn norm_of_parameters<F: Float>(
+    x: &Array<f32>,
+    dy: &Array<F>,
+    parts: &mut Array<f32>,
+    columns: usize,
+    epsilon: f32,
+    #[comptime] units: u32,
+    #[define(F)] _dtype: StorageType,
+) {
+    let rows = x.len() / columns;
+    let of_cube = CUBE_POS * 2 * columns;
+    if of_cube >= parts.len() {
+        terminate!();
+    }
+    let first = CUBE_POS * ROWS;
+    let mut row = first;
+    while row < min(first + ROWS, rows) {
+        let start = row * columns;
+        let (mean, rstd) = moments(x, start, columns, epsilon, units);
+        let mut at = UNIT_POS as usize;
+        while at < columns {
+            let g = f32::cast_from(dy[start + at]);
+            let of_weight = g * ((x[start + at] - mean) * rstd);
+            if row == first {
+                parts[of_cube + at] = of_weight;
+                parts[of_cube + columns + at] = g;
+            } else {
+                parts[of_cube + at] += of_weight;
+                parts[of_cube + columns + at] += g;
+            }
+            at += units as usize;
+        }
+        row += 1;
+    }
+}
+
 /// `y`, of the type `number`, of each row of `x`, `[rows, columns]` both; `weight` and `bias` `[columns]`.
 pub fn layer_norm<R: Runtime>(
     client: &ComputeClient<R>,
@@ -126,4 +169,33 @@ pub fn layer_norm_backward<R: Runtime>(
     let (rows, dim) = (cube_per_row(x.shape[0]), CubeDim::new_1d(UNITS));
     let [x, weight, dy, dx] = [x, weight, dy, dx].map(|tensor| tensor.into_tensor_arg().into_array_arg());
     norm_backward::launch::<R>(client, rows, dim, x, weight, dy, dx, epsilon, UNITS, is_begun, number);
+}
+
+/// dweight and, behind it, dbias, `[2, columns]`, from `x` and the gradient `dy` of y, which is of the type `number`,
+/// `[rows, columns]` both.
+pub fn layer_norm_parameters<R: Runtime>(
+    client: &ComputeClient<R>,
+    [x, dy]: [TensorBinding<R>; 2],
+    result: TensorBinding<R>,
+    epsilon: f32,
+    number: StorageType,
+) {
+    let (rows, columns) = (x.shape[0], x.shape[1]);
+    let blocks = rows.div_ceil(ROWS).max(1);
+    let (parts, dim) = (Parts::new(client, blocks, 2 * columns), CubeDim::new_1d(UNITS));
+    let [x, dy] = [x, dy].map(|tensor| tensor.into_tensor_arg().into_array_arg());
+    let cubes = cube_per_row(blocks);
+    norm_of_parameters::launch::<R>(
+        client,
+        cubes,
+        dim,
+        x,
+        dy,
+        parts.array(),
+        columns,
+        epsilon,
+        UNITS,
+        number,
+    );
+    parts.sum(client, result, f32::as_type_native_unchecked().storage_type());
 }

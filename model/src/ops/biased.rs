@@ -73,7 +73,7 @@ pub(super) fn plain_sum<B: NeoBackend>(
 /// The gradient of a bias from that of x.
 fn of_bias<B: NeoBackend>(dx: Tensor<B, 2>, bias: &FloatTensor<B>) -> FloatTensor<B> {
     let full = wrap::<B, 1>(bias.clone()).dtype();
-    unwrap(dx.cast(full).sum_dim(0).squeeze_dim::<1>(0))
+    unwrap(wrap::<B, 1>(B::column_sums(unwrap(dx))).cast(full))
 }
 
 /// GELU under autodiff.

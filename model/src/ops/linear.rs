@@ -236,12 +236,17 @@ pub(super) fn plain<B: NeoBackend>(inputs: LinearInputs<FloatTensor<B>>) -> Floa
 }
 
 /// A product with a weight, in the type of x; in a half type its factors are rounded to it.
-fn product<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, precision: Precision) -> Tensor<B, 2> {
+fn product<B: NeoBackend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, precision: Precision) -> Tensor<B, 2> {
     let dtype = x.dtype();
     match precision.half() {
-        Some(half) => x.cast(half).matmul(weight.cast(half)).cast(dtype),
-        None => x.matmul(weight.cast(dtype)),
+        Some(half) => multiply(x.cast(half), weight.cast(half)).cast(dtype),
+        None => multiply(x, weight.cast(dtype)),
     }
+}
+
+/// The product of two matrices by the backend's own way.
+fn multiply<B: NeoBackend>(lhs: Tensor<B, 2>, rhs: Tensor<B, 2>) -> Tensor<B, 2> {
+    wrap(B::product(unwrap(lhs), unwrap(rhs)))
 }
 
 /// `scale * (dropout(x) A^T) B^T`.
@@ -322,8 +327,9 @@ pub(super) fn plain_backward<B: NeoBackend>(
     let mut of_x = wanted
         .x
         .then(|| wrap::<B, 2>(plain_input_gradient::<B>(weight, unwrap(gradient.clone()), precision)));
-    let of_weight = wanted.weight.then(|| gradient.clone().transpose().matmul(x.clone()));
-    let of_bias = wanted.bias.then(|| gradient.clone().sum_dim(0).squeeze_dim::<1>(0));
+    let of_weight = wanted.weight.then(|| multiply(gradient.clone().transpose(), x.clone()));
+    let of_bias =
+        wanted.bias.then(|| wrap::<B, 1>(B::column_sums(unwrap(gradient.clone()))).cast(gradient.dtype()));
     let (mut of_a, mut of_b) = (None, None);
     if let Some(lora) = inputs.lora {
         let wanted = LinearGradients { x: of_x.is_some(), ..wanted };
@@ -365,8 +371,15 @@ pub(super) fn plain_low_rank_backward<B: NeoBackend>(
     LinearGradients { x: of_x.map(unwrap), a: of_a.map(unwrap), b: of_b.map(unwrap), ..Default::default() }
 }
 
+/// The default of [`NeoBackend::column_sums`].
+pub(super) fn plain_column_sums<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let x = wrap::<B, 2>(x);
+    let x = if matches!(x.dtype(), DType::F16 | DType::BF16) { x.cast(DType::F32) } else { x };
+    unwrap(x.sum_dim(0).squeeze_dim::<1>(0))
+}
+
 /// The default of [`NeoBackend::linear_input_gradient`].
-pub(super) fn plain_input_gradient<B: Backend>(
+pub(super) fn plain_input_gradient<B: NeoBackend>(
     weight: FloatTensor<B>,
     gradient: FloatTensor<B>,
     precision: Precision,

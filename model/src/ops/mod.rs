@@ -36,6 +36,8 @@ pub use biased::{biased_gelu, biased_sum};
 pub use cached_attention::{CachedText, CachedTexts, appended_attention, cached_attention};
 pub(crate) use cross_entropy::CHUNK as HEAD_ROWS;
 pub use cross_entropy::{cross_entropy_sum, token_nll};
+#[cfg(feature = "cubes")]
+pub use cube::{OnCubes, product_by};
 pub(crate) use dora::row_norms;
 pub use dora::{dropped, updated_row_norms};
 pub use draws::Draws;
@@ -43,6 +45,8 @@ pub use dropout::Dropout;
 pub use embedding::embedding_rows;
 pub use few_rows::{Follow, few_rows_product, few_rows_products};
 pub use gelu::gelu_new;
+#[cfg(feature = "cubes")]
+pub use gptneo_cubes::product_ways;
 pub use layer_norm::{layer_norm, layer_norm_in_half};
 pub use linear::{
     LinearGradients, LinearInputs, LinearWeights, LoraInputs, LoraUpdate, add_low_rank, linear,

@@ -198,6 +198,17 @@ pub trait NeoBackend: Backend {
         few_rows::plain::<Self>(x, weights, follow)
     }
 
+    /// The product of two matrices of one float type, `[m, k]` and `[k, n]`, each of which may be a transposed view, and of
+    /// that type itself.
+    fn product(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(lhs, rhs)
+    }
+
+    /// The sum of each column of `x` `[rows, columns]`, `[columns]`; that of a half type in f32.
+    fn column_sums(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        linear::plain_column_sums::<Self>(x)
+    }
+
     /// Whether it finds the likeliest tokens where their logits are. Elsewhere the host does, which has these.
     fn finds_likeliest() -> bool {
         false

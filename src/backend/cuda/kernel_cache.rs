@@ -22,10 +22,6 @@ pub(super) fn keep(architectures: &[(i32, i32)], compiler: (i32, i32)) {
         .and_then(|cache| folder(&cache, architectures, compiler))
         .filter(|folder| std::fs::create_dir_all(folder).is_ok());
     if let Some(folder) = folder {
-        // What autotuning found is as dear; by itself cubecl keeps it in whatever folder the program is started in.
-        if matches!(config.autotune.cache, CacheConfig::Target) {
-            config.autotune.cache = CacheConfig::File(folder.clone());
-        }
         config.compilation.cache.get_or_insert(CacheConfig::File(folder));
     }
     *settled = Some(Arc::new(config));

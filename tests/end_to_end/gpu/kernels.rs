@@ -15,6 +15,7 @@ macro_rules! on_the_gpu {
 
 mod decoding;
 mod joined;
+mod products;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
@@ -60,6 +61,11 @@ fn near(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
         let distance = (found - expected).abs();
         assert!(distance <= tolerance * largest, "{what} at {index}: {found} {expected}");
     }
+}
+
+/// The tolerance for what goes through products of f32, whose factors CUDA may round to TF32.
+fn of_products(tolerance: f32) -> f32 {
+    if gpu() == "cuda" { 2e-3 } else { tolerance }
 }
 
 /// Texts, queries, keys, heads, numbers of a head, window: heads of odd sizes and of 64, one token, a cube's queries and
@@ -112,7 +118,7 @@ fn padded<B: NeoBackend>() {
             causal_attention(query, key, value, AttentionRule { heads: 2, window: None }, Some(padding));
         output.into_data().iter::<f32>().collect()
     }
-    near(&outcome::<B>(), &outcome::<NdArray>(), 1e-5, "padded");
+    near(&outcome::<B>(), &outcome::<NdArray>(), of_products(1e-5), "padded");
 }
 
 #[test]
@@ -163,7 +169,9 @@ fn layer_norm<B: NeoBackend>() {
     for shape in [[1, 1], [3, 37], [300, 768], [2, 2000]] {
         let (found, expected) = (outcome::<B>(shape), outcome::<NdArray>(shape));
         for ((found, expected), what) in found.iter().zip(&expected).zip(["y", "dx"]) {
-            near(found, expected, 1e-5, &format!("{what} of {shape:?}"));
+            // A row of one number has no slope; what is left of it, below 2e-5, is how g was rounded times rstd, 316.
+            let tolerance = if shape == [1, 1] { 2e-2 } else { 1e-5 };
+            near(found, expected, tolerance, &format!("{what} of {shape:?}"));
         }
     }
 }
@@ -190,8 +198,7 @@ fn cross_entropy<B: NeoBackend>() {
     }
     for shape in [[1, 8, 5], [520, 16, 99], [3, 8, 50_257]] {
         let (found, expected) = (outcome::<B>(shape), outcome::<NdArray>(shape));
-        // CUDA may round the products' factors to TF32.
-        let tolerance = if gpu() == "cuda" { 2e-3 } else { 2e-5 };
+        let tolerance = of_products(2e-5);
         for ((found, expected), what) in found.iter().zip(&expected).zip(["sum", "hidden"]) {
             near(found, expected, tolerance, &format!("{what} of {shape:?}"));
         }

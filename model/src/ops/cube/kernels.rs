@@ -2,8 +2,9 @@
 
 use burn::tensor::{DType, Shape, TensorMetadata};
 use burn_cubecl::CubeRuntime;
-use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::kernel::{into_contiguous, slice};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::ops::reshape;
 use burn_cubecl::tensor::CubeTensor;
 use gptneo_cubes::{self as cubes, AdamWFactors, AttentionShape, DropoutRule, FewRowsFollow, LowRankShape};
 
@@ -126,6 +127,35 @@ pub(super) fn few_rows<R: CubeRuntime>(
     results
 }
 
+/// The product of two matrices.
+pub(super) fn product<R: CubeRuntime>(factors: [CubeTensor<R>; 2]) -> CubeTensor<R> {
+    let (factors, result) = of_product(factors);
+    let (client, of_result) = (result.client.clone(), result.clone().binding());
+    cubes::product(&client, factors.map(CubeTensor::binding), of_result, result.dtype.into());
+    result
+}
+
+/// The product by one of cubek's kernels, or why it does not take it.
+pub(super) fn product_by<R: CubeRuntime>(
+    way: usize,
+    factors: [CubeTensor<R>; 2],
+) -> Result<CubeTensor<R>, String> {
+    let (factors, result) = of_product(factors);
+    let (client, of_result) = (result.client.clone(), result.clone().binding());
+    cubes::product_by(way, &client, factors.map(CubeTensor::binding), of_result, result.dtype.into())?;
+    Ok(result)
+}
+
+/// The factors of a product, each with its rows or its columns together, and room for it.
+fn of_product<R: CubeRuntime>(factors: [CubeTensor<R>; 2]) -> ([CubeTensor<R>; 2], CubeTensor<R>) {
+    let [lhs, rhs] = factors.map(|factor| {
+        let is_together = factor.meta.strides().contains(&1);
+        if is_together { factor } else { into_contiguous(factor) }
+    });
+    let result = room(&lhs, [lhs.shape()[0], rhs.shape()[1]].into(), lhs.dtype);
+    ([lhs, rhs], result)
+}
+
 /// The likeliest of each row of logits.
 pub(super) fn likeliest<R: CubeRuntime>(logits: CubeTensor<R>) -> CubeTensor<R> {
     let by_rows = logits.meta.strides()[1] == 1;
@@ -161,6 +191,33 @@ pub(super) fn layer_norm_backward<R: CubeRuntime>(
     let inputs = [x, weight, dy].map(CubeTensor::binding);
     cubes::layer_norm_backward(&client, inputs, dx.clone().binding(), is_begun, epsilon, number);
     dx
+}
+
+/// The gradients of weight and bias, from x and the output's gradient.
+pub(super) fn layer_norm_parameters<R: CubeRuntime>(
+    inputs: [CubeTensor<R>; 2],
+    epsilon: f32,
+) -> [CubeTensor<R>; 2] {
+    let [x, dy] = inputs.map(into_contiguous);
+    let ([_, columns], client, number) = (x.shape().dims(), x.client.clone(), dy.dtype.into());
+    let both = room(&x, [2, columns].into(), DType::F32);
+    cubes::layer_norm_parameters(
+        &client,
+        [x, dy].map(CubeTensor::binding),
+        both.clone().binding(),
+        epsilon,
+        number,
+    );
+    [0, 1].map(|row| reshape(slice(both.clone(), &[row..row + 1, 0..columns]), [columns].into()))
+}
+
+/// The sum of each column.
+pub(super) fn column_sums<R: CubeRuntime>(x: CubeTensor<R>) -> CubeTensor<R> {
+    let x = into_contiguous(x);
+    let ([_, columns], client, number) = (x.shape().dims(), x.client.clone(), x.dtype.into());
+    let sums = room(&x, [columns].into(), DType::F32);
+    cubes::column_sums(&client, x.binding(), number, sums.clone().binding());
+    sums
 }
 
 /// GELU of x and the bias.
@@ -224,9 +281,11 @@ pub(super) fn dropout_factors<R: CubeRuntime>(like: &CubeTensor<R>, rule: Dropou
     factors
 }
 
-/// Logits and targets to the logits' gradient times `lift`, of their type, and each row's negative log-likelihood.
+/// Logits and targets to the logits' gradient times `lift`, of their type, and each row's negative log-likelihood. The
+/// first `words` of a row count; the others stay as they are.
 pub(super) fn cross_entropy_rows<R: CubeRuntime>(
     [logits, targets]: [CubeTensor<R>; 2],
+    words: usize,
     lift: f32,
 ) -> [CubeTensor<R>; 2] {
     let by_rows = logits.meta.strides()[1] == 1;
@@ -234,8 +293,9 @@ pub(super) fn cross_entropy_rows<R: CubeRuntime>(
     let [rows, _] = logits.shape().dims();
     let (client, nll) = (logits.client.clone(), room(&logits, [rows].into(), DType::F32));
     let (gradient, number) = (logits.clone(), logits.dtype.into());
-    let targets = into_contiguous(targets).binding();
-    cubes::cross_entropy_rows(&client, logits.binding(), number, targets, nll.clone().binding(), lift);
+    let (targets, mut logits) = (into_contiguous(targets).binding(), logits.binding());
+    logits.shape = [rows, words].into();
+    cubes::cross_entropy_rows(&client, logits, number, targets, nll.clone().binding(), lift);
     [gradient, nll]
 }
 

@@ -19,10 +19,11 @@ use burn_flex::Flex;
 use gptneo_cubes::MOST_FEW_ROWS;
 use gptneo_kernels::SeededDropout;
 
+use self::cross_entropy::Head;
 use super::{
     AdamWRule, AdamWStep, AdamWTensors, AttentionRule, CachedTexts, Dropout, Follow, LinearGradients,
     LinearInputs, LoraInputs, NeoBackend, Parameters, Precision, WIDE_ROWS, adamw, attention, biased,
-    cached_attention, dropout, few_rows, layer_norm,
+    cached_attention, dropout, few_rows, layer_norm, linear,
 };
 
 /// The largest head whose attention is a kernel: a unit holds up to three rows of a head in registers.
@@ -213,6 +214,17 @@ impl<B: OnCubes> NeoBackend for B {
         kernels::few_rows(x, weights, follow)
     }
 
+    fn product(lhs: FloatTensor<B>, rhs: FloatTensor<B>) -> FloatTensor<B> {
+        if !all_alike(&[&lhs, &rhs]) {
+            return B::float_matmul(lhs, rhs);
+        }
+        kernels::product([lhs, rhs])
+    }
+
+    fn column_sums(x: FloatTensor<B>) -> FloatTensor<B> {
+        if is_number(x.dtype()) { kernels::column_sums(x) } else { linear::plain_column_sums::<B>(x) }
+    }
+
     fn finds_likeliest() -> bool {
         true
     }
@@ -253,11 +265,14 @@ impl<B: OnCubes> NeoBackend for B {
         epsilon: f64,
         parameters: Parameters,
     ) -> (FloatTensor<B>, Option<[FloatTensor<B>; 2]>) {
-        if parameters.are_trained() || !all_f32(&[&x, &weight]) || !is_number(dy.dtype()) {
+        if !all_f32(&[&x, &weight]) || !is_number(dy.dtype()) {
             return layer_norm::backward::<B>(x, weight, dy, epsilon, parameters);
         }
+        let of_parameters = parameters
+            .are_trained()
+            .then(|| kernels::layer_norm_parameters([x.clone(), dy.clone()], epsilon as f32));
         let no_more = None;
-        (kernels::layer_norm_backward([x, weight, dy], no_more, epsilon as f32), None)
+        (kernels::layer_norm_backward([x, weight, dy], no_more, epsilon as f32), of_parameters)
     }
 
     fn layer_norm_rows_backward_onto(
@@ -274,6 +289,18 @@ impl<B: OnCubes> NeoBackend for B {
         kernels::layer_norm_backward([x, weight, dy], Some(so_far), epsilon as f32)
     }
 
+    fn token_nll(
+        hidden: FloatTensor<B>,
+        weight: TensorPrimitive<B>,
+        targets: IntTensor<B>,
+        precision: Precision,
+    ) -> FloatTensor<B> {
+        match Head::<B>::new(&hidden, &weight, &targets) {
+            Some(known) => known.nll(),
+            None => super::cross_entropy::rows::<B>(hidden, weight, targets, precision),
+        }
+    }
+
     fn cross_entropy_gradients(
         hidden: FloatTensor<B>,
         weight: TensorPrimitive<B>,
@@ -281,15 +308,9 @@ impl<B: OnCubes> NeoBackend for B {
         precision: Precision,
         head: Parameters,
     ) -> (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>) {
-        let known = matches!(hidden.dtype(), DType::F32 | DType::F16 | DType::BF16);
-        match weight {
-            TensorPrimitive::Float(weight)
-                if !head.are_trained() && known && targets.dtype() == DType::I32 =>
-            {
-                let (sum, of_hidden) = cross_entropy::gradients::<B>(hidden, weight, targets, precision);
-                (sum, of_hidden, None)
-            }
-            weight => super::cross_entropy::gradients::<B>(hidden, weight, targets, precision, head),
+        match Head::<B>::new(&hidden, &weight, &targets) {
+            Some(known) => known.gradients(head),
+            None => super::cross_entropy::gradients::<B>(hidden, weight, targets, precision, head),
         }
     }
 
@@ -313,6 +334,18 @@ impl<B: OnCubes> NeoBackend for B {
         });
         kernels::adamw(tensors.collect(), rule)
     }
+}
+
+/// The product by the kernel of cubek that has this number in [`gptneo_cubes::product_ways`], for comparisons.
+///
+/// # Errors
+/// It does not take this product on this GPU; why, in its words.
+pub fn product_by<B: OnCubes>(
+    way: usize,
+    lhs: FloatTensor<B>,
+    rhs: FloatTensor<B>,
+) -> Result<FloatTensor<B>, String> {
+    kernels::product_by(way, [lhs, rhs])
 }
 
 /// The numbers of a head.

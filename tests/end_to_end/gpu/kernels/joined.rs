@@ -15,7 +15,7 @@ fn rounded<B: Backend, const D: usize>(seed: u64, shape: [usize; D], dtype: DTyp
 }
 
 /// The half types that a device computes in.
-fn halves<B: Backend>() -> impl Iterator<Item = DType> {
+pub(super) fn halves<B: Backend>() -> impl Iterator<Item = DType> {
     let has = |half: &DType| B::supports_dtype(&Default::default(), *half);
     [DType::F16, DType::BF16].into_iter().filter(has)
 }
@@ -103,7 +103,7 @@ fn layer<B: NeoBackend>(
 fn low_rank<B: NeoBackend>() {
     let full = [DType::F32; 2];
     // CUDA may round the products' factors to TF32.
-    let tolerance = if gpu() == "cuda" { 2e-3 } else { 2e-5 };
+    let tolerance = of_products(2e-5);
     for sizes in LAYERS {
         for dropout in [None, Some(SeededDropout::new(11, 0.3))] {
             // A first layer's input has no gradient.
