@@ -3,7 +3,7 @@
 use cubecl::ir::StorageType;
 use cubecl::prelude::*;
 
-use super::tile::{kept, reduce, tiles};
+use super::tile::{kept, reduce, tiles, times_column};
 use super::{LowRankShape, Matrix, RANKS, ROWS, UNITS, array};
 use crate::dropout::{Rule, factor, row_key};
 
@@ -70,18 +70,7 @@ fn low_rank_of_rows<F: Float>(
     if comptime!(is_of_x) {
         let mut column = unit;
         while column < input {
-            let mut sums = Array::<f32>::new(ROWS);
-            #[unroll]
-            for row in 0..ROWS {
-                sums[row] = f32::new(0.0);
-            }
-            for index in 0..rank {
-                let of_column = a[index * input + column];
-                #[unroll]
-                for row in 0..ROWS {
-                    sums[row] = sums[row] + of_dy[row * rank + index] * of_column;
-                }
-            }
+            let sums = times_column(&of_dy, a, column, input, rank);
             #[unroll]
             for row in 0..ROWS {
                 if first + row < end {

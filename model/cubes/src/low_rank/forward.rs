@@ -3,7 +3,7 @@
 use cubecl::ir::StorageType;
 use cubecl::prelude::*;
 
-use super::tile::{reduce, tiles};
+use super::tile::{reduce, tiles, times_column};
 use super::{LowRankShape, Matrix, ROWS, UNITS, array};
 use crate::dropout::Rule;
 
@@ -33,18 +33,7 @@ fn low_rank_add<F: Float>(
     reduce(x, a, &mut shared, &mut reduced, rule, scale, first, end, input, rank, true, drops);
     let mut column = UNIT_POS as usize;
     while column < output {
-        let mut sums = Array::<f32>::new(ROWS);
-        #[unroll]
-        for row in 0..ROWS {
-            sums[row] = f32::new(0.0);
-        }
-        for index in 0..rank {
-            let of_column = b[column * rank + index];
-            #[unroll]
-            for row in 0..ROWS {
-                sums[row] = sums[row] + reduced[row * rank + index] * of_column;
-            }
-        }
+        let sums = times_column(&reduced, b, column * rank, 1usize, rank);
         #[unroll]
         for row in 0..ROWS {
             if first + row < end {

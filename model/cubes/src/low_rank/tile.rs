@@ -115,3 +115,28 @@ pub(super) fn reduce<F: Float>(
     }
     sync_cube();
 }
+
+/// For each of the cube's rows, what `reduced` `[ROWS, rank]` has of it times a column of a thin matrix: `rank` numbers of
+/// `matrix` from `start` on, `step` apart.
+#[cube]
+pub(super) fn times_column(
+    reduced: &SharedMemory<f32>,
+    matrix: &Array<f32>,
+    start: usize,
+    step: usize,
+    rank: usize,
+) -> Array<f32> {
+    let mut sums = Array::<f32>::new(ROWS);
+    #[unroll]
+    for row in 0..ROWS {
+        sums[row] = f32::new(0.0);
+    }
+    for index in 0..rank {
+        let of_column = matrix[start + index * step];
+        #[unroll]
+        for row in 0..ROWS {
+            sums[row] = sums[row] + reduced[row * rank + index] * of_column;
+        }
+    }
+    sums
+}
