@@ -1,10 +1,14 @@
 //! A chat as the prompt that the model was tuned with: a Jinja template, rendered as transformers renders it.
 //!
-//! A template is a program that came with a model's folder: how long it may be, how many steps it takes and how much it
-//! writes are limited, and it is read and rendered on a stack that no nesting of such a length exhausts.
+//! A template is a program that came with a model's folder: how long it may be, how many steps it takes, how much it writes
+//! and how long all of that lasts are limited, and it is read and rendered on a stack that no nesting of such a length
+//! exhausts.
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use gptneo_datasets::CHAT_TEMPLATE_FILE;
@@ -20,6 +24,8 @@ const LONGEST: usize = 32 << 10;
 const STEPS: u64 = 1_000_000;
 /// The most bytes that it may write, more than any model has room for.
 const WRITTEN: usize = 1 << 20;
+/// How long it may take: one step may go through a list that was multiplied to any length.
+const SLOWEST: Duration = Duration::from_secs(5);
 /// Bytes of stack for a template that is nothing but nesting.
 const STACK: usize = 256 << 20;
 
@@ -42,7 +48,7 @@ impl Message {
 /// A checked template.
 #[derive(Clone, Debug)]
 pub(crate) struct ChatTemplate {
-    environment: Environment<'static>,
+    environment: Arc<Environment<'static>>,
     source: String,
     end_of_text: String,
 }
@@ -64,9 +70,10 @@ impl ChatTemplate {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
         environment.set_fuel(Some(STEPS));
+        let owned = source.to_string();
         let environment = on_a_deep_stack(move || {
-            environment.add_template_owned(NAME, source.to_string()).map_err(|error| fault(&error))?;
-            Ok::<_, String>(environment)
+            environment.add_template_owned(NAME, owned).map_err(|error| fault(&error))?;
+            Ok::<_, String>(Arc::new(environment))
         });
         let environment = environment?.map_err(|fault| anyhow!(fault))?;
         Ok(Self { environment, source: source.to_string(), end_of_text: end_of_text.to_string() })
@@ -101,9 +108,10 @@ impl ChatTemplate {
         let what = context! {
             messages, add_generation_prompt => true, eos_token => self.end_of_text, bos_token => self.end_of_text,
         };
-        let render = || {
+        let environment = Arc::clone(&self.environment);
+        let render = move || {
             let mut prompt = Prompt(Vec::new());
-            let rendered = self.environment.get_template(NAME).and_then(|template| {
+            let rendered = environment.get_template(NAME).and_then(|template| {
                 template.render_captured_to(what, &mut prompt)?;
                 Ok(())
             });
@@ -151,14 +159,21 @@ fn fault(error: &Error) -> String {
     format!("{line}{}{detail}", error.kind())
 }
 
-/// What `work` returns, done on a thread whose stack is deep.
-fn on_a_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread =
-            std::thread::Builder::new().name(NAME.into()).stack_size(STACK).spawn_scoped(scope, work);
-        let thread =
-            thread.map_err(|error| anyhow!("no thread can be made for the chat template: {error}"))?;
-        thread.join().map_err(|_| anyhow!("the chat template's reader breaks down"))
+/// What `work` returns, done on a thread whose stack is deep. A thread that takes too long is left alone.
+fn on_a_deep_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let (sender, receiver) = sync_channel(1);
+    let work = move || {
+        // Where nobody waits any more, nobody wants it.
+        let _ = sender.send(work());
+    };
+    std::thread::Builder::new()
+        .name(NAME.into())
+        .stack_size(STACK)
+        .spawn(work)
+        .map_err(|error| anyhow!("no thread can be made for the chat template: {error}"))?;
+    receiver.recv_timeout(SLOWEST).map_err(|error| match error {
+        RecvTimeoutError::Timeout => anyhow!("the chat template takes more than {} s", SLOWEST.as_secs()),
+        RecvTimeoutError::Disconnected => anyhow!("the chat template's reader breaks down"),
     })
 }
 
@@ -249,6 +264,7 @@ mod tests {
         assert!(said(&"x".repeat(LONGEST + 1)).contains("at most 32768"));
         let unknown = format!("{{% {} %}}", "x".repeat(5000));
         assert!(said(&unknown).starts_with("line 1: syntax error: ") && said(&unknown).len() < 200);
+        assert!(said("{{ [1] * 100000000 }}").contains("more than 5 s"));
         assert!(said("{{ raise_exception('a\\u001b[2J') }}").contains("a\\u{1b}[2J"));
     }
 
