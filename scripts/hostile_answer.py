@@ -66,7 +66,7 @@ class Answer:
         # A path is told whole, wherever it stood.
         if any(run[:82] not in own for run in re.findall(f"(?:{MARK}){{41,}}", re.sub(r"/\S+", "", text))):
             faults.append("quotes much of a file")
-        if len(text) > 6000:
+        if len(text) > 6000 + 2 * len(own):
             faults.append(f"says {len(text)} bytes")
         if self.code in (1, 2) and "error:" not in text:
             faults.append("says no error")

@@ -7,13 +7,15 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use gptneo_datasets::CHAT_TEMPLATE_FILE;
 use gptneo_files::{excerpt, read_small_text};
-use minijinja::{Environment, Error, ErrorKind, Value, context};
+use minijinja::value::Rest;
+use minijinja::{Environment, Error, ErrorKind, State, Value, context};
 use serde::Serialize;
 
 /// The template's name where it is rendered.
@@ -25,7 +27,9 @@ const STEPS: u64 = 1_000_000;
 /// The most bytes that it may write, more than any model has room for.
 const WRITTEN: usize = 1 << 20;
 /// How long it may take: one step may go through a list that was multiplied to any length.
-const SLOWEST: Duration = Duration::from_secs(5);
+const SLOWEST: Duration = Duration::from_secs(2);
+/// The most digits of the width of a field that is filled up.
+const WIDTH_DIGITS: usize = 4;
 /// Bytes of stack for a template that is nothing but nesting.
 const STACK: usize = 256 << 20;
 
@@ -49,6 +53,8 @@ impl Message {
 #[derive(Clone, Debug)]
 pub(crate) struct ChatTemplate {
     environment: Arc<Environment<'static>>,
+    /// Whether it has taken too long once; it is not tried again.
+    is_slow: Arc<AtomicBool>,
     source: String,
     end_of_text: String,
 }
@@ -65,7 +71,16 @@ impl ChatTemplate {
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_unknown_method_callback(|state, value, method, arguments| {
+            if method == "format" {
+                check_fields(value)?;
+            }
+            minijinja_contrib::pycompat::unknown_method_callback(state, value, method, arguments)
+        });
+        environment.add_filter("format", |state: &State, format: &Value, arguments: Rest<Value>| {
+            check_fields(format)?;
+            minijinja::filters::format(state, format, arguments)
+        });
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
@@ -76,7 +91,19 @@ impl ChatTemplate {
             Ok::<_, String>(Arc::new(environment))
         });
         let environment = environment?.map_err(|fault| anyhow!(fault))?;
-        Ok(Self { environment, source: source.to_string(), end_of_text: end_of_text.to_string() })
+        let made = Self {
+            environment,
+            is_slow: Arc::default(),
+            source: source.to_string(),
+            end_of_text: end_of_text.to_string(),
+        };
+        // Found before there is anything to lose: what takes too long goes on until the program ends. That it has no
+        // answer to this question says nothing.
+        let _ = made.render(&[Message::question("Why?")]);
+        if made.is_slow.load(Ordering::Relaxed) {
+            return Err(anyhow!(TooSlow));
+        }
+        Ok(made)
     }
 
     /// The template of a file.
@@ -126,13 +153,35 @@ impl ChatTemplate {
                 Ok(()) => String::from_utf8(prompt.0).map_err(|error| error.to_string()),
             }
         };
-        on_a_deep_stack(render).map_err(|error| error.to_string())?
+        if self.is_slow.load(Ordering::Relaxed) {
+            return Err(TooSlow.to_string());
+        }
+        on_a_deep_stack(render).map_err(|error| {
+            self.is_slow.fetch_or(error.is::<TooSlow>(), Ordering::Relaxed);
+            error.to_string()
+        })?
     }
 
     /// The template itself.
     pub(crate) fn source(&self) -> &str {
         &self.source
     }
+}
+
+/// A template that took longer than it may.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the chat template takes more than {} s", SLOWEST.as_secs())]
+struct TooSlow;
+
+/// Refuses a format whose fields would be filled up to any width.
+fn check_fields(format: &Value) -> Result<(), Error> {
+    let format = format.as_str().unwrap_or_default();
+    let widest = format.split(|letter: char| !letter.is_ascii_digit()).map(str::len).max().unwrap_or(0);
+    if widest > WIDTH_DIGITS {
+        let detail = format!("a format has a number of {widest} digits, expected at most {WIDTH_DIGITS}");
+        return Err(Error::new(ErrorKind::InvalidOperation, detail));
+    }
+    Ok(())
 }
 
 /// What is written of a prompt.
@@ -172,7 +221,7 @@ fn on_a_deep_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
         .spawn(work)
         .map_err(|error| anyhow!("no thread can be made for the chat template: {error}"))?;
     receiver.recv_timeout(SLOWEST).map_err(|error| match error {
-        RecvTimeoutError::Timeout => anyhow!("the chat template takes more than {} s", SLOWEST.as_secs()),
+        RecvTimeoutError::Timeout => anyhow!(TooSlow),
         RecvTimeoutError::Disconnected => anyhow!("the chat template's reader breaks down"),
     })
 }
@@ -264,7 +313,10 @@ mod tests {
         assert!(said(&"x".repeat(LONGEST + 1)).contains("at most 32768"));
         let unknown = format!("{{% {} %}}", "x".repeat(5000));
         assert!(said(&unknown).starts_with("line 1: syntax error: ") && said(&unknown).len() < 200);
-        assert!(said("{{ [1] * 100000000 }}").contains("more than 5 s"));
+        assert!(said("{{ [1] * 100000000 }}").contains("more than 2 s"));
+        for wide in ["{{ '%0999999999d' | format(1) }}", "{{ '{:0999999999}'.format(1) }}"] {
+            assert!(said(wide).contains("a number of 10 digits"), "{}", said(wide));
+        }
         assert!(said("{{ raise_exception('a\\u001b[2J') }}").contains("a\\u{1b}[2J"));
     }
 
