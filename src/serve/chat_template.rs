@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use gptneo_datasets::CHAT_TEMPLATE_FILE;
 use gptneo_files::{excerpt, read_small_text};
-use minijinja::value::Rest;
+use minijinja::value::{Kwargs, Rest};
 use minijinja::{Environment, Error, ErrorKind, State, Value, context};
 use serde::Serialize;
 
@@ -83,6 +83,11 @@ impl ChatTemplate {
         });
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
+        });
+        environment.add_filter("tojson", |value: &Value, indent: Option<Value>, named: Kwargs| {
+            let of_name: Option<Value> = named.peek("indent")?;
+            check_width(indent.as_ref().or(of_name.as_ref()))?;
+            minijinja::filters::tojson(value, indent, named)
         });
         environment.set_fuel(Some(STEPS));
         let owned = source.to_string();
@@ -182,6 +187,18 @@ fn check_fields(format: &Value) -> Result<(), Error> {
         return Err(Error::new(ErrorKind::InvalidOperation, detail));
     }
     Ok(())
+}
+
+/// Refuses an indentation of any width.
+fn check_width(width: Option<&Value>) -> Result<(), Error> {
+    match width.and_then(Value::as_usize) {
+        Some(width) if width >= 10_usize.pow(WIDTH_DIGITS as u32) => {
+            let detail =
+                format!("an indentation of {width}, expected a number of at most {WIDTH_DIGITS} digits");
+            Err(Error::new(ErrorKind::InvalidOperation, detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What is written of a prompt.
@@ -314,6 +331,7 @@ mod tests {
         let unknown = format!("{{% {} %}}", "x".repeat(5000));
         assert!(said(&unknown).starts_with("line 1: syntax error: ") && said(&unknown).len() < 200);
         assert!(said("{{ [1] * 100000000 }}").contains("more than 2 s"));
+        assert!(said("{{ messages | tojson(indent=99999999) }}").contains("an indentation of 99999999"));
         for wide in ["{{ '%0999999999d' | format(1) }}", "{{ '{:0999999999}'.format(1) }}"] {
             assert!(said(wide).contains("a number of 10 digits"), "{}", said(wide));
         }
