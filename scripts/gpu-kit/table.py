@@ -28,7 +28,7 @@ def tests(stages):
     if not stage:
         return []
     results = stage.get("tests", {})
-    bad = [name for name, result in results.items() if result not in ("ok", "ignored")]
+    bad = [name for name, result in results.items() if result.split(",")[0] not in ("ok", "ignored")]
     return [f"Tests: {sum(result == 'ok' for result in results.values())} passed, {len(bad)} failed "
             f"{' '.join(bad)}", ""]
 
