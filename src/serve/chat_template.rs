@@ -178,12 +178,19 @@ impl ChatTemplate {
 #[error("the chat template takes more than {} s", SLOWEST.as_secs())]
 struct TooSlow;
 
-/// Refuses a format whose fields would be filled up to any width.
+/// Refuses a format whose fields, `%(name)05d` or `{:05}`, would be filled up to any width.
 fn check_fields(format: &Value) -> Result<(), Error> {
     let format = format.as_str().unwrap_or_default();
-    let widest = format.split(|letter: char| !letter.is_ascii_digit()).map(str::len).max().unwrap_or(0);
+    let printf = format.split('%').skip(1).map(|field| {
+        let field =
+            field.strip_prefix('(').and_then(|name| name.split_once(')')).map_or(field, |(_, rest)| rest);
+        field.split(|letter: char| letter.is_alphabetic()).next().unwrap_or_default()
+    });
+    let braces = format.split('{').skip(1).map(|field| field.split('}').next().unwrap_or_default());
+    let digits = |field: &str| field.split(|letter: char| !letter.is_ascii_digit()).map(str::len).max();
+    let widest = printf.chain(braces).filter_map(digits).max().unwrap_or(0);
     if widest > WIDTH_DIGITS {
-        let detail = format!("a format has a number of {widest} digits, expected at most {WIDTH_DIGITS}");
+        let detail = format!("a field of a format has {widest} digits, expected at most {WIDTH_DIGITS}");
         return Err(Error::new(ErrorKind::InvalidOperation, detail));
     }
     Ok(())
@@ -333,8 +340,10 @@ mod tests {
         assert!(said("{{ [1] * 100000000 }}").contains("more than 2 s"));
         assert!(said("{{ messages | tojson(indent=99999999) }}").contains("an indentation of 99999999"));
         for wide in ["{{ '%0999999999d' | format(1) }}", "{{ '{:0999999999}'.format(1) }}"] {
-            assert!(said(wide).contains("a number of 10 digits"), "{}", said(wide));
+            assert!(said(wide).contains("has 10 digits"), "{}", said(wide));
         }
+        let plain = ChatTemplate::new("{{ 'Call 8005550123: %05.1f' | format(2) }}", END).unwrap();
+        assert_eq!(plain.render(&[]).unwrap(), "Call 8005550123: 002.0");
         assert!(said("{{ raise_exception('a\\u001b[2J') }}").contains("a\\u{1b}[2J"));
     }
 

@@ -99,7 +99,10 @@ impl<B: OnCubes> Head<B> {
             if head.are_trained() {
                 // In half, a sum over the rows of a frequent word could overflow whatever the scale of the loss.
                 let part = multiply(gradient.clone().cast(full).transpose(), hidden.cast(full));
-                of_weight = Some(of_weight.take().map_or(part.clone(), |so_far| so_far + part));
+                of_weight = Some(match of_weight.take() {
+                    Some(so_far) => so_far + part,
+                    None => part,
+                });
             }
             of_hidden.push(multiply(gradient, self.weight.clone()));
         }

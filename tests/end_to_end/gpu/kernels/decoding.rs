@@ -31,7 +31,7 @@ fn few_rows<B: NeoBackend>() {
             let (found, expected) = (outcome::<B>(sizes, kept), outcome::<Flex>(sizes, kept));
             assert_eq!(found.len(), 5);
             for (part, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                // Nine rows are Burn's product, which may be rounded to TF32.
+                // Nine rows are a product like others.
                 let tolerance = if sizes[0] > 8 { of_products(1e-5) } else { 1e-5 };
                 near(found, expected, tolerance, &format!("part {part} of {sizes:?} in {kept:?}"));
             }

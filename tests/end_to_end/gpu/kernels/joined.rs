@@ -102,7 +102,6 @@ fn layer<B: NeoBackend>(
 
 fn low_rank<B: NeoBackend>() {
     let full = [DType::F32; 2];
-    // CUDA may round the products' factors to TF32.
     let tolerance = of_products(2e-5);
     for sizes in LAYERS {
         for dropout in [None, Some(SeededDropout::new(11, 0.3))] {
