@@ -9,7 +9,7 @@ use burn::tensor::ops::{FloatTensor, IntTensor};
 use burn::tensor::{DType, Int, Tensor, TensorMetadata, TensorPrimitive, s};
 
 use super::super::cross_entropy::{CHUNK, LIFT, is_half, loss_type};
-use super::super::{NeoBackend, Parameters};
+use super::super::{NeoBackend, Parameters, Precision};
 use super::{OnCubes, kernels};
 
 /// Words to a multiple of which a vocabulary is filled up.
@@ -33,13 +33,15 @@ pub(super) struct Head<B: OnCubes> {
 }
 
 impl<B: OnCubes> Head<B> {
-    /// These, where the kernels know their types.
+    /// These, where the kernels know their types. A GPU has them cast before, see [`NeoBackend::rounds_factors`], and is
+    /// asked for products in their own type.
     pub(super) fn new(
         hidden: &FloatTensor<B>,
         weight: &TensorPrimitive<B>,
         targets: &IntTensor<B>,
+        precision: Precision,
     ) -> Option<Self> {
-        let TensorPrimitive::Float(weight) = weight else { return None };
+        let (TensorPrimitive::Float(weight), None) = (weight, precision.half()) else { return None };
         let known =
             matches!(hidden.dtype(), DType::F32 | DType::F16 | DType::BF16) && targets.dtype() == DType::I32;
         known.then(|| {

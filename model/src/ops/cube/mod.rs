@@ -295,7 +295,7 @@ impl<B: OnCubes> NeoBackend for B {
         targets: IntTensor<B>,
         precision: Precision,
     ) -> FloatTensor<B> {
-        match Head::<B>::new(&hidden, &weight, &targets) {
+        match Head::<B>::new(&hidden, &weight, &targets, precision) {
             Some(known) => known.nll(),
             None => super::cross_entropy::rows::<B>(hidden, weight, targets, precision),
         }
@@ -308,7 +308,7 @@ impl<B: OnCubes> NeoBackend for B {
         precision: Precision,
         head: Parameters,
     ) -> (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>) {
-        match Head::<B>::new(&hidden, &weight, &targets) {
+        match Head::<B>::new(&hidden, &weight, &targets, precision) {
             Some(known) => known.gradients(head),
             None => super::cross_entropy::gradients::<B>(hidden, weight, targets, precision, head),
         }
