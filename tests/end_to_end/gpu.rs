@@ -9,13 +9,13 @@ use std::process::Output;
 use super::*;
 
 /// The backend under test.
-fn gpu() -> String {
+pub(super) fn gpu() -> String {
     std::env::var("GPTNEO_LORA_TEST_BACKEND").unwrap_or_else(|_| "wgpu".into())
 }
 
 /// How far a loss may be from that of flex. Both are f32, in another order: the losses of this model differ by some
 /// 1e-6 over a few steps. CUDA may round the factors of a product to TF32, with 11 bits of significand.
-fn tolerance() -> f64 {
+pub(super) fn tolerance() -> f64 {
     if gpu() == "cuda" { 5e-3 } else { 1e-4 }
 }
 

@@ -19,23 +19,24 @@ fn stand_in(folder: &Path, layers: usize) -> String {
     model
 }
 
+/// Two steps of a model of some layers; `more` is added to the flags. Their losses.
+fn train(model: &str, output: &Path, more: &[&str]) -> Vec<f64> {
+    let (data, folder) = (fixture("records.json"), output.display().to_string());
+    let flags = ["train", "--model", model, "--data", &data, "--output", &folder, "--lora-r", "2"];
+    let rest = ["--max-seq-length", "40", "--max-steps", "2", "--batch-size", "2", "--samples", "0"];
+    let fraction = ["--validation-fraction", "0", "--learning-rate", "1e-3"];
+    good(&[&flags[..], &rest, &fraction, more].concat());
+    rows(output).iter().map(|row| row["loss"].as_f64().unwrap()).collect()
+}
+
 /// Every way to train, merged and asked, at the depths of 1.3B and 2.7B.
 #[test]
 fn deep_models_with_wide_heads_train_merge_and_answer() {
     for layers in [24, 32] {
         let folder = tempfile::tempdir().unwrap();
         let model = stand_in(folder.path(), layers);
-        let data = fixture("records.json");
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let train = |name: &str, more: &[&str]| {
-            let flags =
-                ["train", "--model", &model, "--data", &data, "--output", &path(name), "--lora-r", "2"];
-            let rest = ["--max-seq-length", "40", "--max-steps", "2", "--batch-size", "2", "--samples", "0"];
-            let fraction = ["--validation-fraction", "0", "--learning-rate", "1e-3"];
-            good(&[&flags[..], &rest, &fraction, more].concat());
-            let rows = rows(&folder.path().join(name));
-            rows.iter().map(|row| row["loss"].as_f64().unwrap()).collect::<Vec<_>>()
-        };
+        let train = |name: &str, more: &[&str]| train(&model, &folder.path().join(name), more);
         let exact = train("f32", &[]);
         assert_eq!(train("again", &["--gradient-checkpointing"]), exact, "{layers} layers");
         for (name, more, tolerance) in [
@@ -54,6 +55,35 @@ fn deep_models_with_wide_heads_train_merge_and_answer() {
             let answer = good(&[&["generate", "--model", &merged][..], &ask].concat());
             let answer: Value = serde_json::from_str(&answer).unwrap();
             assert_eq!(answer["new_ids"].as_array().unwrap().len(), 3, "{answer}");
+        }
+    }
+}
+
+/// The backends of this build beside flex, and how far a loss on them may be from one there.
+fn others() -> Vec<(String, f64)> {
+    let others = [("ndarray".to_owned(), 1e-4)].into_iter();
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    let others = others.chain([(gpu::gpu(), gpu::tolerance())]);
+    others.collect()
+}
+
+/// Heads of 128, DoRA and blocks computed again, from one adapter: a fresh one comes from the backend's own generator.
+#[test]
+fn every_backend_learns_the_same_with_all_that_large_models_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, path) = (stand_in(folder.path(), 24), |name: &str| folder.path().join(name));
+    train(&model, &path("first"), &["--dora"]);
+    let adapter = path("first/adapter").display().to_string();
+    let further = |backend: &str| {
+        let flags = ["--adapter", &adapter, "--gradient-checkpointing", "--lora-dropout", "0", "--backend"];
+        train(&model, &path(backend), &[&flags[..], &[backend]].concat())
+    };
+    let expected = further("flex");
+    for (backend, tolerance) in others() {
+        let found = further(&backend);
+        assert_eq!(found.len(), expected.len(), "{backend}");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() < tolerance, "{backend}: {found} {expected}");
         }
     }
 }
