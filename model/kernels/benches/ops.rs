@@ -4,10 +4,10 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use gptneo_kernels::{
-    Attention, Linear, LinearGradients, LowRank, SeededDropout, Tokens, Weight, attention,
+    Attention, Linear, LinearGradients, LowRank, SeededDropout, TileUnit, Tokens, Weight, attention,
     attention_backward, cross_entropy, cross_entropy_gradients, gelu, gelu_backward, layer_norm,
     layer_norm_backward, layer_norm_input_gradient, linear, linear_backward, linear_input_gradient,
-    multiply_adds,
+    linear_weight_gradient, multiply_adds,
 };
 use half::bf16;
 
@@ -138,6 +138,25 @@ fn lora_linear_products(bencher: Bencher) {
     });
 }
 
+/// The gradient of a weight that is trained, numbers of a row of its input and its output; the items are operations.
+#[divan::bench(args = [(HIDDEN, HIDDEN), (HIDDEN, INNER), (INNER, HIDDEN)])]
+fn weight_gradient(bencher: Bencher, (input, output): (usize, usize)) {
+    let (x, dy) = (random(ROWS * input), random(ROWS * output));
+    bencher
+        .counter(ItemsCount::new(2 * ROWS * input * output))
+        .bench_local(|| linear_weight_gradient(&x, None, &dy, [ROWS, output, input]));
+}
+
+/// As [`weight_gradient`], of the numbers rounded to bf16, where the processor multiplies these.
+#[divan::bench(args = [(HIDDEN, HIDDEN), (HIDDEN, INNER), (INNER, HIDDEN)])]
+fn weight_gradient_in_bf16(bencher: Bencher, (input, output): (usize, usize)) {
+    let (x, dy) = (random(ROWS * input), random(ROWS * output));
+    let unit = TileUnit::for_bf16();
+    bencher
+        .counter(ItemsCount::new(2 * ROWS * input * output))
+        .bench_local(|| linear_weight_gradient(&x, unit, &dy, [ROWS, output, input]));
+}
+
 /// A chunk's hidden states, the head and targets.
 fn head() -> (Vec<f32>, Vec<f32>, Vec<usize>) {
     let targets = (0..HEAD_ROWS).map(|row| row * 7919 % VOCABULARY).collect();
@@ -226,4 +245,54 @@ fn product(bencher: Bencher, [rows, input, output]: [usize; 3]) {
     let layer = plain(&x, Weight::F32(&weight), [rows, input, output]);
     let operations = 2 * rows * input * output;
     bencher.counter(ItemsCount::new(operations)).bench_local(|| linear(&layer));
+}
+
+/// A layer of GPT-Neo 1.3B after another, each of which comes from memory: 256 tokens, numbers of a row of its input and its
+/// output; the items are operations.
+#[divan::bench(args = [[2048, 2048], [2048, 8192], [8192, 2048]])]
+fn int8_from_memory(bencher: Bencher, [input, output]: [usize; 2]) {
+    let (x, layers) = (random(LONG_TEXT * input), Layers::new(output * input));
+    let mut weights = layers.weights();
+    bencher
+        .counter(layers.operations())
+        .bench_local(|| weights.next().map(|weight| linear(&plain(&x, weight, [LONG_TEXT, input, output]))));
+}
+
+/// The gradient of the input of [`int8_from_memory`].
+#[divan::bench(args = [[2048, 2048], [2048, 8192], [8192, 2048]])]
+fn int8_from_memory_input_gradient(bencher: Bencher, [input, output]: [usize; 2]) {
+    let (dy, layers) = (random(LONG_TEXT * output), Layers::new(output * input));
+    let mut weights = layers.weights();
+    bencher.counter(layers.operations()).bench_local(|| {
+        weights.next().map(|weight| linear_input_gradient(weight, None, &dy, [LONG_TEXT, output, input]))
+    });
+}
+
+const LONG_TEXT: usize = 256;
+
+/// More weights in bytes than any cache holds.
+struct Layers {
+    values: Vec<i8>,
+    scales: Vec<f32>,
+    /// Numbers of a layer.
+    size: usize,
+}
+
+impl Layers {
+    const BLOCK: usize = 64;
+
+    fn new(size: usize) -> Self {
+        let values = (0..1 << 28).map(|index| (index * 31 % 255 - 127) as i8).collect();
+        Self { values, scales: random(size / Self::BLOCK), size }
+    }
+
+    fn weights(&self) -> impl Iterator<Item = Weight<'_>> {
+        let Self { values, scales, size } = self;
+        let weight = move |values| Weight::Int8 { values, scales, block: Self::BLOCK };
+        values.chunks_exact(*size).cycle().map(weight)
+    }
+
+    fn operations(&self) -> ItemsCount {
+        ItemsCount::new(2 * LONG_TEXT * self.size)
+    }
 }

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | causal attention, global or windowed | [`attention()`] | [`attention_backward`] |
 //! | attention to a cache that many texts share | [`cached_attention`] | |
-//! | linear layer, with or without a low-rank part | [`linear()`] | [`linear_backward`], [`linear_input_gradient`] |
+//! | linear layer, with or without a low-rank part | [`linear()`] | [`linear_backward`], [`linear_input_gradient`], [`linear_weight_gradient`] |
 //! | low-rank part alone | [`add_low_rank`] | [`low_rank_backward`] |
 //! | layer norm | [`layer_norm`] | [`layer_norm_backward`], [`layer_norm_input_gradient`] |
 //! | GELU in its tanh form | [`gelu`] | [`gelu_backward`] |
@@ -60,7 +60,7 @@ mod tiles;
 pub use attention::{Attention, CachedAttention, Tokens, attention, attention_backward, cached_attention};
 pub use linear::{
     Linear, LinearGradients, LowRank, SeededDropout, add_low_rank, linear, linear_backward,
-    linear_input_gradient, low_rank_backward,
+    linear_input_gradient, linear_weight_gradient, low_rank_backward,
 };
 pub use products::{FEW as FEW_ROWS, Weight};
 pub use rates::multiply_adds;

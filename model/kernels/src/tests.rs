@@ -74,6 +74,10 @@ fn all_results() -> Vec<Vec<f32>> {
         results.extend([x, a, b].map(Option::unwrap));
     }
     results.push(linear(&few));
+    for unit in [None, TileUnit::for_bf16()] {
+        results.push(linear_weight_gradient(&x, unit, &dy, [ROWS, OUTPUT, HIDDEN]));
+        results.push(linear_weight_gradient(&dy, unit, &x, [ROWS, HIDDEN, OUTPUT]));
+    }
 
     let mut logits = linear(&layer);
     let targets: Vec<usize> = (0..ROWS).map(|row| row % OUTPUT).collect();
@@ -88,7 +92,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let on =
         |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(all_results);
     let one = on(1);
-    assert_eq!(one.len(), 24);
+    assert_eq!(one.len(), 28);
     assert!(one.iter().all(|result| result.iter().any(|value| *value != 0.0)));
     for threads in [2, 7] {
         for (index, (found, expected)) in on(threads).iter().zip(&one).enumerate() {

@@ -219,7 +219,10 @@ pub(super) fn gradients_by_chunk<B: NeoBackend>(
         sum = sum + part;
         if head.are_trained() {
             // In half, a sum over the rows of a frequent word could overflow whatever the scale of the loss.
-            let part = logits_gradient.clone().transpose().matmul(hidden.cast(full));
+            let (x, gradient) = (hidden.cast(full), logits_gradient.clone());
+            let [x, gradient] = [x, gradient].map(|tensor| tensor.into_primitive().tensor());
+            let part = B::linear_weight_gradient(x, gradient, precision);
+            let part = Tensor::from_primitive(TensorPrimitive::Float(part));
             weight_gradient = Some(match weight_gradient.take() {
                 Some(gradient) => gradient + part,
                 None => part,

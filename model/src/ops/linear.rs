@@ -327,7 +327,9 @@ pub(super) fn plain_backward<B: NeoBackend>(
     let mut of_x = wanted
         .x
         .then(|| wrap::<B, 2>(plain_input_gradient::<B>(weight, unwrap(gradient.clone()), precision)));
-    let of_weight = wanted.weight.then(|| multiply(gradient.clone().transpose(), x.clone()));
+    let of_weight = wanted
+        .weight
+        .then(|| B::linear_weight_gradient(unwrap(x.clone()), unwrap(gradient.clone()), precision));
     let of_bias =
         wanted.bias.then(|| wrap::<B, 1>(B::column_sums(unwrap(gradient.clone()))).cast(gradient.dtype()));
     let (mut of_a, mut of_b) = (None, None);
@@ -337,13 +339,7 @@ pub(super) fn plain_backward<B: NeoBackend>(
         of_x = of_x.zip(of_update.x).map(|(of_weight, of_update)| of_weight + wrap(of_update));
         (of_a, of_b) = (of_update.a, of_update.b);
     }
-    LinearGradients {
-        x: of_x.map(unwrap),
-        weight: of_weight.map(unwrap),
-        bias: of_bias.map(unwrap),
-        a: of_a,
-        b: of_b,
-    }
+    LinearGradients { x: of_x.map(unwrap), weight: of_weight, bias: of_bias.map(unwrap), a: of_a, b: of_b }
 }
 
 /// The default of [`NeoBackend::low_rank_backward`].

@@ -170,6 +170,16 @@ pub trait NeoBackend: Backend {
         linear::plain_input_gradient::<Self>(weight, gradient, precision)
     }
 
+    /// The gradient of a linear layer's weight, `[out, in]`, from its input `x` `[rows, in]` and the gradient of its output,
+    /// `[rows, out]`, of one type, which is its own too. In a half type of `precision` both may be rounded to it.
+    fn linear_weight_gradient(
+        x: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        _precision: Precision,
+    ) -> FloatTensor<Self> {
+        Self::product(Self::float_transpose(gradient), x)
+    }
+
     /// Whether products in these numbers are made with factors of f32 that are rounded on their way in. Elsewhere they
     /// are cast before.
     fn rounds_factors(_precision: Precision) -> bool {

@@ -3,7 +3,8 @@
 //!
 //! Forward, with x `[rows, input]`, W `[output, input]`, b `[output]`, A `[rank, input]`, B `[output, rank]` and the
 //! dropout's factors m `[rows, input]`: `h = (m * x) A^T`, `y = x W^T + b + scale * h B^T`. Backward, from dy
-//! `[rows, output]`: `g = dy B`, `dx = dy W + scale * m * (g A)`, `dA = scale * g^T (m * x)`, `dB = scale * dy^T h`.
+//! `[rows, output]`: `g = dy B`, `dx = dy W + scale * m * (g A)`, `dW = dy^T x`, `dA = scale * g^T (m * x)`,
+//! `dB = scale * dy^T h`.
 
 mod dropout;
 mod low_rank;
@@ -11,7 +12,7 @@ mod low_rank;
 pub use self::dropout::SeededDropout;
 pub use self::low_rank::{LowRank, add_low_rank};
 use crate::memory::zeros;
-use crate::products::{FEW, Factor, Weight, few_rows_product, large_product};
+use crate::products::{FEW, Factor, Matrix, Weight, few_rows_product, large_product};
 use crate::registers::unheld;
 use crate::tiles::{TileUnit, Values};
 
@@ -56,7 +57,8 @@ impl Linear<'_> {
     }
 }
 
-/// One thing for each tensor of a linear layer whose gradient is made here; that of the weight is a plain product.
+/// One thing for each tensor of a linear layer over a frozen base; for a base that is trained see
+/// [`linear_weight_gradient`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinearGradients<G> {
     /// Of x, `[rows, input]`.
@@ -85,18 +87,19 @@ pub fn linear(layer: &Linear<'_>) -> Vec<f32> {
 fn through_weight(layer: &Linear<'_>) -> Vec<f32> {
     let Linear { x, weight, bias, unit, rows, input, output, .. } = *layer;
     let shape = [output, input];
+    let rows_of_x = Matrix::dense(x, rows, input);
     match weight {
         _ if rows == 0 || input == 0 || output == 0 => {
             bias.map_or_else(|| zeros(rows * output), |bias| bias.repeat(rows))
         }
         Weight::Bf16(weight) if let Some(unit) = unit => {
-            unit.rounded_product(x, Factor::transposed(Values::Bf16(weight), shape), bias)
+            unit.rounded_product(rows_of_x, Factor::transposed(Values::Bf16(weight), shape), bias)
         }
         weight if rows <= FEW => few_rows_product(x, weight, bias, [rows, input, output]),
         Weight::F32(weight) if let Some(unit) = for_f32([rows, input, output]) => {
-            unit.product(x, Factor::transposed(Values::F32(weight), shape), bias)
+            unit.product(rows_of_x, Factor::transposed(Values::F32(weight), shape), bias)
         }
-        weight => large_product(x, Factor::transposed(weight, shape), bias),
+        weight => large_product(rows_of_x, Factor::transposed(weight, shape), bias),
     }
 }
 
@@ -120,6 +123,7 @@ pub fn linear_input_gradient(
 ) -> Vec<f32> {
     assert_eq!(gradient.len(), rows * output, "numbers of the output's gradient");
     let (shape, no_bias) = ([output, input], None);
+    let gradient = Matrix::dense(gradient, rows, output);
     match (weight, unit) {
         _ if rows == 0 || output == 0 => zeros(rows * input),
         (Weight::Bf16(weight), Some(unit)) => {
@@ -129,6 +133,40 @@ pub fn linear_input_gradient(
             unit.product(gradient, Factor::plain(Values::F32(weight), shape), no_bias)
         }
         (weight, _) => large_product(gradient, Factor::plain(weight, shape), no_bias),
+    }
+}
+
+/// The gradient of a weight, `[output, input]`, from x `[rows, input]` and that of the output, `[rows, output]`; with
+/// `unit` both are rounded to bf16.
+///
+/// # Panics
+///
+/// Where a slice is not of its shape.
+pub fn linear_weight_gradient(
+    x: &[f32],
+    unit: Option<TileUnit>,
+    gradient: &[f32],
+    [rows, output, input]: [usize; 3],
+) -> Vec<f32> {
+    assert_eq!([x.len(), gradient.len()], [rows * input, rows * output], "numbers of x and of the gradient");
+    if rows == 0 || output == 0 || input == 0 {
+        return zeros(output * input);
+    }
+    // The narrower one becomes the rows of the product, which are turned.
+    let product = |of_rows, height, of_columns, width| {
+        let (turned, shape) = (Matrix::dense(of_rows, rows, height).t(), [rows, width]);
+        match unit {
+            Some(unit) => unit.rounded_product(turned, Factor::plain(Values::F32(of_columns), shape), None),
+            None => match for_f32([height, rows, width]) {
+                Some(unit) => unit.product(turned, Factor::plain(Values::F32(of_columns), shape), None),
+                None => large_product(turned, Factor::plain(Weight::F32(of_columns), shape), None),
+            },
+        }
+    };
+    if output <= input {
+        product(gradient, output, x, input)
+    } else {
+        Matrix::dense(&product(x, input, gradient, output), input, output).by_columns()
     }
 }
 
@@ -171,4 +209,42 @@ pub fn linear_backward(
     let wanted = [wanted.a, wanted.b];
     let [a, b] = low_rank::backward(&low_rank, x, [input, output], gradient, of_x.as_deref_mut(), wanted);
     LinearGradients { x: of_x, a, b }
+}
+
+#[cfg(test)]
+mod tests {
+    use half::bf16;
+
+    use super::*;
+    use crate::testing::numbers;
+
+    #[test]
+    fn the_gradient_of_a_weight_equals_the_sums_in_f64() {
+        for [rows, output, input] in
+            [[1, 1, 1], [0, 2, 3], [3, 0, 2], [5, 7, 3], [5, 3, 7], [900, 20, 70], [70, 130, 65]]
+        {
+            let (x, gradient) = (numbers(1, rows * input), numbers(2, rows * output));
+            for unit in [None, TileUnit::for_bf16()] {
+                let entering = |value: f32| match unit {
+                    Some(_) => f64::from(bf16::from_f32(value)),
+                    None => f64::from(value),
+                };
+                let found = linear_weight_gradient(&x, unit, &gradient, [rows, output, input]);
+                assert_eq!(found.len(), output * input);
+                for (place, found) in found.iter().enumerate() {
+                    let (row, column) = (place / input, place % input);
+                    let term =
+                        |at: usize| entering(gradient[at * output + row]) * entering(x[at * input + column]);
+                    let terms = || (0..rows).map(term);
+                    let (sum, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
+                    // A rounding of f32 is 6e-8 at most; they go either way.
+                    let allowed = 6e-8 * (2.0 + (rows as f64).sqrt()) * size;
+                    assert!(
+                        (f64::from(*found) - sum).abs() <= allowed,
+                        "{rows} x {output} x {input}, {unit:?}, {place}: {found} for {sum}"
+                    );
+                }
+            }
+        }
+    }
 }

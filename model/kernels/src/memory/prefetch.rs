@@ -1,5 +1,8 @@
 //! Cache lines asked for ahead of time, where a processor does not foresee them by itself.
 
+/// Bytes of a cache line.
+pub(crate) const LINE: usize = 64;
+
 /// Asks for a cache line before it is needed.
 #[inline(always)]
 pub(crate) fn prefetch<T>(line: &T) {

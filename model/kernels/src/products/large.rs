@@ -13,7 +13,8 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::blocks::{Block, blocks};
-use super::panels::{Panels, pack_columns, pack_rows};
+use super::matrix::Matrix;
+use super::panels::{Panels, pack_columns, pack_rows, turn};
 use super::tile::{Part, tile};
 use super::weight::{Factor, Weight};
 use crate::memory::written;
@@ -41,6 +42,8 @@ const WORTH_SHARING: usize = 1 << 22;
 #[derive(Default)]
 struct Scratch {
     panels: Panels,
+    /// Rows of an x whose columns stand together.
+    turned: Vec<f32>,
     /// Sums of one tile.
     sums: Vec<f32>,
 }
@@ -49,20 +52,21 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// `x F` by all threads, `[rows, columns]`, with the bias added to each row: x `[rows, depth]`, F the factor, bias
-/// `[columns]`.
+/// `x F` by all threads, `[rows, columns]`, with the bias added to each row: x `[rows, depth]`, whose rows or whose columns
+/// stand together, F the factor, bias `[columns]`.
 ///
 /// # Panics
 ///
 /// Where there is no term to sum, or a slice is too short.
-pub(crate) fn large_product(x: &[f32], factor: Factor<Weight<'_>>, bias: Option<&[f32]>) -> Vec<f32> {
+pub(crate) fn large_product(x: Matrix<'_>, factor: Factor<Weight<'_>>, bias: Option<&[f32]>) -> Vec<f32> {
     product_in(arch(), x, factor, bias)
 }
 
-fn product_in(arch: Arch, x: &[f32], factor: Factor<Weight<'_>>, bias: Option<&[f32]>) -> Vec<f32> {
+fn product_in(arch: Arch, x: Matrix<'_>, factor: Factor<Weight<'_>>, bias: Option<&[f32]>) -> Vec<f32> {
     let Factor { depth, columns, .. } = factor;
     assert!(depth > 0, "a matrix product without a term");
-    let rows = x.len() / depth;
+    assert_eq!(x.columns, depth, "terms of x and of the other factor");
+    let rows = x.rows;
     if rows == 0 || columns == 0 {
         return Vec::new();
     }
@@ -98,7 +102,7 @@ fn task_shape(rows: usize, columns: usize, threads: usize) -> [usize; 2] {
 
 /// A block of the result.
 struct Task<'a, 's> {
-    x: &'a [f32],
+    x: Matrix<'a>,
     factor: Factor<Weight<'a>>,
     bias: Option<&'a [f32]>,
     block: Block<'a, MaybeUninit<f32>>,
@@ -125,12 +129,11 @@ impl Task<'_, '_> {
     /// In tiles of `T` rows and `W` registers, which are `PANEL` columns.
     #[inline(always)]
     fn run<S: Simd, const T: usize, const W: usize, const PANEL: usize>(self, simd: S) {
-        let Self { x, factor, bias, block, scratch: Scratch { panels, sums } } = self;
+        let Self { x, factor, bias, block, scratch: Scratch { panels, turned, sums } } = self;
         let Block { first_row, first_column, mut rows } = block;
         let columns = rows.first().map_or(0, |row| row.len());
         let range = first_column..first_column + columns;
         let bias = bias.map(|bias| &bias[range.clone()]);
-        let x = &x[first_row * factor.depth..];
         sums.resize(T.max(4) * PANEL, 0.0);
         let sums = S::as_mut_simd_f32s(sums).0.as_chunks_mut::<W>().0;
         for first in (0..factor.depth).step_by(DEPTH) {
@@ -141,8 +144,13 @@ impl Task<'_, '_> {
                 pack_rows::<PANEL>(factor, terms.clone(), range.clone(), panels);
             }
             for (index, rows) in rows.chunks_mut(TALL).enumerate() {
-                let x = &x[index * TALL * factor.depth..][..rows.len() * factor.depth];
-                let row = |row: usize| &x[row * factor.depth + terms.start..][..depth];
+                let first_row = first_row + index * TALL;
+                let (x, stride) = if x.has_rows_together() {
+                    (&x.data[first_row * x.row_stride + terms.start..], x.row_stride)
+                } else {
+                    (turn(x, first_row..first_row + rows.len(), terms.clone(), turned), depth)
+                };
+                let row = |row: usize| &x[row * stride..][..depth];
                 let starts = (0..columns).step_by(PANEL);
                 for (panel, start) in panels.chunks_exact_mut(depth * PANEL).zip(starts) {
                     // Just before its first use: for few rows it is the only one.
@@ -227,8 +235,12 @@ mod tests {
                         false => Factor::plain(weight, [depth, columns]),
                     };
                     let bias = transposed.then_some(&*bias);
-                    let out = large_product(&x, factor, bias);
+                    let by_rows = Matrix::dense(&x, rows, depth);
+                    let out = large_product(by_rows, factor, bias);
                     assert_eq!(out.len(), rows * columns);
+                    let turned = by_rows.by_columns();
+                    let by_columns = Matrix::dense(&turned, depth, rows).t();
+                    assert_eq!(large_product(by_columns, factor, bias), out, "columns of x together");
                     for (place, found) in out.iter().enumerate() {
                         let (row, column) = (place / columns, place % columns);
                         let at =
@@ -253,7 +265,8 @@ mod tests {
     fn a_result_does_not_depend_on_how_the_work_is_cut() {
         let (rows, depth, columns) = (150, DEPTH + 70, 201);
         let (x, weight) = (numbers(3, rows * depth), numbers(4, depth * columns));
-        let of = |x: &[f32]| large_product(x, Factor::plain(Weight::F32(&weight), [depth, columns]), None);
+        let factor = Factor::plain(Weight::F32(&weight), [depth, columns]);
+        let of = |x: &[f32]| large_product(Matrix::dense(x, x.len() / depth, depth), factor, None);
         let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| of(&x))
@@ -272,8 +285,8 @@ mod tests {
                 Factor::transposed(Weight::F32(&weight), [columns, depth]),
                 Factor::plain(Weight::F32(&weight), [depth, columns]),
             ] {
-                let bias = Some(&weight[..columns]);
-                let all = each_arch().into_iter().map(|arch| product_in(arch, &x, factor, bias));
+                let (x, bias) = (Matrix::dense(&x, rows, depth), Some(&weight[..columns]));
+                let all = each_arch().into_iter().map(|arch| product_in(arch, x, factor, bias));
                 let all: Vec<Vec<f32>> = all.collect();
                 assert!(all.iter().all(|out| *out == all[0]), "{rows} x {depth} x {columns}");
             }
@@ -283,6 +296,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "out of range")]
     fn a_weight_too_short_is_refused() {
-        large_product(&[0.0; 4], Factor::transposed(Weight::F32(&[0.0; 5]), [3, 2]), None);
+        let x = Matrix::dense(&[0.0; 4], 2, 2);
+        large_product(x, Factor::transposed(Weight::F32(&[0.0; 5]), [3, 2]), None);
     }
 }

@@ -23,6 +23,12 @@ impl<'a> Matrix<'a> {
         Self::new(data, rows, columns, columns)
     }
 
+    /// Whether the elements of a row stand together; else those of a column do.
+    #[inline(always)]
+    pub(crate) fn has_rows_together(self) -> bool {
+        self.column_stride == 1
+    }
+
     /// The transposed view.
     #[inline(always)]
     pub(crate) fn t(self) -> Self {

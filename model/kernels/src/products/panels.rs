@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use super::matrix::Matrix;
 use super::weight::{Factor, Weight};
-use crate::memory::prefetch;
+use crate::memory::LINE;
 
-/// Bytes of a cache line, and the f32 that it holds.
-const LINE: usize = 64;
+/// The f32 of a cache line.
 const FLOATS: usize = LINE / size_of::<f32>();
 
 /// A buffer that begins with a cache line: no register is loaded from two of them.
@@ -63,11 +63,8 @@ pub(super) fn pack_rows<const PANEL: usize>(
     let mut scratch = Vec::new();
     let size = terms.len() * PANEL;
     for (line, term) in terms.enumerate() {
-        if let Weight::F32(values) = values
-            && let Some(ahead) = values.get((term + AHEAD) * columns + range.start..)
-        {
-            ahead[..range.len().min(ahead.len())].iter().step_by(FLOATS).for_each(prefetch);
-        }
+        let ahead = (term + AHEAD) * columns;
+        values.ask_for(ahead + range.start..ahead + range.end);
         let row = values.floats(term * columns + range.start..term * columns + range.end, &mut scratch);
         for (panel, row) in panels.chunks_exact_mut(size).zip(row.chunks(PANEL)) {
             let place = &mut panel[line * PANEL..][..PANEL];
@@ -103,6 +100,38 @@ fn interleave<const PANEL: usize>(rows: [&[f32]; TOGETHER], lines: &mut [[f32; P
             line[at + i] = *value;
         }
     }
+}
+
+/// Some terms of some rows of x, whose columns stand together, as rows without gaps `[rows, terms]`, in `out`: a cache line
+/// of each row at a time.
+#[inline(always)]
+pub(super) fn turn<'o>(
+    x: Matrix<'_>,
+    rows: Range<usize>,
+    terms: Range<usize>,
+    out: &'o mut Vec<f32>,
+) -> &'o [f32] {
+    let depth = terms.len();
+    out.resize(out.len().max(rows.len() * depth), 0.0);
+    let column = |term: usize| &x.data[term * x.column_stride..][rows.clone()];
+    for first in terms.clone().step_by(FLOATS) {
+        let line = first..terms.end.min(first + FLOATS);
+        let squares = if line.len() == FLOATS { rows.len() / SQUARE } else { 0 };
+        for square in 0..squares {
+            for term in line.clone().step_by(SQUARE) {
+                let columns = std::array::from_fn(|i| column(term + i).as_chunks::<SQUARE>().0[square]);
+                for (row, values) in (square * SQUARE..).zip(transposed(columns)) {
+                    out[row * depth + term - terms.start..][..SQUARE].copy_from_slice(&values);
+                }
+            }
+        }
+        for term in line {
+            for (row, value) in column(term).iter().enumerate().skip(squares * SQUARE) {
+                out[row * depth + term - terms.start] = *value;
+            }
+        }
+    }
+    &out[..rows.len() * depth]
 }
 
 /// Rows become columns. Compilers make of the plain form sixteen moves of single numbers.

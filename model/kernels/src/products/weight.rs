@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use half::bf16;
 
+use crate::memory::{LINE, prefetch};
+
 /// A weight `[output, input]` as it is stored.
 #[derive(Clone, Copy, Debug)]
 pub enum Weight<'a> {
@@ -29,6 +31,16 @@ impl Weight<'_> {
             Self::F32(values) => values.len(),
             Self::Bf16(values) => values.len(),
             Self::Int8 { values, scales, block } => values.len().min(scales.len() * block),
+        }
+    }
+
+    /// Asks for the cache lines that hold a range, as far as it is there.
+    #[inline(always)]
+    pub(crate) fn ask_for(&self, range: Range<usize>) {
+        match *self {
+            Self::F32(values) => ask_for(values, range),
+            Self::Bf16(values) => ask_for(values, range),
+            Self::Int8 { values, .. } => ask_for(values, range),
         }
     }
 
@@ -60,6 +72,12 @@ impl Weight<'_> {
             }
         }
     }
+}
+
+#[inline(always)]
+fn ask_for<T>(values: &[T], range: Range<usize>) {
+    let there = range.start.min(values.len())..range.end.min(values.len());
+    values[there].iter().step_by(LINE / size_of::<T>()).for_each(prefetch);
 }
 
 /// The second factor of a product: a matrix `[depth, columns]`, whose rows or whose columns stand together.

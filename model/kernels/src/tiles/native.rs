@@ -7,7 +7,7 @@ use super::avx512_bf16::Avx512Bf16;
 use super::pack::Values;
 #[cfg(target_arch = "x86_64")]
 use super::product::product;
-use crate::products::Factor;
+use crate::products::{Factor, Matrix};
 
 /// A unit of this processor that multiplies tiles of bf16. Whoever holds one has asked the processor.
 #[derive(Clone, Copy, Debug)]
@@ -39,11 +39,11 @@ impl TileUnit {
         None
     }
 
-    /// `x F` with both factors rounded to bf16, and the bias added to each row: x `[rows, depth]`, F the factor, bias
-    /// `[columns]`, to `[rows, columns]`; the depth is not 0.
+    /// `x F` with both factors rounded to bf16, and the bias added to each row: x `[rows, depth]`, whose rows or whose
+    /// columns stand together without gaps, F the factor, bias `[columns]`, to `[rows, columns]`; the depth is not 0.
     pub(crate) fn rounded_product(
         self,
-        x: &[f32],
+        x: Matrix<'_>,
         factor: Factor<Values<'_>>,
         bias: Option<&[f32]>,
     ) -> Vec<f32> {
@@ -51,13 +51,13 @@ impl TileUnit {
     }
 
     /// As [`TileUnit::rounded_product`], but as good as in f32.
-    pub(crate) fn product(self, x: &[f32], factor: Factor<Values<'_>>, bias: Option<&[f32]>) -> Vec<f32> {
+    pub(crate) fn product(self, x: Matrix<'_>, factor: Factor<Values<'_>>, bias: Option<&[f32]>) -> Vec<f32> {
         self.of_parts::<3>(x, factor, bias)
     }
 
     fn of_parts<const PARTS: usize>(
         self,
-        x: &[f32],
+        x: Matrix<'_>,
         factor: Factor<Values<'_>>,
         bias: Option<&[f32]>,
     ) -> Vec<f32> {

@@ -6,7 +6,7 @@ use half::bf16;
 
 use super::unit::{LANES, TERMS, Tile, Tiles, Unit};
 use crate::memory::prefetch;
-use crate::products::Factor;
+use crate::products::{Factor, Matrix};
 
 /// Numbers of a type that enters a product.
 #[derive(Clone, Copy)]
@@ -63,13 +63,35 @@ fn filled<T: Copy + Default, const N: usize>(values: &[T]) -> [T; N] {
     }
 }
 
-/// Rows of x `[rows, depth]`, 32 at most, over `terms`.
+/// Some rows of x, 32 at most, which stand together, over `terms`.
 #[inline(always)]
-pub(super) fn pack_rows<const PARTS: usize>(x: &[f32], depth: usize, terms: Range<usize>) -> Tiles {
+pub(super) fn pack_rows<const PARTS: usize>(x: Matrix<'_>, rows: Range<usize>, terms: Range<usize>) -> Tiles {
     let mut tiles = no_tiles::<PARTS>(&terms);
     let half = tiles.len() / 2;
+    let depth = x.columns;
+    let x = &x.data[rows.start * depth..rows.end * depth];
     for (x, tiles) in x.chunks(LANES * depth).zip(tiles.chunks_exact_mut(half)) {
         rows_as_tiles::<f32, PARTS>(x, depth, terms.clone(), tiles);
+    }
+    tiles
+}
+
+/// Some rows of an x whose columns stand together, 32 at most, over `terms`.
+#[inline(always)]
+pub(super) fn pack_turned_rows<U: Unit, const PARTS: usize>(
+    unit: U,
+    x: Matrix<'_>,
+    rows: Range<usize>,
+    terms: Range<usize>,
+) -> Tiles {
+    let mut tiles = no_tiles::<PARTS>(&terms);
+    let half = tiles.len() / 2;
+    for (first, tiles) in rows.clone().step_by(LANES).zip(tiles.chunks_exact_mut(half)) {
+        let range = first..rows.end.min(first + LANES);
+        plain_as_tiles::<f32, PARTS>(x.data, x.rows, range, terms.clone(), tiles);
+        for tile in tiles {
+            unit.transpose(tile);
+        }
     }
     tiles
 }

@@ -9,10 +9,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::pack::{Values, pack_columns, pack_rows};
+use super::pack::{Values, pack_columns, pack_rows, pack_turned_rows};
 use super::unit::{SIDE, Sums, Tiles, Unit};
 use crate::memory::prefetch;
-use crate::products::{Block, Factor, blocks};
+use crate::products::{Block, Factor, Matrix, blocks};
 
 /// The most columns of a task.
 pub(super) const COLUMNS: usize = 192;
@@ -20,16 +20,17 @@ pub(super) const COLUMNS: usize = 192;
 /// stays in the cache of a core.
 pub(super) const DEPTH: usize = 768;
 
-/// `x F`, with the bias added to each row: x `[rows, depth]`, F the factor, both in `PARTS` parts; bias `[columns]`.
-/// There is at least one term.
+/// `x F`, with the bias added to each row: x `[rows, depth]`, whose rows or whose columns stand together without gaps, F
+/// the factor, both in `PARTS` parts; bias `[columns]`. There is at least one term.
 pub(super) fn product<U: Unit, const PARTS: usize>(
     unit: U,
-    x: &[f32],
+    x: Matrix<'_>,
     factor: Factor<Values<'_>>,
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
     let Factor { depth, columns, .. } = factor;
-    let count = x.len() / depth * columns;
+    assert_eq!(x.columns, depth, "terms of x and of the other factor");
+    let count = x.rows * columns;
     let mut out: Vec<f32> = Vec::with_capacity(count);
     let new = &mut out.spare_capacity_mut()[..count];
     add_terms::<U, _, PARTS>(unit, x, factor, 0..depth.min(DEPTH), bias, new);
@@ -66,21 +67,25 @@ impl Element for MaybeUninit<f32> {
 /// Adds the sums over `terms`, and the bias, to each element of the result.
 fn add_terms<U: Unit, E: Element, const PARTS: usize>(
     unit: U,
-    x: &[f32],
+    x: Matrix<'_>,
     factor: Factor<Values<'_>>,
     terms: Range<usize>,
     bias: Option<&[f32]>,
     out: &mut [E],
 ) {
-    let Factor { depth, columns, .. } = factor;
-    let of_rows = |x| {
+    let columns = factor.columns;
+    let of_rows = |side: usize| {
+        let rows = side * SIDE..x.rows.min(side * SIDE + SIDE);
         unit.run(
             #[inline(always)]
-            || pack_rows::<PARTS>(x, depth, terms.clone()),
+            || match x.has_rows_together() {
+                true => pack_rows::<PARTS>(x, rows, terms.clone()),
+                false => pack_turned_rows::<U, PARTS>(unit, x, rows, terms.clone()),
+            },
         )
     };
-    let shape = task_shape(x.len() / depth, columns);
-    let x: Vec<Tiles> = x.par_chunks(SIDE * depth).map(of_rows).collect();
+    let shape = task_shape(x.rows, columns);
+    let x: Vec<Tiles> = (0..x.rows.div_ceil(SIDE)).into_par_iter().map(of_rows).collect();
     blocks(out, columns, shape).into_par_iter().for_each(|block| {
         unit.run(
             #[inline(always)]

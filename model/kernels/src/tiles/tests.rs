@@ -10,7 +10,7 @@ use super::native::{Native, TileUnit};
 use super::pack::Values;
 use super::product::{COLUMNS, DEPTH, product};
 use super::unit::{Tile, Unit};
-use crate::products::Factor;
+use crate::products::{Factor, Matrix};
 use crate::testing::numbers;
 
 /// One of each, sizes that fill no pair, tile, panel or task, and more terms than are added at a time.
@@ -48,7 +48,11 @@ fn check<U: Unit, const PARTS: usize>(unit: U, [rows, depth, columns]: [usize; 3
             false => Factor::plain(values, [depth, columns]),
         };
         let bias = transposed.then_some(&*bias);
-        let out = product::<U, PARTS>(unit, &x, factor, bias);
+        let by_rows = Matrix::dense(&x, rows, depth);
+        let out = product::<U, PARTS>(unit, by_rows, factor, bias);
+        let turned = by_rows.by_columns();
+        let by_columns = Matrix::dense(&turned, depth, rows).t();
+        assert_eq!(product::<U, PARTS>(unit, by_columns, factor, bias), out, "columns of x together");
         assert_eq!(out.len(), rows * columns);
         for (place, found) in out.iter().enumerate() {
             let (row, column) = (place / columns, place % columns);
@@ -114,13 +118,13 @@ fn check_ends<U: Unit, const PARTS: usize>(unit: U) {
     let weight = [1.0, 2.0];
     let x = [f32::from_bits(0x7FFF_FFFF), f32::from_bits(0x7F80_0001), f32::INFINITY, f32::NEG_INFINITY];
     let factor = |depth| Factor::transposed(Values::F32(&weight[..depth]), [1, depth]);
-    let out = product::<U, PARTS>(unit, &x, factor(1), None);
+    let out = product::<U, PARTS>(unit, Matrix::dense(&x, x.len(), 1), factor(1), None);
     assert!(out[0].is_nan() && out[1].is_nan(), "{out:?}");
     match PARTS {
         1 => assert_eq!(out[2..], [f32::INFINITY, f32::NEG_INFINITY]),
         _ => assert!(out[2].is_nan() && out[3].is_nan(), "{out:?}"),
     }
-    let out = product::<U, PARTS>(unit, &[1e38, 1e38], factor(2), None);
+    let out = product::<U, PARTS>(unit, Matrix::dense(&[1e38, 1e38], 1, 2), factor(2), None);
     assert!((out[0] / 3e38 - 1.0).abs() < 0.01, "{out:?}");
 }
 
@@ -146,7 +150,7 @@ fn a_result_does_not_depend_on_how_the_work_is_cut() {
     let on = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let factor = Factor::plain(Values::F32(&weight), [depth, columns]);
-        pool.install(|| product::<_, 3>(Emulated, &x, factor, None))
+        pool.install(|| product::<_, 3>(Emulated, Matrix::dense(&x, rows, depth), factor, None))
     };
     assert_eq!(on(1), on(7));
 }

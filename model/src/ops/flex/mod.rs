@@ -156,7 +156,7 @@ impl NeoBackend for Flex {
         let Some(tensors) = tensors else {
             return super::linear::plain_backward::<Self>(inputs, wanted, gradient);
         };
-        // Seldom wanted: the base is frozen when an adapter is trained.
+        // Not under LoRA, where the base is frozen.
         let of_base = LinearGradients { weight: wanted.weight, bias: wanted.bias, ..Default::default() };
         let base = LinearInputs { lora: None, ..inputs };
         let of_base = super::linear::plain_backward::<Self>(base, of_base, gradient.clone());
@@ -186,6 +186,18 @@ impl NeoBackend for Flex {
         let shape = [rows, output, input];
         let of_x = kernels::linear_input_gradient(stored(&weight), unit, floats(&gradient), shape);
         tensor(of_x, [rows, input])
+    }
+
+    fn linear_weight_gradient(x: FlexTensor, gradient: FlexTensor, precision: Precision) -> FlexTensor {
+        if !all_f32(&[&x, &gradient]) {
+            return Self::product(Self::float_transpose(gradient), x);
+        }
+        let ([rows, input], [_, output]) = (x.shape().dims(), gradient.shape().dims());
+        let (x, gradient) = (contiguous(x), contiguous(gradient));
+        let shape = [rows, output, input];
+        let found =
+            kernels::linear_weight_gradient(floats(&x), tile_unit(precision), floats(&gradient), shape);
+        tensor(found, [output, input])
     }
 
     fn rounds_factors(precision: Precision) -> bool {
