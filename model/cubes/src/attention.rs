@@ -20,8 +20,11 @@ use cubecl::prelude::*;
 pub use self::backward::attention_backward;
 pub use self::forward::attention;
 
-/// Units of a cube, a query or a key each.
+/// Units of a cube, a query or a key each, or a part of one.
 pub(crate) const UNITS: usize = 64;
+
+/// The most units that hold a row together: heads of up to 256 numbers.
+const MOST_HOLDERS: usize = 4;
 
 /// Below every score; a smaller one would not be f32.
 const LEAST: f32 = -3.0e38;
@@ -57,19 +60,33 @@ impl AttentionShape {
         [4, 2].into_iter().find(|vector| self.size.is_multiple_of(*vector)).unwrap_or(1)
     }
 
-    /// Vectors of a head.
+    /// Units that hold a row together, a power of two: a unit has registers for some rows of 64 numbers.
+    fn holders(&self) -> usize {
+        const NUMBERS: usize = 64;
+        self.size.div_ceil(NUMBERS).next_power_of_two()
+    }
+
+    /// Vectors of a head that a unit holds.
     fn parts(&self) -> usize {
-        self.size / self.vector()
+        self.size / self.vector() / self.holders()
     }
 
-    /// Rows of a tile: two tiles of f32 fit into the shared memory of every GPU, 16 KB.
+    /// Whether the kernels take heads of this size: units that hold a row together each have as much of it.
+    pub fn is_taken(&self) -> bool {
+        self.holders() <= MOST_HOLDERS && self.size.is_multiple_of(self.vector() * self.holders())
+    }
+
+    /// Rows of a tile: two tiles of f32, each with what units put down for others, fit into the shared memory of every GPU,
+    /// 16 KB.
     fn tile(&self) -> usize {
-        const NUMBERS: usize = 1536;
-        (NUMBERS / self.size).clamp(1, 32)
+        match self.holders() {
+            1 => (1536 / self.size).clamp(1, 32),
+            _ => (2048 / (self.size + UNITS)).max(1),
+        }
     }
 
-    /// A cube for as many of `rows` as it has units, of each head of each text.
+    /// A cube for as many of `rows` as its units hold, of each head of each text.
     fn cubes(&self, rows: usize) -> CubeCount {
-        CubeCount::Static(rows.div_ceil(UNITS) as u32, self.heads as u32, self.batch as u32)
+        CubeCount::Static(rows.div_ceil(UNITS / self.holders()) as u32, self.heads as u32, self.batch as u32)
     }
 }

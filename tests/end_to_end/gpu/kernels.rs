@@ -68,9 +68,10 @@ fn of_products(tolerance: f32) -> f32 {
     if gpu() == "cuda" { 2e-3 } else { tolerance }
 }
 
-/// Texts, queries, keys, heads, numbers of a head, window: heads of odd sizes and of 64, one token, a cube's queries and
-/// one more, keys before the queries, windows shorter and longer than the text.
-const ATTENTIONS: [(usize, usize, usize, usize, usize, Option<usize>); 8] = [
+/// Texts, queries, keys, heads, numbers of a head, window: heads of odd sizes, of 64 and of more, which several units hold,
+/// and one that they cannot share out; one token, a cube's queries and one more, keys before the queries, windows shorter and
+/// longer than the text.
+const ATTENTIONS: [(usize, usize, usize, usize, usize, Option<usize>); 13] = [
     (2, 5, 5, 3, 4, None),
     (1, 1, 1, 2, 8, None),
     (2, 110, 110, 2, 64, Some(7)),
@@ -79,6 +80,11 @@ const ATTENTIONS: [(usize, usize, usize, usize, usize, Option<usize>); 8] = [
     (1, 1, 110, 2, 64, Some(30)),
     (1, 130, 193, 2, 16, Some(64)),
     (1, 1, 1, 1, 1, Some(1)),
+    (2, 70, 70, 2, 128, Some(20)),
+    (1, 33, 110, 2, 80, None),
+    (1, 1, 1, 1, 128, None),
+    (1, 40, 40, 2, 256, Some(7)),
+    (1, 9, 9, 2, 66, None),
 ];
 
 fn attention<B: NeoBackend>() {

@@ -3,7 +3,9 @@
 use cubecl::ir::StorageType;
 use cubecl::prelude::*;
 
-use super::tile::{add, dot, own_query, read, sees, share, write, zeros};
+use super::tile::{
+    add, dot, holder, own_query, put_parts, read, room_for_parts, sees, share, wait_for_parts, write, zeros,
+};
 use super::{AttentionShape, LEAST, UNITS};
 
 /// Where the cube's head has its number of query `index`, in `[batch, heads, queries]`.
@@ -26,23 +28,30 @@ fn attention_of_queries<F: Float, N: Size>(
     keys: usize,
     window: usize,
     #[comptime] parts: usize,
+    #[comptime] holders: usize,
     #[comptime] tile: usize,
     #[define(F)] _dtype: StorageType,
 ) {
-    let own = own_query(queries, keys, window);
-    let row = read(query, own.index, queries, parts);
-    let of_row = read(gradient, own.index, queries, parts);
-    let mut key_tile = SharedMemory::<Vector<f32, N>>::new(tile * parts);
-    let mut value_tile = SharedMemory::<Vector<f32, N>>::new(tile * parts);
+    let vectors = comptime!(parts * holders);
+    let own = own_query(queries, keys, window, holders);
+    let row = read(query, own.index, queries, parts, holders);
+    let of_row = read(gradient, own.index, queries, parts, holders);
+    let mut key_tile = SharedMemory::<Vector<f32, N>>::new(tile * vectors);
+    let mut value_tile = SharedMemory::<Vector<f32, N>>::new(tile * vectors);
+    let mut scores = room_for_parts(holders, tile);
+    let mut of_weights = room_for_parts(holders, tile);
     let mut largest = f32::new(LEAST);
     let mut sum = f32::new(0.0);
     let mut mean = f32::new(0.0);
     let mut start = own.begin;
     while start < own.end {
-        share(key, value, &mut key_tile, &mut value_tile, start, keys, parts, tile);
+        share(key, value, &mut key_tile, &mut value_tile, start, keys, vectors, tile);
+        put_parts(&mut scores, &row, &key_tile, parts, holders, tile);
+        put_parts(&mut of_weights, &of_row, &value_tile, parts, holders, tile);
+        wait_for_parts(holders);
         for at in 0..tile {
             if sees(&own, start + at, queries, window) {
-                let score = dot(&row, &key_tile, at, parts);
+                let score = dot(&scores, &row, &key_tile, at, parts, holders);
                 if score > largest {
                     let shrunk = f32::exp(largest - score);
                     sum *= shrunk;
@@ -51,7 +60,7 @@ fn attention_of_queries<F: Float, N: Size>(
                 }
                 let weight = f32::exp(score - largest);
                 sum += weight;
-                mean += weight * dot(&of_row, &value_tile, at, parts);
+                mean += weight * dot(&of_weights, &of_row, &value_tile, at, parts, holders);
             }
         }
         start += tile;
@@ -62,21 +71,25 @@ fn attention_of_queries<F: Float, N: Size>(
     let mut found = zeros::<N>(parts);
     let mut start = own.begin;
     while start < own.end {
-        share(key, value, &mut key_tile, &mut value_tile, start, keys, parts, tile);
+        share(key, value, &mut key_tile, &mut value_tile, start, keys, vectors, tile);
+        put_parts(&mut scores, &row, &key_tile, parts, holders, tile);
+        put_parts(&mut of_weights, &of_row, &value_tile, parts, holders, tile);
+        wait_for_parts(holders);
         for at in 0..tile {
             if sees(&own, start + at, queries, window) {
-                let weight = f32::exp(dot(&row, &key_tile, at, parts) - log_sum);
-                let of_score = weight * (dot(&of_row, &value_tile, at, parts) - mean);
-                add(&mut found, &key_tile, at, of_score, parts);
+                let score = dot(&scores, &row, &key_tile, at, parts, holders);
+                let of_weight = dot(&of_weights, &of_row, &value_tile, at, parts, holders);
+                let of_score = f32::exp(score - log_sum) * (of_weight - mean);
+                add(&mut found, &key_tile, at, of_score, parts, holders);
             }
         }
         start += tile;
     }
-    if own.index < queries {
+    if own.index < queries && holder(holders) == 0 {
         log_sums[number(own.index, queries)] = log_sum;
         means[number(own.index, queries)] = mean;
     }
-    write(of_query, &found, 1.0, own.index, queries, parts);
+    write(of_query, &found, 1.0, own.index, queries, parts, holders);
 }
 
 /// A unit's key: its dK, or the dV of its value.
@@ -93,42 +106,53 @@ fn attention_of_keys<F: Float, N: Size>(
     keys: usize,
     window: usize,
     #[comptime] parts: usize,
+    #[comptime] holders: usize,
     #[comptime] tile: usize,
     #[comptime] of_value: bool,
     #[define(F)] _dtype: StorageType,
 ) {
-    let first = CUBE_POS_X as usize * UNITS;
-    let index = first + UNIT_POS as usize;
+    let rows = comptime!(UNITS / holders);
+    let vectors = comptime!(parts * holders);
+    let first = CUBE_POS_X as usize * rows;
+    let index = first + UNIT_POS as usize / holders;
     let before = keys - queries;
-    let row = read(key, index, keys, parts);
-    let value_row = read(value, index, keys, parts);
+    let row = read(key, index, keys, parts, holders);
+    let value_row = read(value, index, keys, parts, holders);
     let mut found = zeros::<N>(parts);
-    let mut query_tile = SharedMemory::<Vector<f32, N>>::new(tile * parts);
-    let mut gradient_tile = SharedMemory::<Vector<f32, N>>::new(tile * parts);
+    let mut query_tile = SharedMemory::<Vector<f32, N>>::new(tile * vectors);
+    let mut gradient_tile = SharedMemory::<Vector<f32, N>>::new(tile * vectors);
+    let mut scores = room_for_parts(holders, tile);
+    let mut of_weights = room_for_parts(holders, tile);
 
     // The queries that see any of the cube's keys.
     let mut start = max(first, before) - before;
-    let mut end = first + UNITS - 1 + window;
+    let mut end = first + rows - 1 + window;
     end = min(max(end, before) - before, queries);
     while start < end {
-        share(query, gradient, &mut query_tile, &mut gradient_tile, start, queries, parts, tile);
+        share(query, gradient, &mut query_tile, &mut gradient_tile, start, queries, vectors, tile);
+        put_parts(&mut scores, &row, &query_tile, parts, holders, tile);
+        if comptime!(!of_value) {
+            put_parts(&mut of_weights, &value_row, &gradient_tile, parts, holders, tile);
+        }
+        wait_for_parts(holders);
         for at in 0..tile {
             let seeing = start + at;
             let position = before + seeing;
             if index < keys && seeing < queries && index <= position && index + window > position {
                 let place = number(seeing, queries);
-                let weight = f32::exp(dot(&row, &query_tile, at, parts) - log_sums[place]);
+                let score = dot(&scores, &row, &query_tile, at, parts, holders);
+                let weight = f32::exp(score - log_sums[place]);
                 if comptime!(of_value) {
-                    add(&mut found, &gradient_tile, at, weight, parts);
+                    add(&mut found, &gradient_tile, at, weight, parts, holders);
                 } else {
-                    let of_weight = dot(&value_row, &gradient_tile, at, parts);
-                    add(&mut found, &query_tile, at, weight * (of_weight - means[place]), parts);
+                    let of_weight = dot(&of_weights, &value_row, &gradient_tile, at, parts, holders);
+                    add(&mut found, &query_tile, at, weight * (of_weight - means[place]), parts, holders);
                 }
             }
         }
         start += tile;
     }
-    write(result, &found, 1.0, index, keys, parts);
+    write(result, &found, 1.0, index, keys, parts, holders);
 }
 
 /// dQ, dK and dV, each of the shape of what it is the gradient of; `gradient` is dO, of the shape of the queries.
@@ -140,7 +164,8 @@ pub fn attention_backward<R: Runtime>(
     shape: AttentionShape,
 ) {
     let AttentionShape { batch, queries, keys, heads, .. } = shape;
-    let (window, vector, parts, tile) = (shape.reach(), shape.vector(), shape.parts(), shape.tile());
+    let (window, vector, tile) = (shape.reach(), shape.vector(), shape.tile());
+    let (parts, holders) = (shape.parts(), shape.holders());
     let dim = CubeDim::new_1d(UNITS as u32);
     let array = |tensor: &TensorBinding<R>| tensor.clone().into_tensor_arg().into_array_arg();
     let numbers = batch * heads * queries;
@@ -165,6 +190,7 @@ pub fn attention_backward<R: Runtime>(
         keys,
         window,
         parts,
+        holders,
         tile,
         shape.number,
     );
@@ -185,6 +211,7 @@ pub fn attention_backward<R: Runtime>(
             keys,
             window,
             parts,
+            holders,
             tile,
             is_of_value,
             shape.number,

@@ -3,7 +3,9 @@
 use cubecl::ir::StorageType;
 use cubecl::prelude::*;
 
-use super::tile::{add, dot, own_query, read, sees, share, write, zeros};
+use super::tile::{
+    add, dot, own_query, put_parts, read, room_for_parts, sees, share, wait_for_parts, write, zeros,
+};
 use super::{AttentionShape, LEAST, UNITS};
 
 #[cube(launch)]
@@ -16,22 +18,27 @@ fn attention_forward<F: Float, N: Size>(
     keys: usize,
     window: usize,
     #[comptime] parts: usize,
+    #[comptime] holders: usize,
     #[comptime] tile: usize,
     #[define(F)] _dtype: StorageType,
 ) {
-    let own = own_query(queries, keys, window);
-    let row = read(query, own.index, queries, parts);
+    let vectors = comptime!(parts * holders);
+    let own = own_query(queries, keys, window, holders);
+    let row = read(query, own.index, queries, parts, holders);
     let mut mixed = zeros::<N>(parts);
     let mut largest = f32::new(LEAST);
     let mut sum = f32::new(0.0);
-    let mut key_tile = SharedMemory::<Vector<f32, N>>::new(tile * parts);
-    let mut value_tile = SharedMemory::<Vector<f32, N>>::new(tile * parts);
+    let mut key_tile = SharedMemory::<Vector<f32, N>>::new(tile * vectors);
+    let mut value_tile = SharedMemory::<Vector<f32, N>>::new(tile * vectors);
+    let mut scores = room_for_parts(holders, tile);
     let mut start = own.begin;
     while start < own.end {
-        share(key, value, &mut key_tile, &mut value_tile, start, keys, parts, tile);
+        share(key, value, &mut key_tile, &mut value_tile, start, keys, vectors, tile);
+        put_parts(&mut scores, &row, &key_tile, parts, holders, tile);
+        wait_for_parts(holders);
         for at in 0..tile {
             if sees(&own, start + at, queries, window) {
-                let score = dot(&row, &key_tile, at, parts);
+                let score = dot(&scores, &row, &key_tile, at, parts, holders);
                 if score > largest {
                     let shrunk = f32::exp(largest - score);
                     sum *= shrunk;
@@ -43,12 +50,12 @@ fn attention_forward<F: Float, N: Size>(
                 }
                 let weight = f32::exp(score - largest);
                 sum += weight;
-                add(&mut mixed, &value_tile, at, weight, parts);
+                add(&mut mixed, &value_tile, at, weight, parts, holders);
             }
         }
         start += tile;
     }
-    write(output, &mixed, sum, own.index, queries, parts);
+    write(output, &mixed, sum, own.index, queries, parts, holders);
 }
 
 /// O `[batch, queries, heads * size]`.
@@ -75,6 +82,7 @@ pub fn attention<R: Runtime>(
         shape.keys,
         shape.reach(),
         shape.parts(),
+        shape.holders(),
         shape.tile(),
         shape.number,
     );

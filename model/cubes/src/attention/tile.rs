@@ -1,6 +1,7 @@
 //! Rows of one head: one that a unit holds, and some that a cube shares; and which of them meet.
 //!
-//! Tensors may be of any float type; what is held and shared is f32.
+//! Tensors may be of any float type; what is held and shared is f32. A row too large for the registers of a unit is held by
+//! some neighbours, its `holders`, each of which has every so manieth vector of it.
 
 use cubecl::prelude::*;
 
@@ -19,12 +20,13 @@ pub(super) struct Query {
 
 /// The unit's query.
 #[cube]
-pub(super) fn own_query(queries: usize, keys: usize, window: usize) -> Query {
-    let first = CUBE_POS_X as usize * UNITS;
+pub(super) fn own_query(queries: usize, keys: usize, window: usize, #[comptime] holders: usize) -> Query {
+    let rows = comptime!(UNITS / holders);
+    let first = CUBE_POS_X as usize * rows;
     let before = keys - queries;
-    let index = first + UNIT_POS as usize;
+    let index = first + UNIT_POS as usize / holders;
     let begin = max(before + first + 1, window) - window;
-    Query { index, position: before + index, begin, end: min(before + first + UNITS, keys) }
+    Query { index, position: before + index, begin, end: min(before + first + rows, keys) }
 }
 
 /// Whether the query is one and sees this key.
@@ -33,28 +35,35 @@ pub(super) fn sees(query: &Query, key: usize, queries: usize, window: usize) -> 
     query.index < queries && key <= query.position && key + window > query.position
 }
 
-/// Where the head of a cube begins in row `index` of its text, in vectors.
+/// Where the head of a cube begins in row `index` of its text, in vectors, of which a head has `vectors`.
 #[cube]
-pub(super) fn place(index: usize, rows: usize, #[comptime] parts: usize) -> usize {
+pub(super) fn place(index: usize, rows: usize, #[comptime] vectors: usize) -> usize {
     let (text, head) = (CUBE_POS_Z as usize, CUBE_POS_Y as usize);
-    ((text * rows + index) * CUBE_COUNT_Y as usize + head) * parts
+    ((text * rows + index) * CUBE_COUNT_Y as usize + head) * vectors
 }
 
-/// The unit's own copy of a head of row `index`; zeros beyond the last row.
+/// Which of a row's holders the unit is.
+#[cube]
+pub(super) fn holder(#[comptime] holders: usize) -> usize {
+    UNIT_POS as usize % holders
+}
+
+/// The unit's own copy of its part of a head of row `index`; zeros beyond the last row.
 #[cube]
 pub(super) fn read<F: Float, N: Size>(
     from: &Array<Vector<F, N>>,
     index: usize,
     rows: usize,
     #[comptime] parts: usize,
+    #[comptime] holders: usize,
 ) -> Array<Vector<f32, N>> {
     let mut row = Array::<Vector<f32, N>>::new(parts);
-    let place = place(index, rows, parts);
+    let place = place(index, rows, comptime!(parts * holders)) + holder(holders);
     #[unroll]
     for part in 0..parts {
         row[part] = Vector::new(0.0);
         if index < rows {
-            row[part] = Vector::cast_from(from[place + part]);
+            row[part] = Vector::cast_from(from[place + part * holders]);
         }
     }
     row
@@ -80,12 +89,13 @@ pub(super) fn write<F: Float, N: Size>(
     index: usize,
     rows: usize,
     #[comptime] parts: usize,
+    #[comptime] holders: usize,
 ) {
     if index < rows {
-        let place = place(index, rows, parts);
+        let place = place(index, rows, comptime!(parts * holders)) + holder(holders);
         #[unroll]
         for part in 0..parts {
-            to[place + part] = Vector::cast_from(row[part] / Vector::new(divisor));
+            to[place + part * holders] = Vector::cast_from(row[part] / Vector::new(divisor));
         }
     }
 }
@@ -99,18 +109,18 @@ pub(super) fn share<F: Float, N: Size>(
     other_tile: &mut SharedMemory<Vector<f32, N>>,
     first: usize,
     rows: usize,
-    #[comptime] parts: usize,
+    #[comptime] vectors: usize,
     #[comptime] count: usize,
 ) {
     // The tiles may be in use.
     sync_cube();
     let mut at = UNIT_POS as usize;
-    while at < count * parts {
-        let index = first + at / parts;
+    while at < count * vectors {
+        let index = first + at / vectors;
         one_tile[at] = Vector::new(0.0);
         other_tile[at] = Vector::new(0.0);
         if index < rows {
-            let place = place(index, rows, parts) + at % parts;
+            let place = place(index, rows, vectors) + at % vectors;
             one_tile[at] = Vector::cast_from(one[place]);
             other_tile[at] = Vector::cast_from(other[place]);
         }
@@ -119,18 +129,75 @@ pub(super) fn share<F: Float, N: Size>(
     sync_cube();
 }
 
+/// Room for the parts of inner products that units hold of each row of a tile; next to none where each unit holds all.
+#[cube]
+pub(super) fn room_for_parts(#[comptime] holders: usize, #[comptime] tile: usize) -> SharedMemory<f32> {
+    SharedMemory::<f32>::new(comptime!(if holders > 1 { tile * UNITS } else { 1 }))
+}
+
+/// Puts down the unit's part of the inner products of its row with each row of the tile, where others hold parts too. [`dot`]
+/// reads them after [`wait_for_parts`].
+#[cube]
+pub(super) fn put_parts<N: Size>(
+    parts_of_dots: &mut SharedMemory<f32>,
+    row: &Array<Vector<f32, N>>,
+    tile: &SharedMemory<Vector<f32, N>>,
+    #[comptime] parts: usize,
+    #[comptime] holders: usize,
+    #[comptime] count: usize,
+) {
+    if comptime!(holders > 1) {
+        for at in 0..count {
+            parts_of_dots[at * UNITS + UNIT_POS as usize] = held_dot(row, tile, at, parts, holders);
+        }
+    }
+}
+
+/// Until all parts are there, where there are any.
+#[cube]
+pub(super) fn wait_for_parts(#[comptime] holders: usize) {
+    if comptime!(holders > 1) {
+        sync_cube();
+    }
+}
+
 /// The inner product of the unit's row with one of the tile.
 #[cube]
 pub(super) fn dot<N: Size>(
+    parts_of_dots: &SharedMemory<f32>,
     row: &Array<Vector<f32, N>>,
     tile: &SharedMemory<Vector<f32, N>>,
     index: usize,
     #[comptime] parts: usize,
+    #[comptime] holders: usize,
 ) -> f32 {
+    let mut sum = f32::new(0.0);
+    if comptime!(holders == 1) {
+        sum = held_dot(row, tile, index, parts, holders);
+    } else {
+        let first = index * UNITS + UNIT_POS as usize / holders * holders;
+        #[unroll]
+        for holder in 0..holders {
+            sum += parts_of_dots[first + holder];
+        }
+    }
+    sum
+}
+
+/// The part of an inner product that the unit holds.
+#[cube]
+fn held_dot<N: Size>(
+    row: &Array<Vector<f32, N>>,
+    tile: &SharedMemory<Vector<f32, N>>,
+    index: usize,
+    #[comptime] parts: usize,
+    #[comptime] holders: usize,
+) -> f32 {
+    let first = index * comptime!(parts * holders) + holder(holders);
     let mut lanes = Vector::<f32, N>::new(0.0);
     #[unroll]
     for part in 0..parts {
-        lanes += row[part] * tile[index * parts + part];
+        lanes += row[part] * tile[first + part * holders];
     }
     let mut sum = f32::new(0.0);
     #[unroll]
@@ -140,7 +207,7 @@ pub(super) fn dot<N: Size>(
     sum
 }
 
-/// Adds a row of the tile times `factor` to the unit's row.
+/// Adds the unit's part of a row of the tile times `factor` to what it holds.
 #[cube]
 pub(super) fn add<N: Size>(
     row: &mut Array<Vector<f32, N>>,
@@ -148,9 +215,11 @@ pub(super) fn add<N: Size>(
     index: usize,
     factor: f32,
     #[comptime] parts: usize,
+    #[comptime] holders: usize,
 ) {
+    let first = index * comptime!(parts * holders) + holder(holders);
     #[unroll]
     for part in 0..parts {
-        row[part] = row[part] + tile[index * parts + part] * Vector::new(factor);
+        row[part] = row[part] + tile[first + part * holders] * Vector::new(factor);
     }
 }

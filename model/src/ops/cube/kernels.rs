@@ -38,6 +38,15 @@ fn attention_shape<R: CubeRuntime>(
     AttentionShape { batch, queries, keys, heads, size: hidden / heads, window, number }
 }
 
+/// Whether there are kernels for an attention of these heads.
+pub(super) fn takes_attention<R: CubeRuntime>(
+    query: &CubeTensor<R>,
+    key: &CubeTensor<R>,
+    rule: AttentionRule,
+) -> bool {
+    attention_shape(query, key, rule).is_taken()
+}
+
 /// Attention of query, key and value.
 pub(super) fn attention<R: CubeRuntime>(inputs: [CubeTensor<R>; 3], rule: AttentionRule) -> CubeTensor<R> {
     let [query, key, value] = inputs.map(into_contiguous);

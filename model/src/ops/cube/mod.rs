@@ -26,9 +26,6 @@ use super::{
     cached_attention, dropout, few_rows, layer_norm, linear,
 };
 
-/// The largest head whose attention is a kernel: a unit holds up to three rows of a head in registers.
-const LARGEST_HEAD: usize = 64;
-
 /// The most numbers of a head in a cache.
 const LARGEST_CACHED_HEAD: usize = 256;
 
@@ -133,8 +130,8 @@ impl<B: OnCubes> NeoBackend for B {
         rule: AttentionRule,
         padding: Option<BoolTensor<B>>,
     ) -> FloatTensor<B> {
-        let small = head_size(&query, rule) <= LARGEST_HEAD;
-        if padding.is_some() || !small || !all_alike(&[&query, &key, &value]) {
+        let taken = kernels::takes_attention(&query, &key, rule);
+        if padding.is_some() || !taken || !all_alike(&[&query, &key, &value]) {
             let number = query.dtype();
             let [query, key, value] = [query, key, value].map(in_full::<B>);
             return in_number::<B>(attention::plain::<B>(query, key, value, rule, padding), number);
@@ -150,8 +147,8 @@ impl<B: OnCubes> NeoBackend for B {
         padding: Option<BoolTensor<B>>,
         gradient: FloatTensor<B>,
     ) -> [FloatTensor<B>; 3] {
-        let small = head_size(&query, rule) <= LARGEST_HEAD;
-        if padding.is_some() || !small || !all_alike(&[&query, &key, &value, &gradient]) {
+        let taken = kernels::takes_attention(&query, &key, rule);
+        if padding.is_some() || !taken || !all_alike(&[&query, &key, &value, &gradient]) {
             let number = query.dtype();
             let [query, key, value, gradient] = [query, key, value, gradient].map(in_full::<B>);
             let found = attention::plain_backward::<B>(query, key, value, rule, padding, gradient);
