@@ -5,7 +5,8 @@
 //! |---|---|---|
 //! | causal attention, global or windowed | [`attention()`] | [`attention_backward`] |
 //! | attention to a cache that many texts share | [`cached_attention`] | |
-//! | linear layer, with or without a low-rank part | [`linear()`] | [`linear_backward`], [`linear_input_gradient`], [`linear_weight_gradient`] |
+//! | linear layer, with or without a low-rank part | [`linear()`] | [`linear_backward`], [`linear_input_gradient`] |
+//! | the weight of a linear layer | | [`linear_weight_gradient`] |
 //! | low-rank part alone | [`add_low_rank`] | [`low_rank_backward`] |
 //! | layer norm | [`layer_norm`] | [`layer_norm_backward`], [`layer_norm_input_gradient`] |
 //! | GELU in its tanh form | [`gelu`] | [`gelu_backward`] |
