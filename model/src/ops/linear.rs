@@ -7,7 +7,8 @@
 //! `dB = scale * dy^T h`. Only the inputs are saved, and of a frozen layer W alone; h and m are worked out again.
 //!
 //! In half precision `x W^T` and `dy W` are made in the half type. The rest is too where the backend has x cast before, see
-//! [`NeoBackend::rounds_factors`]; where it rounds factors on their way in, the rest is made in the type of x.
+//! [`NeoBackend::rounds_factors`]; where it rounds factors on their way in, dW is made of rounded ones as well and the rest in
+//! the type of x.
 
 mod tracked;
 

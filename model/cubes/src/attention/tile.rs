@@ -1,7 +1,7 @@
 //! Rows of one head: one that a unit holds, and some that a cube shares; and which of them meet.
 //!
 //! Tensors may be of any float type; what is held and shared is f32. A row too large for the registers of a unit is held by
-//! some neighbours, its `holders`, each of which has every so manieth vector of it.
+//! two or four neighbours, its `holders`, each of which has every second or fourth vector of it.
 
 use cubecl::prelude::*;
 
