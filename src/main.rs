@@ -3,7 +3,6 @@
 mod cli;
 mod commands;
 mod hub;
-mod serve;
 mod terminal;
 
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders of sources, a crate each.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 11] = [
     "src",
     "model/src",
     "model/cubes/src",
@@ -14,12 +14,13 @@ const CRATES: [&str; 10] = [
     "model/gguf/src",
     "model/kernels/src",
     "model/pickle/src",
+    "src/serve",
     "datasets/src",
     "training/src",
     "training/report/src",
 ];
 /// The rooms of the root crate that belong to the program.
-const PROGRAM: [&str; 6] = ["src/cli", "src/commands", "src/terminal", "src/hub", "src/serve", "src/main.rs"];
+const PROGRAM: [&str; 5] = ["src/cli", "src/commands", "src/terminal", "src/hub", "src/main.rs"];
 
 /// A page that shows how other programs are called.
 const OTHER_PROGRAMS: &str = "src/run/export/page.rs";

@@ -14,8 +14,8 @@ use rustyline::error::ReadlineError;
 
 use super::served::Opened;
 use crate::cli::ChatArgs;
-use crate::serve::{Message, Models};
 use crate::terminal::{interrupt, notes, output};
+use gptneo_serve::{Message, Models};
 
 const HELP: &str = "/adapter NAME  who answers from now on; alone, it lists who can
 /seed N        the seed of the next answers
@@ -211,7 +211,7 @@ impl Input {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::serve::{ChatTemplate, ServedModel};
+    use gptneo_serve::{ChatTemplate, ServedModel};
 
     #[test]
     fn a_line_with_a_slash_changes_what_comes_next() {

@@ -4,15 +4,13 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use anyhow::{Result, anyhow};
-use axum::http::HeaderValue;
 use gptneo_lora::run::engine::{Served, start_engine};
 use gptneo_model::GptNeoConfig;
 use gptneo_model::engine::EngineLimits;
-use tokio::sync::oneshot;
+use gptneo_serve::{Ended, Key, Origins, Server, oneshot, serve};
 
 use super::served::Opened;
 use crate::cli::ServeArgs;
-use crate::serve::{Ended, Key, Origins, Server, serve};
 use crate::terminal::failure::Misuse;
 use crate::terminal::{interrupt, notes};
 
@@ -25,7 +23,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     // What can be refused is refused before anything is downloaded or loaded.
     place.check()?;
     place.check_weights(weights)?;
-    let origins = origins(&args.cors)?;
+    let origins = Origins::of(&args.cors).map_err(|error| Misuse::error(format!("--cors {error}")))?;
     let key = args.api_key_file.as_deref().map(Key::read).transpose()?;
     let listener = listen(&args.host, args.port)?;
     let address = listener.local_addr()?;
@@ -90,26 +88,6 @@ fn url(address: SocketAddr) -> String {
     format!("http://{ip}:{}/", address.port())
 }
 
-fn origins(given: &[String]) -> Result<Origins> {
-    if given.is_empty() {
-        return Ok(Origins::Own);
-    }
-    if given.iter().any(|origin| origin == "*") {
-        return Ok(Origins::Any);
-    }
-    let read = |origin: &String| {
-        let whole = ["http://", "https://"].iter().any(|scheme| origin.starts_with(scheme));
-        let path = origin.split("://").nth(1).is_some_and(|rest| rest.contains('/'));
-        let value = HeaderValue::from_str(origin).ok().filter(|_| whole && !path);
-        value.ok_or_else(|| {
-            Misuse::error(format!(
-                "--cors {origin:?} is no origin: expected a scheme and a host, such as https://example.org, or *"
-            ))
-        })
-    };
-    given.iter().map(read).collect::<Result<_>>().map(Origins::Of)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -121,15 +99,5 @@ mod tests {
         assert_eq!(url("0.0.0.0:80"), "http://127.0.0.1:80/");
         assert_eq!(url("[::1]:80"), "http://[::1]:80/");
         assert_eq!(url("192.0.2.1:80"), "http://192.0.2.1:80/");
-    }
-
-    #[test]
-    fn an_origin_is_a_scheme_and_a_host() {
-        let read = |text: &str| origins(&[text.to_string()]);
-        assert!(matches!(read("https://example.org").unwrap(), Origins::Of(_)));
-        assert!(matches!(read("*").unwrap(), Origins::Any));
-        for wrong in ["example.org", "https://example.org/", "ftp://a"] {
-            assert!(read(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -9,8 +9,8 @@ use gptneo_lora::run::{Kind, ModelFolder, RunFolder};
 
 use crate::cli::{NamedFolder, ServedFlags};
 use crate::hub;
-use crate::serve::{ChatTemplate, Models, ServedModel};
 use crate::terminal::failure::Misuse;
+use gptneo_serve::{ChatTemplate, Models, ServedModel};
 
 /// The base, opened, and what else answers.
 pub(super) struct Opened {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use futures_util::future;
 use gptneo_datasets::DataError;
-use gptneo_lora::model::engine::{Event, Reason, Request, Sampling, Ticket, TokenScore};
+use gptneo_model::engine::{Event, Reason, Request, Sampling, Ticket, TokenScore};
 use gptneo_model::{PenaltyScope, SamplingConfig};
 use tokio::sync::mpsc;
 

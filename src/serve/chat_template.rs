@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
 use gptneo_datasets::CHAT_TEMPLATE_FILE;
 use gptneo_files::{excerpt, read_small_text};
 use minijinja::value::{Kwargs, Rest};
 use minijinja::{Environment, Error, ErrorKind, State, Value, context};
 use serde::Serialize;
+
+use crate::ServeError;
 
 /// The template's name where it is rendered.
 const NAME: &str = "chat";
@@ -35,23 +36,23 @@ const STACK: usize = 256 << 20;
 
 /// A message of a chat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Message {
+pub struct Message {
     /// `system`, `user` or `assistant`.
-    pub(crate) role: &'static str,
+    pub role: &'static str,
     /// What it says.
-    pub(crate) content: String,
+    pub content: String,
 }
 
 impl Message {
     /// A question.
-    pub(crate) fn question(content: impl Into<String>) -> Self {
+    pub fn question(content: impl Into<String>) -> Self {
         Self { role: "user", content: content.into() }
     }
 }
 
 /// A checked template.
 #[derive(Clone, Debug)]
-pub(crate) struct ChatTemplate {
+pub struct ChatTemplate {
     environment: Arc<Environment<'static>>,
     /// Whether it has taken too long once; it is not tried again.
     is_slow: Arc<AtomicBool>,
@@ -61,10 +62,14 @@ pub(crate) struct ChatTemplate {
 
 impl ChatTemplate {
     /// Checks a template; `end_of_text` is what it may close answers with.
-    pub(crate) fn new(source: &str, end_of_text: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// It is too long, is not Jinja, or takes too long.
+    pub fn new(source: &str, end_of_text: &str) -> Result<Self, ServeError> {
         if source.len() > LONGEST {
             let found = source.len();
-            return Err(anyhow!("it has {found} bytes, expected at most {LONGEST}"));
+            let fault = format!("it has {found} bytes, expected at most {LONGEST}");
+            return Err(ServeError::NoTemplate(fault));
         }
         let mut environment = Environment::new();
         // As transformers sets Jinja up.
@@ -95,7 +100,8 @@ impl ChatTemplate {
             environment.add_template_owned(NAME, owned).map_err(|error| fault(&error))?;
             Ok::<_, String>(Arc::new(environment))
         });
-        let environment = environment?.map_err(|fault| anyhow!(fault))?;
+        let environment =
+            environment.map_err(|error| error.to_string()).flatten().map_err(ServeError::NoTemplate)?;
         let made = Self {
             environment,
             is_slow: Arc::default(),
@@ -106,21 +112,31 @@ impl ChatTemplate {
         // answer to this question says nothing.
         let _ = made.render(&[Message::question("Why?")]);
         if made.is_slow.load(Ordering::Relaxed) {
-            return Err(anyhow!(TooSlow));
+            return Err(ServeError::NoTemplate(Unfinished::TooSlow.to_string()));
         }
         Ok(made)
     }
 
     /// The template of a file.
-    pub(crate) fn read(path: &Path, end_of_text: &str) -> Result<Self> {
-        let source = read_small_text(path)
-            .map_err(|error| anyhow!("cannot read the chat template {}: {error}", path.display()))?;
-        Self::new(&source, end_of_text)
-            .map_err(|fault| anyhow!("{} is no chat template: {fault}", path.display()))
+    ///
+    /// # Errors
+    /// The file cannot be read, or as [`ChatTemplate::new`].
+    pub fn read(path: &Path, end_of_text: &str) -> Result<Self, ServeError> {
+        let source = read_small_text(path).map_err(|source| ServeError::Unreadable {
+            what: "chat template",
+            path: path.into(),
+            source,
+        })?;
+        Self::new(&source, end_of_text).map_err(|fault| {
+            ServeError::NoTemplate(format!("{} is no chat template: {fault}", path.display()))
+        })
     }
 
     /// The template that a model's or an adapter's folder has: in a file of its own, or in its tokenizer's settings.
-    pub(crate) fn of_folder(folder: &Path, end_of_text: &str) -> Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// There is one, and it cannot be read or is none.
+    pub fn of_folder(folder: &Path, end_of_text: &str) -> Result<Option<Self>, ServeError> {
         let file = folder.join(CHAT_TEMPLATE_FILE);
         if file.is_file() {
             return Self::read(&file, end_of_text).map(Some);
@@ -131,12 +147,17 @@ impl ChatTemplate {
         let found: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         let Some(source) = found["chat_template"].as_str() else { return Ok(None) };
         let template = Self::new(source, end_of_text);
-        let refused = |fault| anyhow!("the chat template in {} is none: {fault}", settings.display());
+        let refused = |fault| {
+            ServeError::NoTemplate(format!("the chat template in {} is none: {fault}", settings.display()))
+        };
         template.map(Some).map_err(refused)
     }
 
     /// The prompt that asks for the next message; or why the template has none.
-    pub(crate) fn render(&self, messages: &[Message]) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// What the template says of these messages, or what keeps it from its end.
+    pub fn render(&self, messages: &[Message]) -> Result<String, String> {
         let what = context! {
             messages, add_generation_prompt => true, eos_token => self.end_of_text, bos_token => self.end_of_text,
         };
@@ -159,24 +180,33 @@ impl ChatTemplate {
             }
         };
         if self.is_slow.load(Ordering::Relaxed) {
-            return Err(TooSlow.to_string());
+            return Err(Unfinished::TooSlow.to_string());
         }
         on_a_deep_stack(render).map_err(|error| {
-            self.is_slow.fetch_or(error.is::<TooSlow>(), Ordering::Relaxed);
+            self.is_slow.fetch_or(matches!(error, Unfinished::TooSlow), Ordering::Relaxed);
             error.to_string()
         })?
     }
 
     /// The template itself.
-    pub(crate) fn source(&self) -> &str {
+    pub fn source(&self) -> &str {
         &self.source
     }
 }
 
-/// A template that took longer than it may.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the chat template takes more than {} s", SLOWEST.as_secs())]
-struct TooSlow;
+/// Why work on a thread of its own has no end.
+#[derive(Debug, thiserror::Error)]
+enum Unfinished {
+    /// It took longer than it may.
+    #[error("the chat template takes more than {} s", SLOWEST.as_secs())]
+    TooSlow,
+    /// It panicked.
+    #[error("the chat template's reader breaks down")]
+    Broken,
+    /// The system has no thread for it.
+    #[error("no thread can be made for the chat template: {0}")]
+    NoThread(io::Error),
+}
 
 /// Refuses a format whose fields, `%(name)05d` or `{:05}`, would be filled up to any width.
 fn check_fields(format: &Value) -> Result<(), Error> {
@@ -233,7 +263,7 @@ fn fault(error: &Error) -> String {
 }
 
 /// What `work` returns, done on a thread whose stack is deep. A thread that takes too long is left alone.
-fn on_a_deep_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+fn on_a_deep_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unfinished> {
     let (sender, receiver) = sync_channel(1);
     let work = move || {
         // Where nobody waits any more, nobody wants it.
@@ -243,10 +273,10 @@ fn on_a_deep_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
         .name(NAME.into())
         .stack_size(STACK)
         .spawn(work)
-        .map_err(|error| anyhow!("no thread can be made for the chat template: {error}"))?;
+        .map_err(Unfinished::NoThread)?;
     receiver.recv_timeout(SLOWEST).map_err(|error| match error {
-        RecvTimeoutError::Timeout => anyhow!(TooSlow),
-        RecvTimeoutError::Disconnected => anyhow!("the chat template's reader breaks down"),
+        RecvTimeoutError::Timeout => Unfinished::TooSlow,
+        RecvTimeoutError::Disconnected => Unfinished::Broken,
     })
 }
 

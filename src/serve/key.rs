@@ -3,24 +3,32 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
 use axum::http::HeaderValue;
 use gptneo_files::read_small_text;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::ServeError;
+
 /// The key's hash.
-pub(crate) struct Key([u8; 32]);
+pub struct Key([u8; 32]);
 
 impl Key {
     /// The key in a file, without white space around it.
-    pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text =
-            read_small_text(path).with_context(|| format!("cannot read the key in {}", path.display()))?;
+    ///
+    /// # Errors
+    /// The file cannot be read, is empty, or has white space within.
+    pub fn read(path: &Path) -> Result<Self, ServeError> {
+        let text = read_small_text(path).map_err(|source| ServeError::Unreadable {
+            what: "key",
+            path: path.into(),
+            source,
+        })?;
+        let none = |fault| Err(ServeError::NoKey { path: path.into(), fault });
         match text.trim() {
-            "" => bail!("{} is empty: expected the key that requests must bear", path.display()),
+            "" => none("is empty: expected the key that requests must bear"),
             key if key.contains(char::is_whitespace) => {
-                bail!("{} has white space within the key: expected one key alone", path.display())
+                none("has white space within the key: expected one key alone")
             }
             key => Ok(Self::of(key)),
         }

@@ -7,27 +7,27 @@ use super::error::ApiError;
 
 /// A model that answers.
 #[derive(Clone, Debug)]
-pub(crate) struct ServedModel {
+pub struct ServedModel {
     /// What a request calls it.
-    pub(crate) name: String,
+    pub name: String,
     /// The engine's name of its adapter; none for the base.
-    pub(crate) adapter: Option<String>,
+    pub adapter: Option<String>,
     /// How a chat becomes a prompt.
-    pub(crate) template: ChatTemplate,
+    pub template: ChatTemplate,
 }
 
 /// The base, and its adapters after it.
 #[derive(Debug)]
-pub(crate) struct Models(Vec<ServedModel>);
+pub struct Models(Vec<ServedModel>);
 
 impl Models {
     /// `base` and the adapters over it.
-    pub(crate) fn new(base: ServedModel, adapters: Vec<ServedModel>) -> Self {
+    pub fn new(base: ServedModel, adapters: Vec<ServedModel>) -> Self {
         Self(std::iter::once(base).chain(adapters).collect())
     }
 
     /// All of them, the base first.
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, ServedModel> {
+    pub fn iter(&self) -> std::slice::Iter<'_, ServedModel> {
         self.0.iter()
     }
 
@@ -44,7 +44,7 @@ impl Models {
     }
 
     /// The one that has exactly this name.
-    pub(crate) fn by_name(&self, name: &str) -> Option<&ServedModel> {
+    pub fn by_name(&self, name: &str) -> Option<&ServedModel> {
         self.0.iter().find(|model| model.name == name)
     }
 }

@@ -15,6 +15,7 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
+use super::ServeError;
 use super::error::ApiError;
 use super::metrics::InFlight;
 use super::routes::{chat, completions, models, state, tokens};
@@ -22,13 +23,37 @@ use super::server::Server;
 use super::{openapi, page};
 
 /// Sites whose pages may ask, beside the server's own.
-pub(crate) enum Origins {
-    /// None.
+#[derive(Clone, Debug, Default)]
+pub struct Origins(Allowed);
+
+#[derive(Clone, Debug, Default)]
+enum Allowed {
+    #[default]
     Own,
-    /// These.
     Of(Vec<HeaderValue>),
-    /// All.
     Any,
+}
+
+impl Origins {
+    /// These sites, each a scheme and a host such as `https://example.org`; `*` is all sites.
+    ///
+    /// # Errors
+    /// One of them is no origin.
+    pub fn of(sites: &[String]) -> Result<Self, ServeError> {
+        if sites.is_empty() {
+            return Ok(Self(Allowed::Own));
+        }
+        if sites.iter().any(|site| site == "*") {
+            return Ok(Self(Allowed::Any));
+        }
+        let read = |site: &String| {
+            let whole = ["http://", "https://"].iter().any(|scheme| site.starts_with(scheme));
+            let path = site.split("://").nth(1).is_some_and(|rest| rest.contains('/'));
+            let value = HeaderValue::from_str(site).ok().filter(|_| whole && !path);
+            value.ok_or_else(|| ServeError::NoOrigin(site.clone()))
+        };
+        sites.iter().map(read).collect::<Result<_, _>>().map(|sites| Self(Allowed::Of(sites)))
+    }
 }
 
 /// All paths.
@@ -64,10 +89,10 @@ pub(super) fn router(server: &Arc<Server>, origins: &Origins) -> Router {
 }
 
 fn cors(origins: &Origins) -> Option<CorsLayer> {
-    let origins = match origins {
-        Origins::Own => return None,
-        Origins::Of(origins) => AllowOrigin::list(origins.iter().cloned()),
-        Origins::Any => Any.into(),
+    let origins = match &origins.0 {
+        Allowed::Own => return None,
+        Allowed::Of(origins) => AllowOrigin::list(origins.iter().cloned()),
+        Allowed::Any => Any.into(),
     };
     let headers = [header::AUTHORIZATION, header::CONTENT_TYPE];
     let methods = [Method::GET, Method::POST];
@@ -117,5 +142,22 @@ impl HttpBody for Counted {
 
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_origin_is_a_scheme_and_a_host() {
+        let read = |text: &str| Origins::of(&[text.to_string()]);
+        assert!(matches!(read("https://example.org").unwrap().0, Allowed::Of(_)));
+        assert!(matches!(read("*").unwrap().0, Allowed::Any));
+        assert!(matches!(Origins::of(&[]).unwrap().0, Allowed::Own));
+        for wrong in ["example.org", "https://example.org/", "ftp://a"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::extract::Request;
 use axum::http::header;
 use gptneo_datasets::Tokenizer;
-use gptneo_lora::model::engine::{Engine, EngineError, Request as EngineRequest, Ticket};
+use gptneo_model::engine::{Engine, EngineError, Request as EngineRequest, Ticket};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::error::ApiError;
@@ -17,7 +17,7 @@ use super::metrics::Metrics;
 use super::models::Models;
 
 /// What is served, and how.
-pub(crate) struct Server {
+pub struct Server {
     pub(super) engine: Engine,
     pub(super) tokenizer: Tokenizer,
     pub(super) models: Models,
@@ -33,7 +33,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// A server of what the engine answers with.
-    pub(crate) fn new(engine: Engine, tokenizer: Tokenizer, models: Models, key: Option<Key>) -> Self {
+    pub fn new(engine: Engine, tokenizer: Tokenizer, models: Models, key: Option<Key>) -> Self {
         Self {
             engine,
             tokenizer,

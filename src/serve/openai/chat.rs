@@ -6,9 +6,9 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::fields::{Fields, both, within};
 use super::generation::{FinishReason, Generation, GenerationFields, Usage};
-use crate::serve::chat_template::Message;
-use crate::serve::error::ApiError;
-use crate::serve::limits::Limits;
+use crate::chat_template::Message;
+use crate::error::ApiError;
+use crate::limits::Limits;
 
 /// The fields that only chats have.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -74,17 +74,17 @@ enum TextType {
 
 /// The body of a request for a chat's answer.
 #[derive(Debug)]
-pub(in crate::serve) struct ChatRequest {
-    pub(in crate::serve) model: Option<String>,
-    pub(in crate::serve) messages: Vec<Message>,
-    pub(in crate::serve) generation: Generation,
+pub(crate) struct ChatRequest {
+    pub(crate) model: Option<String>,
+    pub(crate) messages: Vec<Message>,
+    pub(crate) generation: Generation,
     /// Likeliest tokens with each token.
-    pub(in crate::serve) likeliest: Option<usize>,
+    pub(crate) likeliest: Option<usize>,
 }
 
 impl ChatRequest {
     /// Reads and checks a body.
-    pub(in crate::serve) fn read(body: &[u8], limits: &Limits, vocabulary: usize) -> Result<Self, ApiError> {
+    pub(crate) fn read(body: &[u8], limits: &Limits, vocabulary: usize) -> Result<Self, ApiError> {
         let mut fields = Fields::of(body)?;
         let own: ChatFields = fields.take()?;
         let mut common: GenerationFields = fields.take()?;
@@ -142,97 +142,97 @@ impl ToSchema for ChatRequest {
 
 /// A chat's answers, whole.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::serve) struct ChatAnswer {
+pub(crate) struct ChatAnswer {
     #[serde(flatten)]
-    pub(in crate::serve) head: ChatHead,
-    pub(in crate::serve) choices: Vec<ChatChoice>,
-    pub(in crate::serve) usage: Usage,
+    pub(crate) head: ChatHead,
+    pub(crate) choices: Vec<ChatChoice>,
+    pub(crate) usage: Usage,
 }
 
 /// A piece of a chat's answers.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::serve) struct ChatPiece {
+pub(crate) struct ChatPiece {
     #[serde(flatten)]
-    pub(in crate::serve) head: ChatHead,
-    pub(in crate::serve) choices: Vec<ChatPieceChoice>,
+    pub(crate) head: ChatHead,
+    pub(crate) choices: Vec<ChatPieceChoice>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::serve) usage: Option<Usage>,
+    pub(crate) usage: Option<Usage>,
 }
 
 /// What every answer and every piece begins with.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(in crate::serve) struct ChatHead {
-    pub(in crate::serve) id: String,
+pub(crate) struct ChatHead {
+    pub(crate) id: String,
     /// `chat.completion` or `chat.completion.chunk`
-    pub(in crate::serve) object: &'static str,
+    pub(crate) object: &'static str,
     /// Seconds since 1970.
-    pub(in crate::serve) created: u64,
+    pub(crate) created: u64,
     /// Who answers.
-    pub(in crate::serve) model: String,
+    pub(crate) model: String,
     /// The program and its version.
-    pub(in crate::serve) system_fingerprint: &'static str,
+    pub(crate) system_fingerprint: &'static str,
 }
 
 /// One answer.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::serve) struct ChatChoice {
-    pub(in crate::serve) index: usize,
-    pub(in crate::serve) message: AnswerMessage,
-    pub(in crate::serve) logprobs: Option<ChatLogprobs>,
-    pub(in crate::serve) finish_reason: Option<FinishReason>,
+pub(crate) struct ChatChoice {
+    pub(crate) index: usize,
+    pub(crate) message: AnswerMessage,
+    pub(crate) logprobs: Option<ChatLogprobs>,
+    pub(crate) finish_reason: Option<FinishReason>,
 }
 
 /// A piece of one answer.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::serve) struct ChatPieceChoice {
-    pub(in crate::serve) index: usize,
-    pub(in crate::serve) delta: Delta,
-    pub(in crate::serve) logprobs: Option<ChatLogprobs>,
-    pub(in crate::serve) finish_reason: Option<FinishReason>,
+pub(crate) struct ChatPieceChoice {
+    pub(crate) index: usize,
+    pub(crate) delta: Delta,
+    pub(crate) logprobs: Option<ChatLogprobs>,
+    pub(crate) finish_reason: Option<FinishReason>,
 }
 
 /// The message that answers.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::serve) struct AnswerMessage {
+pub(crate) struct AnswerMessage {
     /// `assistant`
-    pub(in crate::serve) role: &'static str,
-    pub(in crate::serve) content: String,
+    pub(crate) role: &'static str,
+    pub(crate) content: String,
     /// Always none.
-    pub(in crate::serve) refusal: Option<String>,
+    pub(crate) refusal: Option<String>,
 }
 
 /// What a piece adds to the message.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub(in crate::serve) struct Delta {
+pub(crate) struct Delta {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::serve) role: Option<&'static str>,
+    pub(crate) role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::serve) content: Option<String>,
+    pub(crate) content: Option<String>,
 }
 
 /// The tokens of an answer with their log-probabilities.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::serve) struct ChatLogprobs {
-    pub(in crate::serve) content: Vec<ChatToken>,
+pub(crate) struct ChatLogprobs {
+    pub(crate) content: Vec<ChatToken>,
     /// Always none.
-    pub(in crate::serve) refusal: Option<Vec<ChatToken>>,
+    pub(crate) refusal: Option<Vec<ChatToken>>,
 }
 
 /// A token in its place, with the likeliest ones there.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::serve) struct ChatToken {
+pub(crate) struct ChatToken {
     #[serde(flatten)]
-    pub(in crate::serve) token: TokenLogprob,
-    pub(in crate::serve) top_logprobs: Vec<TokenLogprob>,
+    pub(crate) token: TokenLogprob,
+    pub(crate) top_logprobs: Vec<TokenLogprob>,
 }
 
 /// A token and its log-probability.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::serve) struct TokenLogprob {
-    pub(in crate::serve) token: String,
-    pub(in crate::serve) logprob: f32,
+pub(crate) struct TokenLogprob {
+    pub(crate) token: String,
+    pub(crate) logprob: f32,
     /// Exact where the token is no whole character.
-    pub(in crate::serve) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use utoipa::{PartialSchema, ToSchema};
 use super::fields::{Fields, both, within};
 use super::generation::{FinishReason, Generation, GenerationFields, Usage};
 use super::schemas::{any_of, id, list, text};
-use crate::serve::error::ApiError;
-use crate::serve::limits::Limits;
+use crate::error::ApiError;
+use crate::limits::Limits;
 
 /// More tokens than any model of this kind has positions.
 const MOST_IDS: usize = 1_000_000;
@@ -33,7 +33,7 @@ struct CompletionFields {
     untagged,
     expecting = "expected a text, a list of texts, a list of token ids or a list of lists of token ids"
 )]
-pub(in crate::serve) enum Prompt {
+pub(crate) enum Prompt {
     /// A text.
     Text(String),
     /// Texts.
@@ -59,18 +59,18 @@ impl ToSchema for Prompt {}
 
 /// The body of a request for completions.
 #[derive(Debug)]
-pub(in crate::serve) struct CompletionRequest {
-    pub(in crate::serve) model: Option<String>,
-    pub(in crate::serve) prompt: Option<Prompt>,
-    pub(in crate::serve) generation: Generation,
+pub(crate) struct CompletionRequest {
+    pub(crate) model: Option<String>,
+    pub(crate) prompt: Option<Prompt>,
+    pub(crate) generation: Generation,
     /// Likeliest tokens with each token.
-    pub(in crate::serve) likeliest: Option<usize>,
-    pub(in crate::serve) echo: bool,
+    pub(crate) likeliest: Option<usize>,
+    pub(crate) echo: bool,
 }
 
 impl CompletionRequest {
     /// Reads and checks a body.
-    pub(in crate::serve) fn read(body: &[u8], limits: &Limits, vocabulary: usize) -> Result<Self, ApiError> {
+    pub(crate) fn read(body: &[u8], limits: &Limits, vocabulary: usize) -> Result<Self, ApiError> {
         let mut fields = Fields::of(body)?;
         let own: CompletionFields = fields.take()?;
         let mut common: GenerationFields = fields.take()?;
@@ -100,47 +100,47 @@ impl ToSchema for CompletionRequest {
 
 /// Completions, or a piece of one.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::serve) struct CompletionAnswer {
-    pub(in crate::serve) id: String,
+pub(crate) struct CompletionAnswer {
+    pub(crate) id: String,
     /// `text_completion`
-    pub(in crate::serve) object: &'static str,
+    pub(crate) object: &'static str,
     /// Seconds since 1970.
-    pub(in crate::serve) created: u64,
+    pub(crate) created: u64,
     /// Who answered.
-    pub(in crate::serve) model: String,
+    pub(crate) model: String,
     /// The program and its version.
-    pub(in crate::serve) system_fingerprint: &'static str,
-    pub(in crate::serve) choices: Vec<CompletionChoice>,
+    pub(crate) system_fingerprint: &'static str,
+    pub(crate) choices: Vec<CompletionChoice>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::serve) usage: Option<Usage>,
+    pub(crate) usage: Option<Usage>,
 }
 
 /// One answer, or a piece of it.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::serve) struct CompletionChoice {
-    pub(in crate::serve) index: usize,
-    pub(in crate::serve) text: String,
-    pub(in crate::serve) logprobs: Option<CompletionLogprobs>,
-    pub(in crate::serve) finish_reason: Option<FinishReason>,
+pub(crate) struct CompletionChoice {
+    pub(crate) index: usize,
+    pub(crate) text: String,
+    pub(crate) logprobs: Option<CompletionLogprobs>,
+    pub(crate) finish_reason: Option<FinishReason>,
 }
 
 /// The tokens of a text with their log-probabilities.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub(in crate::serve) struct CompletionLogprobs {
+pub(crate) struct CompletionLogprobs {
     /// As they are written; a token that is no whole character has its bytes, `bytes:\xe2\x80`.
-    pub(in crate::serve) tokens: Vec<String>,
+    pub(crate) tokens: Vec<String>,
     /// None for a prompt's first token.
-    pub(in crate::serve) token_logprobs: Vec<Option<f32>>,
+    pub(crate) token_logprobs: Vec<Option<f32>>,
     /// The likeliest tokens in each place.
     #[schema(value_type = Vec<Option<std::collections::BTreeMap<String, f32>>>)]
-    pub(in crate::serve) top_logprobs: Vec<Option<Likeliest>>,
+    pub(crate) top_logprobs: Vec<Option<Likeliest>>,
     /// Where each token begins, in characters from the beginning of the prompt.
-    pub(in crate::serve) text_offset: Vec<usize>,
+    pub(crate) text_offset: Vec<usize>,
 }
 
 /// Tokens and their log-probabilities, the likeliest first.
 #[derive(Debug)]
-pub(in crate::serve) struct Likeliest(pub(in crate::serve) Vec<(String, f32)>);
+pub(crate) struct Likeliest(pub(crate) Vec<(String, f32)>);
 
 impl Serialize for Likeliest {
     /// An object. Of two tokens that are written alike, it has the likelier one.

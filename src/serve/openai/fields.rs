@@ -10,7 +10,7 @@ use utoipa::PartialSchema;
 use utoipa::openapi::schema::{AdditionalProperties, Object, Schema};
 use utoipa::openapi::{RefOr, schema};
 
-use crate::serve::error::ApiError;
+use crate::error::ApiError;
 
 /// Fields that OpenAI or other servers know and this one does not: refused in other words than a slip.
 const KNOWN_ELSEWHERE: [&str; 30] = [
@@ -47,11 +47,11 @@ const KNOWN_ELSEWHERE: [&str; 30] = [
 ];
 
 /// A request's fields on their way to their types.
-pub(in crate::serve) struct Fields(Map<String, Value>);
+pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {
     /// Reads a body; a field that is null is left out.
-    pub(in crate::serve) fn of(body: &[u8]) -> Result<Self, ApiError> {
+    pub(crate) fn of(body: &[u8]) -> Result<Self, ApiError> {
         let mut object: Map<String, Value> = serde_json::from_slice(body)
             .map_err(|error| in_plain_words(&error.to_string()))
             .map_err(|reason| ApiError::malformed(format!("the body is no JSON object: {reason}")))?;
@@ -60,7 +60,7 @@ impl Fields {
     }
 
     /// Takes the fields of `T`.
-    pub(in crate::serve) fn take<T: DeserializeOwned + PartialSchema>(&mut self) -> Result<T, ApiError> {
+    pub(crate) fn take<T: DeserializeOwned + PartialSchema>(&mut self) -> Result<T, ApiError> {
         let own: Map<String, Value> =
             properties::<T>().properties.keys().filter_map(|name| self.0.remove_entry(name)).collect();
         serde_path_to_error::deserialize(Value::Object(own)).map_err(|error| {
@@ -74,7 +74,7 @@ impl Fields {
     }
 
     /// Refuses what nobody took.
-    pub(in crate::serve) fn finish(self) -> Result<(), ApiError> {
+    pub(crate) fn finish(self) -> Result<(), ApiError> {
         match self.0.keys().next() {
             None => Ok(()),
             Some(name) => Err(ApiError::unknown_field(name, KNOWN_ELSEWHERE.contains(&name.as_str()))),

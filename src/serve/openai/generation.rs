@@ -9,15 +9,15 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::fields::within;
 use super::schemas::{any_of, list, text};
-use crate::serve::error::ApiError;
-use crate::serve::limits::Limits;
+use crate::error::ApiError;
+use crate::limits::Limits;
 
 /// The fields that completions and chats have in common.
 #[derive(Debug, Deserialize, ToSchema)]
-pub(in crate::serve) struct GenerationFields {
+pub(crate) struct GenerationFields {
     /// The model that answers, by a name that `/v1/models` lists; without one, the base. A server without adapters
     /// answers to any name.
-    pub(in crate::serve) model: Option<String>,
+    pub(crate) model: Option<String>,
     /// The most tokens to add. A completion has 16 without it, a chat as many as the model has room for.
     #[schema(minimum = 0, maximum = 1_000_000)]
     max_tokens: Option<u32>,
@@ -86,37 +86,37 @@ struct StreamOptions {
 
 /// The fields, checked.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::serve) struct Generation {
+pub(crate) struct Generation {
     /// New tokens of an answer at most, where the request says it.
-    pub(in crate::serve) max_tokens: Option<usize>,
+    pub(crate) max_tokens: Option<usize>,
     /// Answers to each prompt.
-    pub(in crate::serve) answers: usize,
+    pub(crate) answers: usize,
     /// How tokens are chosen.
-    pub(in crate::serve) choice: Choice,
+    pub(crate) choice: Choice,
     /// Texts that end an answer.
-    pub(in crate::serve) stops: Vec<String>,
+    pub(crate) stops: Vec<String>,
     /// Whether end-of-text ends nothing.
-    pub(in crate::serve) ignore_end: bool,
+    pub(crate) ignore_end: bool,
     /// How the answer is sent.
-    pub(in crate::serve) delivery: Delivery,
+    pub(crate) delivery: Delivery,
 }
 
 /// How each token is chosen.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::serve) struct Choice {
-    pub(in crate::serve) temperature: f64,
-    pub(in crate::serve) top_p: Option<f64>,
-    pub(in crate::serve) top_k: Option<usize>,
-    pub(in crate::serve) repetition_penalty: f64,
-    pub(in crate::serve) presence_penalty: f64,
-    pub(in crate::serve) frequency_penalty: f64,
-    pub(in crate::serve) logit_bias: Vec<(u32, f32)>,
-    pub(in crate::serve) seed: u64,
+pub(crate) struct Choice {
+    pub(crate) temperature: f64,
+    pub(crate) top_p: Option<f64>,
+    pub(crate) top_k: Option<usize>,
+    pub(crate) repetition_penalty: f64,
+    pub(crate) presence_penalty: f64,
+    pub(crate) frequency_penalty: f64,
+    pub(crate) logit_bias: Vec<(u32, f32)>,
+    pub(crate) seed: u64,
 }
 
 /// How an answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::serve) enum Delivery {
+pub(crate) enum Delivery {
     /// At once.
     Whole,
     /// In pieces, the last with the tokens' counts where `usage` says so.
@@ -125,7 +125,7 @@ pub(in crate::serve) enum Delivery {
 
 impl GenerationFields {
     /// Checks every field; `vocabulary` is the number of the model's tokens.
-    pub(in crate::serve) fn check(self, limits: &Limits, vocabulary: usize) -> Result<Generation, ApiError> {
+    pub(crate) fn check(self, limits: &Limits, vocabulary: usize) -> Result<Generation, ApiError> {
         let above_0 = |name: &'static str, value: Option<f64>| match value {
             Some(value) if value <= 0.0 => {
                 Err(ApiError::field(name, format_args!("is {value}, expected more than 0")))
@@ -205,19 +205,19 @@ fn any_seed() -> u64 {
 
 /// What an answer took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub(in crate::serve) struct Usage {
+pub(crate) struct Usage {
     /// Tokens of the prompts.
-    pub(in crate::serve) prompt_tokens: usize,
+    pub(crate) prompt_tokens: usize,
     /// Tokens that were added.
-    pub(in crate::serve) completion_tokens: usize,
+    pub(crate) completion_tokens: usize,
     /// Both together.
-    pub(in crate::serve) total_tokens: usize,
+    pub(crate) total_tokens: usize,
 }
 
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::serve) enum FinishReason {
+pub(crate) enum FinishReason {
     /// The model ended it, or a stop text did.
     Stop,
     /// It has as many tokens as were asked for.

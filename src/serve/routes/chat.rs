@@ -8,17 +8,17 @@ use axum::response::Response;
 use gptneo_datasets::Tokenizer;
 
 use super::{Refusals, id};
-use crate::serve::answer::{Piece, Plan, ScoredToken, begin};
-use crate::serve::error::ApiError;
-use crate::serve::openai::FINGERPRINT;
-use crate::serve::openai::chat::{
+use crate::answer::{Piece, Plan, ScoredToken, begin};
+use crate::error::ApiError;
+use crate::openai::FINGERPRINT;
+use crate::openai::chat::{
     AnswerMessage, ChatAnswer, ChatChoice, ChatHead, ChatLogprobs, ChatPiece, ChatPieceChoice, ChatRequest,
     ChatToken, Delta, TokenLogprob,
 };
-use crate::serve::openai::generation::{Delivery, Usage};
-use crate::serve::server::{Server, seconds_since_1970};
-use crate::serve::text::{shown, shown_bytes};
-use crate::serve::{events, reply};
+use crate::openai::generation::{Delivery, Usage};
+use crate::server::{Server, seconds_since_1970};
+use crate::text::{shown, shown_bytes};
+use crate::{events, reply};
 
 /// Answer a question, asked as the model was tuned.
 #[utoipa::path(
@@ -31,7 +31,7 @@ use crate::serve::{events, reply};
         Refusals,
     )
 )]
-pub(in crate::serve) async fn chat_completions(
+pub(crate) async fn chat_completions(
     State(server): State<Arc<Server>>,
     request: Request,
 ) -> Result<Response, ApiError> {

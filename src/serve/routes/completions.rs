@@ -8,16 +8,16 @@ use axum::response::Response;
 use gptneo_datasets::Tokenizer;
 
 use super::{Refusals, id};
-use crate::serve::answer::{Piece, Plan, ScoredToken, begin};
-use crate::serve::error::ApiError;
-use crate::serve::openai::FINGERPRINT;
-use crate::serve::openai::completions::{
+use crate::answer::{Piece, Plan, ScoredToken, begin};
+use crate::error::ApiError;
+use crate::openai::FINGERPRINT;
+use crate::openai::completions::{
     CompletionAnswer, CompletionChoice, CompletionLogprobs, CompletionRequest, Likeliest, Prompt,
 };
-use crate::serve::openai::generation::{Delivery, Usage};
-use crate::serve::server::{Server, seconds_since_1970};
-use crate::serve::text::shown;
-use crate::serve::{events, reply};
+use crate::openai::generation::{Delivery, Usage};
+use crate::server::{Server, seconds_since_1970};
+use crate::text::shown;
+use crate::{events, reply};
 
 /// New tokens where a request does not say how many, as OpenAI has it.
 const USUAL_TOKENS: usize = 16;
@@ -33,7 +33,7 @@ const USUAL_TOKENS: usize = 16;
         Refusals,
     )
 )]
-pub(in crate::serve) async fn completions(
+pub(crate) async fn completions(
     State(server): State<Arc<Server>>,
     request: Request,
 ) -> Result<Response, ApiError> {

@@ -9,14 +9,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Refusals;
-use crate::serve::error::ApiError;
-use crate::serve::models::ServedModel;
-use crate::serve::reply;
-use crate::serve::server::Server;
+use crate::error::ApiError;
+use crate::models::ServedModel;
+use crate::reply;
+use crate::server::Server;
 
 /// Who answers.
 #[derive(Serialize, ToSchema)]
-pub(in crate::serve) struct ModelList {
+pub(crate) struct ModelList {
     /// `list`
     object: &'static str,
     /// The base, then its adapters.
@@ -25,7 +25,7 @@ pub(in crate::serve) struct ModelList {
 
 /// One who answers.
 #[derive(Serialize, ToSchema)]
-pub(in crate::serve) struct ModelCard {
+pub(crate) struct ModelCard {
     /// What a request calls it.
     id: String,
     /// `model`
@@ -46,7 +46,7 @@ pub(in crate::serve) struct ModelCard {
     path = "/v1/models",
     responses((status = 200, description = "Who answers.", body = ModelList), Refusals)
 )]
-pub(in crate::serve) async fn models(State(server): State<Arc<Server>>) -> Response {
+pub(crate) async fn models(State(server): State<Arc<Server>>) -> Response {
     let data = server.models.iter().map(|model| card(&server, model)).collect();
     reply::json(StatusCode::OK, &ModelList { object: "list", data })
 }
@@ -58,7 +58,7 @@ pub(in crate::serve) async fn models(State(server): State<Arc<Server>>) -> Respo
     params(("model" = String, Path, description = "Its name.")),
     responses((status = 200, description = "The model.", body = ModelCard), Refusals)
 )]
-pub(in crate::serve) async fn model(
+pub(crate) async fn model(
     State(server): State<Arc<Server>>,
     Path(name): Path<String>,
 ) -> Result<Response, ApiError> {

@@ -9,13 +9,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Refusals;
-use crate::serve::error::ApiError;
-use crate::serve::reply;
-use crate::serve::server::Server;
+use crate::error::ApiError;
+use crate::reply;
+use crate::server::Server;
 
 /// That it is well.
 #[derive(Serialize, ToSchema)]
-pub(in crate::serve) struct Status {
+pub(crate) struct Status {
     /// `ok`
     status: &'static str,
 }
@@ -29,7 +29,7 @@ const OK: Status = Status { status: "ok" };
     security(()),
     responses((status = 200, description = "It does.", body = Status))
 )]
-pub(in crate::serve) async fn health() -> Response {
+pub(crate) async fn health() -> Response {
     reply::json(StatusCode::OK, &OK)
 }
 
@@ -40,10 +40,10 @@ pub(in crate::serve) async fn health() -> Response {
     security(()),
     responses(
         (status = 200, description = "It does.", body = Status),
-        (status = 503, description = "It is ending, or its engine broke down.", body = crate::serve::error::ErrorBody),
+        (status = 503, description = "It is ending, or its engine broke down.", body = crate::error::ErrorBody),
     )
 )]
-pub(in crate::serve) async fn ready(State(server): State<Arc<Server>>) -> Result<Response, ApiError> {
+pub(crate) async fn ready(State(server): State<Arc<Server>>) -> Result<Response, ApiError> {
     server.check_ready().map(|()| reply::json(StatusCode::OK, &OK))
 }
 
@@ -56,7 +56,7 @@ pub(in crate::serve) async fn ready(State(server): State<Arc<Server>>) -> Result
         Refusals,
     )
 )]
-pub(in crate::serve) async fn metrics(State(server): State<Arc<Server>>) -> Response {
+pub(crate) async fn metrics(State(server): State<Arc<Server>>) -> Response {
     let text = server.metrics.text(&server.engine.stats());
     reply::of_type("text/plain; version=0.0.4; charset=utf-8", StatusCode::OK, text)
 }

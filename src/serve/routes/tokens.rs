@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Refusals;
-use crate::serve::error::ApiError;
-use crate::serve::openai::fields::Fields;
-use crate::serve::reply;
-use crate::serve::server::Server;
+use crate::error::ApiError;
+use crate::openai::fields::Fields;
+use crate::reply;
+use crate::server::Server;
 
 /// A text whose tokens are asked for.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::serve) struct TokenizeRequest {
+pub(crate) struct TokenizeRequest {
     /// A name of a model; all have the same tokens.
     #[serde(rename = "model")]
     _model: Option<String>,
@@ -30,7 +30,7 @@ pub(in crate::serve) struct TokenizeRequest {
 
 /// The tokens of a text.
 #[derive(Serialize, ToSchema)]
-pub(in crate::serve) struct TokenizeAnswer {
+pub(crate) struct TokenizeAnswer {
     tokens: Vec<u32>,
     count: usize,
     /// Tokens that a prompt and its answer may have together.
@@ -40,7 +40,7 @@ pub(in crate::serve) struct TokenizeAnswer {
 /// Tokens whose text is asked for.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::serve) struct DetokenizeRequest {
+pub(crate) struct DetokenizeRequest {
     /// A name of a model; all have the same tokens.
     #[serde(rename = "model")]
     _model: Option<String>,
@@ -50,13 +50,13 @@ pub(in crate::serve) struct DetokenizeRequest {
 
 /// The text of tokens.
 #[derive(Serialize, ToSchema)]
-pub(in crate::serve) struct DetokenizeAnswer {
+pub(crate) struct DetokenizeAnswer {
     prompt: String,
 }
 
 /// What the tokenizer is.
 #[derive(Serialize, ToSchema)]
-pub(in crate::serve) struct TokenizerInfo {
+pub(crate) struct TokenizerInfo {
     /// `PreTrainedTokenizerFast`
     tokenizer_class: &'static str,
     eos_token: String,
@@ -77,7 +77,7 @@ pub(in crate::serve) struct TokenizerInfo {
     request_body = TokenizeRequest,
     responses((status = 200, description = "The tokens.", body = TokenizeAnswer), Refusals)
 )]
-pub(in crate::serve) async fn tokenize(
+pub(crate) async fn tokenize(
     State(server): State<Arc<Server>>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -94,7 +94,7 @@ pub(in crate::serve) async fn tokenize(
     request_body = DetokenizeRequest,
     responses((status = 200, description = "The text.", body = DetokenizeAnswer), Refusals)
 )]
-pub(in crate::serve) async fn detokenize(
+pub(crate) async fn detokenize(
     State(server): State<Arc<Server>>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -114,7 +114,7 @@ pub(in crate::serve) async fn detokenize(
     path = "/tokenizer_info",
     responses((status = 200, description = "The tokenizer.", body = TokenizerInfo), Refusals)
 )]
-pub(in crate::serve) async fn tokenizer_info(State(server): State<Arc<Server>>) -> Response {
+pub(crate) async fn tokenizer_info(State(server): State<Arc<Server>>) -> Response {
     let end = server.tokenizer.end_of_text();
     let token = || server.tokenizer.end_of_text_token().to_string();
     let info = TokenizerInfo {

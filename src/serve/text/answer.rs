@@ -7,7 +7,7 @@ use gptneo_datasets::{DataError, StreamDecoder, Tokenizer};
 use super::stop::{Heard, StopStrings};
 
 /// The text of one answer, made of tokens that carry a `T` along.
-pub(in crate::serve) struct AnswerText<'a, T> {
+pub(crate) struct AnswerText<'a, T> {
     decoder: StreamDecoder<'a>,
     stops: StopStrings,
     /// Tokens whose text is not yet given out, with the characters before each.
@@ -20,30 +20,30 @@ pub(in crate::serve) struct AnswerText<'a, T> {
 
 /// What can be given out.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::serve) struct Piece<T> {
+pub(crate) struct Piece<T> {
     /// Whole characters; none of them belongs to a stop string.
-    pub(in crate::serve) text: String,
+    pub(crate) text: String,
     /// The tokens that begin in the text given out so far, each with its place.
-    pub(in crate::serve) tokens: Vec<(usize, T)>,
+    pub(crate) tokens: Vec<(usize, T)>,
     /// Whether a stop string ends the answer here.
-    pub(in crate::serve) stopped: bool,
+    pub(crate) stopped: bool,
 }
 
 impl<'a, T> AnswerText<'a, T> {
     /// An answer that begins behind `start` characters.
-    pub(in crate::serve) fn new(tokenizer: &'a Tokenizer, stops: StopStrings, start: usize) -> Self {
+    pub(crate) fn new(tokenizer: &'a Tokenizer, stops: StopStrings, start: usize) -> Self {
         Self { decoder: tokenizer.stream(), stops, waiting: VecDeque::new(), read: start, given: start }
     }
 
     /// Takes the next token.
-    pub(in crate::serve) fn push(&mut self, id: u32, with: T) -> Result<Piece<T>, DataError> {
+    pub(crate) fn push(&mut self, id: u32, with: T) -> Result<Piece<T>, DataError> {
         self.waiting.push_back((self.read, with));
         let text = self.decoder.push(id)?;
         Ok(self.hear(&text))
     }
 
     /// What is left when no token follows.
-    pub(in crate::serve) fn finish(self) -> Result<Piece<T>, DataError> {
+    pub(crate) fn finish(self) -> Result<Piece<T>, DataError> {
         let Self { decoder, mut stops, mut waiting, given, .. } = self;
         let (mut text, stopped) = match stops.push(&decoder.finish()?) {
             Heard::Text(text) => (text, false),
@@ -77,7 +77,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::serve::text::prompt_text;
+    use crate::text::prompt_text;
 
     fn tokenizer() -> Tokenizer {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/window");

@@ -4,18 +4,15 @@ use gptneo_datasets::{DataError, Tokenizer};
 
 /// A token and the character of the text that it begins at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::serve) struct Placed {
+pub(crate) struct Placed {
     /// The token.
-    pub(in crate::serve) id: u32,
+    pub(crate) id: u32,
     /// Characters before it.
-    pub(in crate::serve) offset: usize,
+    pub(crate) offset: usize,
 }
 
 /// The text of a prompt, end-of-text as it is written, and its tokens' places.
-pub(in crate::serve) fn prompt_text(
-    tokenizer: &Tokenizer,
-    ids: &[u32],
-) -> Result<(String, Vec<Placed>), DataError> {
+pub(crate) fn prompt_text(tokenizer: &Tokenizer, ids: &[u32]) -> Result<(String, Vec<Placed>), DataError> {
     let (mut text, mut placed, mut length) = (String::new(), Vec::with_capacity(ids.len()), 0);
     let mut decoder = tokenizer.stream();
     for &id in ids {

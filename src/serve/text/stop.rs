@@ -2,7 +2,7 @@
 
 /// Watches a text for the first of some strings.
 #[derive(Debug, Default)]
-pub(in crate::serve) struct StopStrings {
+pub(crate) struct StopStrings {
     stops: Vec<String>,
     /// What came and was not given on: the beginning of a stop string, perhaps.
     held: String,
@@ -10,7 +10,7 @@ pub(in crate::serve) struct StopStrings {
 
 /// What a piece leads to.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::serve) enum Heard {
+pub(crate) enum Heard {
     /// Text that can be given on; it may be empty.
     Text(String),
     /// The rest of the text; a stop string follows it.
@@ -19,12 +19,12 @@ pub(in crate::serve) enum Heard {
 
 impl StopStrings {
     /// For strings that are not empty.
-    pub(in crate::serve) fn new(stops: Vec<String>) -> Self {
+    pub(crate) fn new(stops: Vec<String>) -> Self {
         Self { stops, held: String::new() }
     }
 
     /// Takes the next piece.
-    pub(in crate::serve) fn push(&mut self, piece: &str) -> Heard {
+    pub(crate) fn push(&mut self, piece: &str) -> Heard {
         self.held.push_str(piece);
         let found = |stop: &String| self.held.find(stop.as_str()).map(|start| (start + stop.len(), start));
         // The one that is whole first, so that it does not matter how the text was cut; then the one that began first.
@@ -38,7 +38,7 @@ impl StopStrings {
     }
 
     /// What was held back, where nothing follows.
-    pub(in crate::serve) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         self.held
     }
 
