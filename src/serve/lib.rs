@@ -20,7 +20,8 @@
 //!         "attention_types": [[["global", "local"], 1]]
 //!     }"#,
 //! )?)?;
-//! let tokenizer = train_byte_level_bpe(["Asthma is a disease of the lungs."], 300, folder)?;
+//! let texts = ["Asthma is a disease of the lungs.".to_string()];
+//! let tokenizer = train_byte_level_bpe(texts.into_iter(), 300, folder)?;
 //! let model = GptNeo::<Flex>::init(&config, &Default::default());
 //!
 //! let template = ChatTemplate::new(&PromptTemplate::default().chat_template(), tokenizer.end_of_text_token())?;
@@ -45,10 +46,10 @@
 //! # }
 //! ```
 //!
-//! A request is read and checked by `openai`, becomes a plan that `answer` asks the engine for, and its pieces of text
-//! are made by `text` and sent by `events`. Whoever leaves takes the request along: dropping what waits for the pieces
-//! cancels the sequences. The crate opens no port and hears no signal: who calls [`serve`] gives it a listener and says when
-//! to stop.
+//! A request is read and checked by `openai`, becomes a plan that `answer` asks the engine for, and its pieces of
+//! text are made by `text` and sent by `events`. Whoever leaves takes the request along: dropping what waits for the
+//! pieces cancels the sequences. The crate opens no port and hears no signal: who calls [`serve`] gives it a listener
+//! and says when to stop.
 
 mod answer;
 mod chat_template;

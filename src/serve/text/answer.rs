@@ -80,7 +80,7 @@ mod tests {
     use crate::text::prompt_text;
 
     fn tokenizer() -> Tokenizer {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/window");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/window");
         Tokenizer::from_folder(&folder).unwrap()
     }
 

@@ -45,13 +45,16 @@ pub(super) fn draw(facts: &DiscriminationFacts) -> Result<Sheet, ReportError> {
         })
         .collect();
     let top = draw_heading(&mut sheet, &[note], &keys);
-    let across = Axis::linear(0.0, facts.models.len() as f64, 1, 1.0);
+    let across = Axis::linear(0.0, 1.0, 1, 1.0);
     let plot = Plot::new(&sheet, top, BELOW, across, Axis::linear(0.0, 110.0, 6, 0.0));
     plot.draw_y(&mut sheet, "found (%)");
     let height = |share: f64| plot.at(plot.x.low, 100.0 * share).1;
-    let pitch = (plot.right - plot.left) / facts.models.len() as f64;
+    let marks = marks(facts);
+    // The bars stay clear of the lines' names.
+    let room = marks.iter().map(|mark| MARK.width(&mark.text)).fold(0.0, f64::max);
+    let pitch = (plot.right - plot.left - room) / facts.models.len() as f64;
     for (at, model) in facts.models.iter().enumerate() {
-        let (center, _) = plot.at(at as f64 + 0.5, plot.y.low);
+        let center = plot.left + (at as f64 + 0.5) * pitch;
         let half = (0.2 * pitch).min(90.0);
         let color = PALETTE[at % PALETTE.len()];
         sheet.rectangle((center - half, plot.bottom), (center + half, height(model.share)), color);
@@ -73,23 +76,34 @@ pub(super) fn draw(facts: &DiscriminationFacts) -> Result<Sheet, ReportError> {
         let name = VALUE.fit(&model.model, pitch - 12.0);
         sheet.text(&name, (center, plot.bottom + 32.0), VALUE);
     }
-    draw_marks(&mut sheet, &plot, facts);
+    draw_marks(&mut sheet, &plot, &marks);
     plot.draw_frame(&mut sheet);
     Ok(sheet)
 }
 
-/// The lines of guessing and of shared words, named over their right ends; where they lie close, the upper name stays
-/// over its line and the lower goes under its own.
-fn draw_marks(sheet: &mut Sheet, plot: &Plot, facts: &DiscriminationFacts) {
-    let marks = [("guessing", facts.chance), ("shared words", facts.shared_words)];
-    for (name, share) in marks {
+/// A share to hold the models against.
+struct Mark {
+    share: f64,
+    text: String,
+}
+
+/// Guessing, and shared words.
+fn marks(facts: &DiscriminationFacts) -> [Mark; 2] {
+    let mark = |name, share| Mark { share, text: format!("{name} {:.1}\u{a0}%", 100.0 * share) };
+    [mark("guessing", facts.chance), mark("shared words", facts.shared_words)]
+}
+
+/// Lines at the marks, named at their right ends; where they lie close, the upper name stays over its line and the lower
+/// goes under its own.
+fn draw_marks(sheet: &mut Sheet, plot: &Plot, marks: &[Mark; 2]) {
+    for (at, Mark { share, text }) in marks.iter().enumerate() {
         let y = plot.at(plot.x.low, 100.0 * share).1;
         sheet.line(&[(plot.left, y), (plot.right, y)], GREY, 2.0);
-        let lower = marks.iter().any(|(other, value)| *other != name && *value >= share);
-        let text = format!("{name} {:.1}\u{a0}%", 100.0 * share);
-        let at = (plot.right - 4.0, if lower { y + 16.0 } else { y - 16.0 });
-        let width = MARK.width(&text);
+        let other = marks[1 - at].share;
+        let is_lower = other > *share || at == 0 && other == *share;
+        let at = (plot.right - 4.0, if is_lower { y + 16.0 } else { y - 16.0 });
+        let width = MARK.width(text);
         sheet.rectangle((at.0 - width - 2.0, at.1 - 10.0), (at.0 + 2.0, at.1 + 10.0), PAPER);
-        sheet.text(&text, at, MARK);
+        sheet.text(text, at, MARK);
     }
 }
