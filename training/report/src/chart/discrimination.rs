@@ -53,11 +53,15 @@ pub(super) fn draw(facts: &DiscriminationFacts) -> Result<Sheet, ReportError> {
     // The bars stay clear of the lines' names.
     let room = marks.iter().map(|mark| MARK.width(&mark.text)).fold(0.0, f64::max);
     let pitch = (plot.right - plot.left - room) / facts.models.len() as f64;
+    let center = |at: usize| plot.left + (at as f64 + 0.5) * pitch;
     for (at, model) in facts.models.iter().enumerate() {
-        let center = plot.left + (at as f64 + 0.5) * pitch;
         let half = (0.2 * pitch).min(90.0);
         let color = PALETTE[at % PALETTE.len()];
-        sheet.rectangle((center - half, plot.bottom), (center + half, height(model.share)), color);
+        sheet.rectangle((center(at) - half, plot.bottom), (center(at) + half, height(model.share)), color);
+    }
+    draw_marks(&mut sheet, &plot, &marks);
+    for (at, model) in facts.models.iter().enumerate() {
+        let center = center(at);
         let reach = WITHIN_95 * model.standard_error.unwrap_or(0.0);
         let (low, high) = (height((model.share - reach).max(0.0)), height((model.share + reach).min(1.0)));
         if model.standard_error.is_some() {
@@ -76,7 +80,6 @@ pub(super) fn draw(facts: &DiscriminationFacts) -> Result<Sheet, ReportError> {
         let name = VALUE.fit(&model.model, pitch - 12.0);
         sheet.text(&name, (center, plot.bottom + 32.0), VALUE);
     }
-    draw_marks(&mut sheet, &plot, &marks);
     plot.draw_frame(&mut sheet);
     Ok(sheet)
 }
