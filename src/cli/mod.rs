@@ -23,9 +23,9 @@ use gptneo_lora::settings::{Layer, Origin, Preset, Settings};
 use gptneo_model::checkpoint::{Dtype, ShardSize};
 use gptneo_model::export::ExportFormat;
 
-pub(crate) use self::bench::{
-    BenchCommand, BenchGenerateArgs, BenchProductsArgs, BenchSource, BenchTrainArgs,
-};
+#[cfg(feature = "flex")]
+pub(crate) use self::bench::BenchProductsArgs;
+pub(crate) use self::bench::{BenchCommand, BenchGenerateArgs, BenchSource, BenchTrainArgs};
 pub(crate) use self::compare::CompareArgs;
 pub(crate) use self::evaluate::EvaluateArgs;
 pub(crate) use self::flags::*;
