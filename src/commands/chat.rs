@@ -9,13 +9,13 @@ use gptneo_lora::run::engine::{Served, start_engine};
 use gptneo_model::SamplingConfig;
 use gptneo_model::engine::{Engine, EngineLimits, Event, Reason, Request};
 use gptneo_model::generate::GenerationConfig;
+use gptneo_serve::{Message, Models};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use super::served::Opened;
 use crate::cli::ChatArgs;
 use crate::terminal::{interrupt, notes, output};
-use gptneo_serve::{Message, Models};
 
 const HELP: &str = "/adapter NAME  who answers from now on; alone, it lists who can
 /seed N        the seed of the next answers
@@ -210,8 +210,9 @@ impl Input {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
     use gptneo_serve::{ChatTemplate, ServedModel};
+
+    use super::*;
 
     #[test]
     fn a_line_with_a_slash_changes_what_comes_next() {

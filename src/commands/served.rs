@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use gptneo_datasets::PromptTemplate;
 use gptneo_lora::run::{Kind, ModelFolder, RunFolder};
+use gptneo_serve::{ChatTemplate, Models, ServedModel};
 
 use crate::cli::{NamedFolder, ServedFlags};
 use crate::hub;
 use crate::terminal::failure::Misuse;
-use gptneo_serve::{ChatTemplate, Models, ServedModel};
 
 /// The base, opened, and what else answers.
 pub(super) struct Opened {
