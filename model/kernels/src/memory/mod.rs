@@ -5,4 +5,4 @@ mod buffers;
 mod prefetch;
 
 pub(crate) use self::buffers::{written, zeros};
-pub(crate) use self::prefetch::{LINE, prefetch};
+pub(crate) use self::prefetch::{LINE, prefetch, prefetch_early};

@@ -2,7 +2,7 @@
 //!
 //! The order of the work is that of Goto and van de Geijn (2008): a task brings the columns of its block of the weight into
 //! panels, some hundred terms of the sums at a time, and meets all of its rows of x with them, some dozen rows at a time,
-//! which stay in the second cache while panels pass by. An element of the result is summed in the same order however the
+//! which stay in the second cache while panels pass by. What the next panel is made of comes from memory meanwhile. An element of the result is summed in the same order however the
 //! work is cut and in any registers.
 
 use std::array::from_fn;
@@ -12,10 +12,11 @@ use std::mem::MaybeUninit;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::ahead::Ahead;
 use super::blocks::{Block, blocks};
 use super::matrix::Matrix;
 use super::panels::{Panels, pack_columns, pack_rows, turn};
-use super::tile::{Part, tile};
+use super::tile::{Part, STRETCH, tile};
 use super::weight::{Factor, Weight};
 use crate::memory::written;
 use crate::registers::arch;
@@ -94,8 +95,12 @@ fn product_in(arch: Arch, x: Matrix<'_>, factor: Factor<Weight<'_>>, bias: Optio
 fn task_shape(rows: usize, columns: usize, threads: usize) -> [usize; 2] {
     let (wanted, most_cuts) = (TASKS * threads, (rows / ROWS).max(1));
     let strips = columns.div_ceil(STRIP);
-    let tasks = strips.div_ceil(WIDEST).max(wanted.div_ceil(most_cuts)).next_multiple_of(threads);
-    let wide = strips.div_ceil(tasks).max(NARROWEST.min(strips.div_ceil(threads)));
+    let share = strips.div_ceil(threads);
+    let widest = strips.div_ceil(wanted.div_ceil(most_cuts)).min(WIDEST);
+    let narrowest = NARROWEST.min(share);
+    // Strips of the thread that has the most, where a per cent does not matter.
+    let most = |wide: &usize| (strips.div_ceil(*wide).div_ceil(threads) * wide).max(share + share / 100);
+    let wide = (narrowest..=widest.max(narrowest)).rev().min_by_key(most).unwrap_or(narrowest);
     let cuts = wanted.div_ceil(strips.div_ceil(wide)).min(most_cuts);
     [rows.div_ceil(cuts), wide * STRIP]
 }
@@ -136,9 +141,21 @@ impl Task<'_, '_> {
         let bias = bias.map(|bias| &bias[range.clone()]);
         sums.resize(T.max(4) * PANEL, 0.0);
         let sums = S::as_mut_simd_f32s(sums).0.as_chunks_mut::<W>().0;
+        let of_panel = |start: usize| range.start + start..range.end.min(range.start + start + PANEL);
         for first in (0..factor.depth).step_by(DEPTH) {
             let terms = first..factor.depth.min(first + DEPTH);
             let depth = terms.len();
+            let next = terms.end..factor.depth.min(terms.end + DEPTH);
+            // The part of the factor that a panel's neighbour is made of or, where all were made at once, a share of the
+            // next terms.
+            let after = |start: usize| match factor.columns_together {
+                true if start + PANEL < columns => (terms.clone(), of_panel(start + PANEL)),
+                true => (next.clone(), of_panel(0)),
+                false => {
+                    let term = |column: usize| next.start + next.len() * column.min(columns) / columns;
+                    (term(start)..term(start + PANEL), range.clone())
+                }
+            };
             let panels = panels.of(columns.div_ceil(PANEL) * depth * PANEL);
             if !factor.columns_together {
                 pack_rows::<PANEL>(factor, terms.clone(), range.clone(), panels);
@@ -153,25 +170,36 @@ impl Task<'_, '_> {
                 let row = |row: usize| &x[row * stride..][..depth];
                 let starts = (0..columns).step_by(PANEL);
                 for (panel, start) in panels.chunks_exact_mut(depth * PANEL).zip(starts) {
-                    // Just before its first use: for few rows it is the only one.
-                    if index == 0 && factor.columns_together {
-                        let end = range.end.min(range.start + start + PANEL);
-                        pack_columns::<PANEL>(factor, terms.clone(), range.start + start..end, panel);
+                    let mut ahead = Ahead::default();
+                    if index == 0 {
+                        // Just before its first use: for few rows it is the only one.
+                        if factor.columns_together {
+                            pack_columns::<PANEL>(factor, terms.clone(), of_panel(start), panel);
+                        }
+                        let steps = rows.len().div_ceil(T) * depth.div_ceil(STRETCH);
+                        let (terms, columns) = after(start);
+                        ahead = Ahead::new(factor, terms, columns, steps);
                     }
                     let panel = S::as_simd_f32s(panel).0.as_chunks::<W>().0;
                     let mut part = Part::<'_, '_, PANEL> { rows, start, add: first > 0, bias };
                     let mut at = 0;
                     while at + T <= part.rows.len() {
                         part.ask_for(at, T);
-                        part.put(at, tiled::<S, T, W>(simd, from_fn(|i| row(at + i)), panel, sums));
+                        part.put(
+                            at,
+                            tiled::<S, T, W>(simd, from_fn(|i| row(at + i)), panel, &mut ahead, sums),
+                        );
                         at += T;
                     }
                     while at + 4 <= part.rows.len() {
-                        part.put(at, tiled::<S, 4, W>(simd, from_fn(|i| row(at + i)), panel, sums));
+                        part.put(
+                            at,
+                            tiled::<S, 4, W>(simd, from_fn(|i| row(at + i)), panel, &mut ahead, sums),
+                        );
                         at += 4;
                     }
                     for at in at..part.rows.len() {
-                        part.put(at, tiled::<S, 1, W>(simd, [row(at)], panel, sums));
+                        part.put(at, tiled::<S, 1, W>(simd, [row(at)], panel, &mut ahead, sums));
                     }
                 }
             }
@@ -185,10 +213,11 @@ fn tiled<'s, S: Simd, const T: usize, const W: usize>(
     simd: S,
     x: [&[f32]; T],
     panel: &[[S::f32s; W]],
+    ahead: &mut Ahead<'_>,
     sums: &'s mut [[S::f32s; W]],
 ) -> &'s [[S::f32s; W]] {
     let out = &mut sums.as_chunks_mut::<T>().0[0];
-    tile::<S, T, W>(simd, x, panel, out);
+    tile::<S, T, W>(simd, x, panel, ahead, out);
     out
 }
 
@@ -275,6 +304,20 @@ mod tests {
         assert_eq!(out, on(7));
         let by_rows: Vec<f32> = x.chunks(depth).flat_map(of).collect();
         assert_eq!(out, by_rows);
+    }
+
+    /// Widths of the models' layers, and of the vocabulary.
+    #[test]
+    fn threads_have_about_the_same_to_do() {
+        for columns in [768, 2048, 2560, 3072, 8192, 10240, 50257] {
+            for threads in [1, 2, 4] {
+                let [rows, wide] = task_shape(256, columns, threads);
+                assert_eq!(rows, 256);
+                let most = columns.div_ceil(wide).div_ceil(threads) * wide;
+                let share = columns.div_ceil(STRIP).div_ceil(threads) * STRIP;
+                assert!(most <= share + share / 100, "{columns} columns, {threads} threads: {wide} wide");
+            }
+        }
     }
 
     #[test]

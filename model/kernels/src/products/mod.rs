@@ -2,6 +2,7 @@
 //! ([`few_rows`]), many rows against panels of a weight ([`large`]), and matrices that are in the cache already
 //! ([`small`]). Besides, how weights are stored, and how a result is shared out among tasks.
 
+mod ahead;
 mod blocks;
 mod few_rows;
 mod large;

@@ -1,10 +1,15 @@
 //! The innermost loops of a large product: a tile of sums in registers, and its way into the result.
 
+use std::array::from_fn;
 use std::mem::MaybeUninit;
 
 use pulp::Simd;
 
+use super::ahead::Ahead;
 use crate::memory::prefetch;
+
+/// Terms from one step of what is asked for ahead to the next.
+pub(super) const STRETCH: usize = 64;
 
 /// Writes the sums of `T` rows of x with the columns of a panel, which holds for each term `W` registers of them. Plain
 /// loops over arrays: they are unrolled, and the sums stay in registers. What takes them is memory of the caller's: returned
@@ -15,16 +20,21 @@ pub(super) fn tile<S: Simd, const T: usize, const W: usize>(
     simd: S,
     x: [&[f32]; T],
     panel: &[[S::f32s; W]],
+    ahead: &mut Ahead<'_>,
     out: &mut [[S::f32s; W]; T],
 ) {
     let mut sums = [[simd.splat_f32s(0.0); W]; T];
     let x = x.map(|row| &row[..panel.len()]);
-    for (k, line) in panel.iter().enumerate() {
-        let line = *line;
-        for i in 0..T {
-            let factor = simd.splat_f32s(x[i][k]);
-            for j in 0..W {
-                sums[i][j] = simd.mul_add_f32s(factor, line[j], sums[i][j]);
+    for (number, lines) in panel.chunks(STRETCH).enumerate() {
+        ahead.step();
+        let x = x.map(|row| &row[number * STRETCH..][..lines.len()]);
+        for (k, line) in lines.iter().enumerate() {
+            let line = *line;
+            for i in 0..T {
+                let factor = simd.splat_f32s(x[i][k]);
+                for j in 0..W {
+                    sums[i][j] = simd.mul_add_f32s(factor, line[j], sums[i][j]);
+                }
             }
         }
     }
@@ -56,19 +66,25 @@ impl<const PANEL: usize> Part<'_, '_, PANEL> {
     #[inline(always)]
     pub(super) fn put<R: pulp::bytemuck::Pod, const W: usize>(&mut self, row: usize, sums: &[[R; W]]) {
         let Self { start, add, .. } = *self;
+        let bias = self.bias.map(|bias| &bias[start..]);
         for (row, sums) in self.rows[row..].iter_mut().zip(sums) {
             let places = &mut row[start..];
             let sums = pulp::bytemuck::cast_slice::<R, f32>(sums);
-            let bias = self.bias.map(|bias| &bias[start..]);
-            // Of a length that is known, a loop of a few stores.
             match (places.first_chunk_mut::<PANEL>(), sums.first_chunk::<PANEL>()) {
                 (Some(places), Some(sums)) => {
-                    write(
-                        places,
-                        sums,
-                        add,
-                        bias.and_then(|bias| bias.first_chunk::<PANEL>()).map(|b| &b[..]),
-                    );
+                    // Copies, which share nothing: a few registers. Else numbers would move one by one.
+                    let before = if add {
+                        // SAFETY: the sums of the first terms have been written to all of the block's rows.
+                        #[allow(unsafe_code)]
+                        Some(places.map(|place| unsafe { place.assume_init() }))
+                    } else {
+                        bias.and_then(|bias| bias.first_chunk()).copied()
+                    };
+                    let line: [f32; PANEL] = match before {
+                        Some(before) => from_fn(|i| before[i] + sums[i]),
+                        None => *sums,
+                    };
+                    *places = line.map(MaybeUninit::new);
                 }
                 _ => write(places, sums, add, bias),
             }
