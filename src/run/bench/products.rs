@@ -10,6 +10,7 @@ use gptneo_model::{GptNeoConfig, WeightFormat};
 use serde::Serialize;
 
 use crate::backend::machine::{memory_limit, size};
+use crate::backend::on_compute_thread;
 use crate::{Error, Remedy, Result};
 
 /// How often a product is measured at least, and for how many seconds if it is a short one.
@@ -104,7 +105,7 @@ pub struct TimedProduct {
 /// Memory is short.
 pub fn time_products(what: &BenchProducts) -> Result<ProductRates> {
     what.check_memory()?;
-    Ok(measure(what))
+    Ok(on_compute_thread(|| measure(what)))
 }
 
 fn measure(what: &BenchProducts) -> ProductRates {
