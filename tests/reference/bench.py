@@ -2,11 +2,12 @@
 """Time training steps and greedy generation with transformers and PEFT: the other side of `gptneo-lora bench`.
 
     bench.py train    --config CONFIG.json [--batch-size 8] [--length 256] [--steps 5] [--autocast bfloat16]
+                      [--target-modules q_proj,v_proj] [--dora]
     bench.py records  --model FOLDER --data RECORDS.json [--padding limit|longest] [--length 256] [--steps 8]
     bench.py generate --config CONFIG.json [--batch-size 1] [--prompt-length 24] [--max-new-tokens 128] [--dtype bfloat16]
 
 Weights and tokens are random, except where a folder and records are given. Training: LoRA of rank 16, alpha 32, dropout
-0.1 on q_proj and v_proj, AdamW at 2e-4, gradients clipped at 1; float16 with a `GradScaler`. With --device cuda times
+0.1, AdamW at 2e-4, gradients clipped at 1; float16 with a `GradScaler`. With --device cuda times
 end when the GPU is done. Prints one JSON object: the median without the first step or round (for records their mean),
 and the largest memory: of the process on a CPU, of PyTorch's own counters on a GPU.
 """
@@ -53,17 +54,31 @@ def peak_memory(device):
 
 
 class Trainer:
-    """The recipe's step: LoRA of rank 16 on q_proj and v_proj, AdamW, clipping at 1.
+    """The recipe's step: LoRA of rank 16, on q_proj and v_proj if nothing else is asked for, AdamW, clipping at 1.
 
     With `adapter` the LoRA of that folder is trained on, without dropout.
     """
 
-    def __init__(self, model, autocast=None, device="cpu", adapter=None, schedule=None):
+    def __init__(
+        self,
+        model,
+        autocast=None,
+        device="cpu",
+        adapter=None,
+        schedule=None,
+        targets=("q_proj", "v_proj"),
+        dora=False,
+    ):
         if adapter:
             self.model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
         else:
             lora = LoraConfig(
-                r=16, lora_alpha=32, lora_dropout=0.1, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"
+                r=16,
+                lora_alpha=32,
+                lora_dropout=0.1,
+                target_modules=list(targets),
+                use_dora=dora,
+                task_type="CAUSAL_LM",
             )
             self.model = get_peft_model(model, lora)
         self.model.to(device).train()
@@ -99,7 +114,9 @@ class Trainer:
 
 
 def time_training(args):
-    trainer = Trainer(random_model(args.config, args.device), args.autocast, args.device)
+    model = random_model(args.config, args.device)
+    targets = args.target_modules.split(",")
+    trainer = Trainer(model, args.autocast, args.device, targets=targets, dora=args.dora)
     ids = torch.randint(0, trainer.model.config.vocab_size, (args.batch_size, args.length))
     for _ in range(args.steps):
         trainer.step(ids, torch.ones_like(ids))
@@ -182,6 +199,8 @@ def main():
     train.add_argument("--length", type=int, default=256)
     train.add_argument("--steps", type=int, default=5)
     train.add_argument("--autocast", choices=["bfloat16", "float16"])
+    train.add_argument("--target-modules", default="q_proj,v_proj")
+    train.add_argument("--dora", action="store_true")
     records = commands.add_parser("records")
     records.add_argument("--model", required=True)
     records.add_argument("--data", required=True)

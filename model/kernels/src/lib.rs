@@ -8,6 +8,7 @@
 //! | linear layer, with or without a low-rank part | [`linear()`] | [`linear_backward`], [`linear_input_gradient`] |
 //! | the weight of a linear layer | | [`linear_weight_gradient`] |
 //! | low-rank part alone | [`add_low_rank`] | [`low_rank_backward`] |
+//! | lengths of an updated weight's rows | [`updated_row_norms`] | |
 //! | layer norm | [`layer_norm`] | [`layer_norm_backward`], [`layer_norm_input_gradient`] |
 //! | GELU in its tanh form | [`gelu`] | [`gelu_backward`] |
 //! | cross-entropy of logits | [`cross_entropy`] | [`cross_entropy_gradients`] |
@@ -61,7 +62,7 @@ mod tiles;
 pub use attention::{Attention, CachedAttention, Tokens, attention, attention_backward, cached_attention};
 pub use linear::{
     Linear, LinearGradients, LowRank, SeededDropout, add_low_rank, linear, linear_backward,
-    linear_input_gradient, linear_weight_gradient, low_rank_backward,
+    linear_input_gradient, linear_weight_gradient, low_rank_backward, updated_row_norms,
 };
 pub use products::{FEW as FEW_ROWS, Weight};
 pub use rates::multiply_adds;

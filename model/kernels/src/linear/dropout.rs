@@ -2,6 +2,9 @@
 //! dropped with probability p and kept values are divided by 1 - p, and each element's fate follows from a seed, so that
 //! the backward pass works out the same again.
 
+use crate::memory::zeros;
+use crate::tasks::{self, Kernel};
+
 /// The rule by which a seed drops elements: a hash of seed, row and column against a threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SeededDropout {
@@ -34,11 +37,13 @@ impl SeededDropout {
 
     /// The factors of each element of a matrix, `[rows, columns]`: 0 where it is dropped, 1 / (1 - p) elsewhere.
     pub fn factors(&self, rows: usize, columns: usize) -> Vec<f32> {
-        let row = |row| {
-            let key = self.row_key(row);
-            (0..columns as u32).map(move |column| self.factor(key, column))
-        };
-        (0..rows).flat_map(row).collect()
+        let mut factors = zeros(rows * columns);
+        if columns > 0 {
+            let size = tasks::task_size(columns);
+            let first_rows = (0..).step_by(size / columns);
+            tasks::run(&Factors { rule: *self, columns }, first_rows.zip(factors.chunks_mut(size)));
+        }
+        factors
     }
 
     /// What a row's columns are hashed with: SplitMix64 (Steele et al. 2014) of the seed and the row.
@@ -60,6 +65,26 @@ impl SeededDropout {
         h = (h ^ (h >> 13)).wrapping_mul(0xC2B2_AE35);
         h ^= h >> 16;
         if h < self.threshold { 0.0 } else { self.factor }
+    }
+}
+
+/// Writes the factors of some rows, from the first on.
+struct Factors {
+    rule: SeededDropout,
+    columns: usize,
+}
+
+impl Kernel<(usize, &mut [f32])> for Factors {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(&self, (first_row, factors): (usize, &mut [f32])) {
+        for (row, factors) in (first_row..).zip(factors.chunks_exact_mut(self.columns)) {
+            let key = self.rule.row_key(row);
+            for (column, factor) in (0..).zip(factors) {
+                *factor = self.rule.factor(key, column);
+            }
+        }
     }
 }
 
@@ -88,6 +113,20 @@ mod tests {
         assert!(fair(count, rows as f64 * f64::from(columns)), "{count}");
         assert!(fair(right, count) && fair(below, count), "{right} {below} of {count}");
         assert_eq!(rule.factor, 1.0 / 0.9);
+    }
+
+    /// More rows than a task takes, of an odd length.
+    #[test]
+    fn factors_are_those_of_each_element() {
+        let (rows, columns) = (50, 701);
+        let rule = SeededDropout::new(7, 0.3);
+        let factors = rule.factors(rows, columns);
+        assert_eq!(factors.len(), rows * columns);
+        for (place, factor) in factors.into_iter().enumerate() {
+            let (row, column) = (place / columns, place % columns);
+            assert_eq!(factor, rule.factor(rule.row_key(row), column as u32), "row {row}, column {column}");
+        }
+        assert!(rule.factors(3, 0).is_empty());
     }
 
     #[test]

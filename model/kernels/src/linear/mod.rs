@@ -8,9 +8,11 @@
 
 mod dropout;
 mod low_rank;
+mod row_norms;
 
 pub use self::dropout::SeededDropout;
 pub use self::low_rank::{LowRank, add_low_rank};
+pub use self::row_norms::updated_row_norms;
 use crate::memory::zeros;
 use crate::products::{FEW, Factor, Matrix, Weight, few_rows_product, large_product};
 use crate::registers::unheld;

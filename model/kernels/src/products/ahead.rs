@@ -84,7 +84,7 @@ mod tests {
         for columns_together in [true, false] {
             let (depth, columns) = if columns_together { (130, 70) } else { (70, 130) };
             let factor = Factor { values: Weight::F32(&values), depth, columns, columns_together };
-            for (terms, columns, steps) in [(0..depth, 0..columns, 7), (3..50, 10..42, 100), (5..6, 9..9, 2)]
+            for (terms, columns, steps) in [(0..depth, 0..columns, 7), (3..50, 10..42, 100), (5..6, 9..12, 2)]
             {
                 let mut ahead = Ahead::new(factor, terms, columns, steps);
                 let all = ahead.rows * ahead.width.div_ceil(LINE);

@@ -4,28 +4,30 @@
 //! What stands here turns tensors into slices and back. The kernels are for f32: any other float type takes the plain
 //! default.
 
+mod cached_attention;
+mod dora;
 mod losses;
 mod quantized;
 mod tensors;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use burn::tensor::ops::{BoolTensor, FloatTensorOps, IntTensor};
 use burn::tensor::{DType, Tensor, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexQTensor, FlexTensor};
-use gptneo_kernels::{self as kernels, Attention, CachedAttention, Tokens};
+use gptneo_kernels as kernels;
 
+use self::cached_attention::over_cache;
 use self::losses::{has_f32_logits, row_losses, total};
 use self::tensors::{
     AttentionTensors, LinearTensors, UpdateTensors, all_f32, contiguous, floats, indices, is_f32, owned,
     stored, tensor, tile_unit, tokens, with_dense_rows,
 };
 use super::{
-    AttentionRule, CachedText, CachedTexts, Dropout, LinearGradients, LinearInputs, LoraInputs, NeoBackend,
-    Parameters, Precision, WIDE_ROWS,
+    AttentionRule, CachedTexts, Dropout, LinearGradients, LinearInputs, LoraInputs, NeoBackend, Parameters,
+    Precision,
 };
 
 impl NeoBackend for Flex {
@@ -98,6 +100,15 @@ impl NeoBackend for Flex {
             stored[place * hidden..][..hidden].copy_from_slice(row);
         }
         cache
+    }
+
+    fn updated_row_norms(
+        weight: TensorPrimitive<Self>,
+        a: FlexTensor,
+        b: FlexTensor,
+        scale: f64,
+    ) -> FlexTensor {
+        dora::updated_row_norms(weight, a, b, scale)
     }
 
     fn narrow_rows() -> usize {
@@ -338,63 +349,4 @@ fn gradients(
         b: of(found.b, [output, rank]),
         ..Default::default()
     }
-}
-
-/// Attention of the queries of texts, one after another, over keys and values `[places, hidden]`; `[rows, hidden]`.
-///
-/// Texts of few queries are taken row by row, those of whole blocks block by block: by that alone it follows in which
-/// order a row is summed.
-fn over_cache(
-    query: &[f32],
-    [keys, values]: [&[f32]; 2],
-    hidden: usize,
-    rule: AttentionRule,
-    texts: &[CachedText],
-) -> Vec<f32> {
-    let AttentionRule { heads, window } = rule;
-    let mut out = Vec::with_capacity(query.len());
-    let is_wide = |text: &CachedText| text.queries >= WIDE_ROWS;
-    for run in texts.chunk_by(|one, next| !is_wide(one) && !is_wide(next)) {
-        let rows = run.iter().map(|text| text.queries).sum::<usize>();
-        let query = &query[out.len()..][..rows * hidden];
-        if let [text] = run
-            && is_wide(text)
-        {
-            out.extend(over_text(query, [keys, values], hidden, rule, text));
-        } else {
-            let seen: Vec<&[usize]> = run.iter().flat_map(|text| text.seen_by_each(window)).collect();
-            let inputs = CachedAttention { query, keys, values, seen: &seen, hidden, heads };
-            out.extend(kernels::cached_attention(&inputs));
-        }
-    }
-    out
-}
-
-/// Attention of one text in blocks of queries, over keys and values that are copied together unless they are.
-fn over_text(
-    query: &[f32],
-    cache: [&[f32]; 2],
-    hidden: usize,
-    AttentionRule { heads, window }: AttentionRule,
-    text: &CachedText,
-) -> Vec<f32> {
-    let places = text.seen(window);
-    let keys = places.len();
-    let together = places.windows(2).all(|pair| pair[0] + 1 == pair[1]);
-    let [key, value] = cache.map(|cache| match places.first() {
-        Some(first) if together => Cow::Borrowed(&cache[first * hidden..][..keys * hidden]),
-        _ => places.iter().flat_map(|place| &cache[place * hidden..][..hidden]).copied().collect(),
-    });
-    kernels::attention(&Attention {
-        query: Tokens::dense(query, text.queries, hidden),
-        key: Tokens::dense(&key, keys, hidden),
-        value: Tokens::dense(&value, keys, hidden),
-        batch: 1,
-        queries: text.queries,
-        keys,
-        hidden,
-        heads,
-        window,
-        padding: None,
-    })
 }

@@ -9,7 +9,7 @@ use super::super::{embedding, linear as plain};
 use super::tensors::{contiguous, floats, indices, is_f32, tensor};
 
 /// The weight as the kernels read it; none where it is kept in another way.
-fn stored(weight: &FlexQTensor) -> Option<Weight<'_>> {
+pub(super) fn stored(weight: &FlexQTensor) -> Option<Weight<'_>> {
     let QuantLevel::Block(block) = weight.scheme().level else { return None };
     let tensor = weight.tensor();
     tensor.is_contiguous().then(|| Weight::Int8 {
