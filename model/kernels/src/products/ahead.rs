@@ -58,10 +58,16 @@ impl<'a> Ahead<'a> {
     /// Asks for the lines of a step, as far as any are left.
     #[inline(always)]
     pub(super) fn step(&mut self) {
+        self.step_over(|line| prefetch_early(&line[0]));
+    }
+
+    /// Hands on each line of a step, of which the last of a row may be short.
+    #[inline(always)]
+    fn step_over(&mut self, mut ask_for: impl FnMut(&[u8])) {
         let mut wanted = self.lines;
         while wanted > 0 && self.rows > 0 {
             let rest = self.bytes.get(self.row + self.asked..self.row + self.width).unwrap_or_default();
-            rest.chunks(LINE).take(wanted).for_each(|line| prefetch_early(&line[0]));
+            rest.chunks(LINE).take(wanted).for_each(&mut ask_for);
             self.asked += wanted * LINE;
             if self.asked < self.width {
                 return;
@@ -79,18 +85,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_steps_ask_for_all_of_a_rectangle() {
-        let values = vec![0.0; 70 * 130];
+    fn so_many_steps_ask_for_each_number_of_a_rectangle_once() {
+        let bytes: Vec<i8> = (0..70 * 130).map(|place| (place % 127) as i8).collect();
+        let weight = Weight::Int8 { values: &bytes, scales: &[], block: 1 };
         for columns_together in [true, false] {
             let (depth, columns) = if columns_together { (130, 70) } else { (70, 130) };
-            let factor = Factor { values: Weight::F32(&values), depth, columns, columns_together };
-            for (terms, columns, steps) in [(0..depth, 0..columns, 7), (3..50, 10..42, 100), (5..6, 9..12, 2)]
-            {
+            let factor = Factor { values: weight, depth, columns, columns_together };
+            let parts = [(0..depth, 0..columns, 7), (3..50, 10..42, 100), (5..6, 9..12, 2), (4..4, 0..9, 3)];
+            for (terms, columns, steps) in parts {
+                let mut expected = Vec::new();
+                let (rows, within) = if columns_together { (&columns, &terms) } else { (&terms, &columns) };
+                for row in rows.clone() {
+                    expected.extend(within.clone().map(|place| bytes[row * 130 + place].cast_unsigned()));
+                }
+                let mut asked = Vec::new();
                 let mut ahead = Ahead::new(factor, terms, columns, steps);
-                let all = ahead.rows * ahead.width.div_ceil(LINE);
-                assert!(all <= ahead.lines * steps && ahead.lines * steps < all + steps);
-                (0..steps).for_each(|_| ahead.step());
-                assert_eq!(ahead.rows, 0, "rows that are left");
+                for _ in 0..steps {
+                    ahead.step_over(|line| asked.extend_from_slice(line));
+                }
+                assert_eq!(asked, expected, "{steps} steps, {columns_together}");
             }
         }
     }
