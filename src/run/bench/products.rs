@@ -16,6 +16,8 @@ use crate::{Error, Remedy, Result};
 /// How often a product is measured at least, and for how many seconds if it is a short one.
 const ROUNDS: usize = 3;
 const SECONDS: f64 = 0.1;
+/// Seconds of nothing but multiply-adds before the first: what else a start sets going is done then.
+const WARM_UP: f64 = 0.3;
 /// Numbers of a weight in bytes that share a scale.
 const BLOCK: usize = 64;
 
@@ -109,6 +111,10 @@ pub fn time_products(what: &BenchProducts) -> Result<ProductRates> {
 }
 
 fn measure(what: &BenchProducts) -> ProductRates {
+    let began = Instant::now();
+    while began.elapsed().as_secs_f64() < WARM_UP {
+        black_box(multiply_adds());
+    }
     let (mut peaks, mut products) = (Vec::new(), Vec::new());
     for [terms, columns] in what.shapes() {
         let numbers = numbers(terms * columns);
