@@ -2,8 +2,8 @@
 //!
 //! The order of the work is that of Goto and van de Geijn (2008): a task brings the columns of its block of the weight into
 //! panels, some hundred terms of the sums at a time, and meets all of its rows of x with them, some dozen rows at a time,
-//! which stay in the second cache while panels pass by. What the next panel is made of comes from memory meanwhile. An element of the result is summed in the same order however the
-//! work is cut and in any registers.
+//! which stay in the second cache while panels pass by. What the next panel is made of comes from memory meanwhile. An
+//! element of the result is summed in the same order however the work is cut and in any registers.
 
 use std::array::from_fn;
 use std::cell::RefCell;
@@ -146,9 +146,8 @@ impl Task<'_, '_> {
             let terms = first..factor.depth.min(first + DEPTH);
             let depth = terms.len();
             let next = terms.end..factor.depth.min(terms.end + DEPTH);
-            // The part of the factor that a panel's neighbour is made of or, where all were made at once, a share of the
-            // next terms.
-            let after = |start: usize| match factor.columns_together {
+            // What the panel after this one is made of or, where all were made at once, a share of the next terms.
+            let following = |start: usize| match factor.columns_together {
                 true if start + PANEL < columns => (terms.clone(), of_panel(start + PANEL)),
                 true => (next.clone(), of_panel(0)),
                 false => {
@@ -177,29 +176,26 @@ impl Task<'_, '_> {
                             pack_columns::<PANEL>(factor, terms.clone(), of_panel(start), panel);
                         }
                         let steps = rows.len().div_ceil(T) * depth.div_ceil(STRETCH);
-                        let (terms, columns) = after(start);
-                        ahead = Ahead::new(factor, terms, columns, steps);
+                        let (terms, range) = following(start);
+                        ahead = Ahead::new(factor, terms, range, steps);
                     }
                     let panel = S::as_simd_f32s(panel).0.as_chunks::<W>().0;
                     let mut part = Part::<'_, '_, PANEL> { rows, start, add: first > 0, bias };
                     let mut at = 0;
                     while at + T <= part.rows.len() {
                         part.ask_for(at, T);
-                        part.put(
-                            at,
-                            tiled::<S, T, W>(simd, from_fn(|i| row(at + i)), panel, &mut ahead, sums),
-                        );
+                        let found = tiled::<S, T, W>(simd, from_fn(|i| row(at + i)), panel, &mut ahead, sums);
+                        part.put(at, found);
                         at += T;
                     }
                     while at + 4 <= part.rows.len() {
-                        part.put(
-                            at,
-                            tiled::<S, 4, W>(simd, from_fn(|i| row(at + i)), panel, &mut ahead, sums),
-                        );
+                        let found = tiled::<S, 4, W>(simd, from_fn(|i| row(at + i)), panel, &mut ahead, sums);
+                        part.put(at, found);
                         at += 4;
                     }
                     for at in at..part.rows.len() {
-                        part.put(at, tiled::<S, 1, W>(simd, [row(at)], panel, &mut ahead, sums));
+                        let found = tiled::<S, 1, W>(simd, [row(at)], panel, &mut ahead, sums);
+                        part.put(at, found);
                     }
                 }
             }
