@@ -173,7 +173,7 @@ impl Task<'_, '_> {
                     if index == 0 {
                         // Just before its first use: for few rows it is the only one.
                         if factor.columns_together {
-                            pack_columns::<PANEL>(factor, terms.clone(), of_panel(start), panel);
+                            pack_columns::<S, PANEL>(factor, terms.clone(), of_panel(start), panel);
                         }
                         let steps = rows.len().div_ceil(T) * depth.div_ceil(STRETCH);
                         let (terms, range) = following(start);
@@ -226,14 +226,15 @@ mod tests {
     use crate::registers::each_arch;
     use crate::testing::numbers;
 
-    /// One of each, sizes that fill no tile, square, panel or task, more terms than are added at a time, and more
-    /// operations than one thread makes.
-    const SIZES: [[usize; 3]; 7] = [
+    /// One of each, sizes that fill no tile, square, panel or task, more terms than are added at a time, blocks of 64
+    /// terms, and more operations than one thread makes.
+    const SIZES: [[usize; 3]; 8] = [
         [1, 1, 1],
         [3, 7, 5],
         [25, 6, 33],
         [9, 65, WIDEST * STRIP + 34],
         [5, DEPTH + 3, 40],
+        [7, 128, 44],
         [30, 2 * DEPTH + 1, 4],
         [2 * ROWS + 5, 70, 130],
     ];

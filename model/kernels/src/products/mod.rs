@@ -4,6 +4,8 @@
 
 mod ahead;
 mod blocks;
+#[cfg(target_arch = "x86_64")]
+mod bytes;
 mod few_rows;
 mod large;
 mod matrix;

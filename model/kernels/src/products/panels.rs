@@ -2,6 +2,10 @@
 
 use std::ops::Range;
 
+use pulp::Simd;
+
+#[cfg(target_arch = "x86_64")]
+use super::bytes;
 use super::matrix::Matrix;
 use super::weight::{Factor, Weight};
 use crate::memory::LINE;
@@ -26,6 +30,8 @@ impl Panels {
 
 /// Rows of a weight that become columns of a panel together.
 const TOGETHER: usize = 8;
+#[cfg(target_arch = "x86_64")]
+const _: () = assert!(TOGETHER == bytes::COLUMNS);
 /// Rows and columns that change places in registers.
 const SQUARE: usize = 4;
 /// How many rows of a weight ahead are asked for: a processor does not foresee parts of rows.
@@ -33,7 +39,7 @@ const AHEAD: usize = 8;
 
 /// Brings some terms of columns of the factor, which stand together, into a panel `[terms, PANEL]`.
 #[inline(always)]
-pub(super) fn pack_columns<const PANEL: usize>(
+pub(super) fn pack_columns<S: Simd, const PANEL: usize>(
     factor: Factor<Weight<'_>>,
     terms: Range<usize>,
     columns: Range<usize>,
@@ -43,11 +49,18 @@ pub(super) fn pack_columns<const PANEL: usize>(
     let mut scratch: [Vec<f32>; TOGETHER] = [const { Vec::new() }; TOGETHER];
     let (lines, _) = panel.as_chunks_mut::<PANEL>();
     for first in columns.clone().step_by(TOGETHER) {
+        let at = first - columns.start;
+        #[cfg(target_arch = "x86_64")]
+        if first + TOGETHER <= columns.end
+            && bytes::interleave::<S, PANEL>(values, depth, first, terms.clone(), lines, at)
+        {
+            continue;
+        }
         let mut rows: [&[f32]; TOGETHER] = [&[]; TOGETHER];
         for ((row, column), scratch) in rows.iter_mut().zip(first..columns.end).zip(&mut scratch) {
             *row = values.floats(column * depth + terms.start..column * depth + terms.end, scratch);
         }
-        interleave::<PANEL>(rows, lines, first - columns.start);
+        interleave::<PANEL>(rows, lines, at);
     }
 }
 
