@@ -7,9 +7,9 @@
     bench.py generate --config CONFIG.json [--batch-size 1] [--prompt-length 24] [--max-new-tokens 128] [--dtype bfloat16]
 
 Weights and tokens are random, except where a folder and records are given. Training: LoRA of rank 16, alpha 32, dropout
-0.1, AdamW at 2e-4, gradients clipped at 1; float16 with a `GradScaler`. With --device cuda times
-end when the GPU is done. Prints one JSON object: the median without the first step or round (for records their mean),
-and the largest memory: of the process on a CPU, of PyTorch's own counters on a GPU.
+0.1 on q_proj and v_proj or what --target-modules names, AdamW at 2e-4, gradients clipped at 1; float16 with a `GradScaler`.
+With --device cuda times end when the GPU is done. Prints one JSON object: the median without the first step or round (for
+records their mean), and the largest memory: of the process on a CPU, of PyTorch's own counters on a GPU.
 """
 
 import argparse

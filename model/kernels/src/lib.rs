@@ -43,7 +43,8 @@
 //!
 //! The rooms: `attention`, `linear` and `rows` hold the operations, `products` and `tiles` the matrix products beneath
 //! them, `memory` buffers and prefetching, `tasks` how work is cut and handed to threads. All `unsafe` code is in
-//! `memory`, `tiles` and where a kernel fills a buffer that was not cleared, each with what it relies on.
+//! `memory`, `tiles`, where `products` name an instruction, and where a kernel fills a buffer that was not cleared, each with
+//! what it relies on.
 
 mod attention;
 mod linear;

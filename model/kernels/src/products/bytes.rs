@@ -29,8 +29,9 @@ pub(super) fn interleave<S: Simd, const PANEL: usize>(
     at: usize,
 ) -> bool {
     let Weight::Int8 { values, scales, block } = weight else { return false };
-    let fits = [block, depth].iter().all(|size| size.is_multiple_of(TERMS))
-        && [terms.start, terms.end].iter().all(|term| term.is_multiple_of(block));
+    // Whole blocks, whose scales the terms of a square share.
+    let fits =
+        block.is_multiple_of(TERMS) && terms.start.is_multiple_of(block) && terms.end.is_multiple_of(block);
     if S::F32_LANES < COLUMNS || !fits {
         return false;
     }
@@ -42,18 +43,26 @@ pub(super) fn interleave<S: Simd, const PANEL: usize>(
         let scales: [f32; COLUMNS] = from_fn(|i| scales[i][number * TERMS / block]);
         let columns = transposed(from_fn(|i| rows[i][number]));
         for (line, column) in lines.iter_mut().zip(columns) {
-            line[at..at + COLUMNS].copy_from_slice(&scaled(column, scales));
+            // SAFETY: registers of eight f32, which S has, are those of AVX2.
+            #[allow(unsafe_code)]
+            let column = unsafe { scaled(column, scales) };
+            line[at..at + COLUMNS].copy_from_slice(&column);
         }
     }
     true
 }
 
 /// Each byte times its scale. Compilers make of the plain form one number at a time.
+///
+/// # Safety
+///
+/// The processor has AVX2.
+#[allow(unsafe_code)]
 #[inline(always)]
-fn scaled(bytes: [i8; COLUMNS], scales: [f32; COLUMNS]) -> [f32; COLUMNS] {
+unsafe fn scaled(bytes: [i8; COLUMNS], scales: [f32; COLUMNS]) -> [f32; COLUMNS] {
     let scales: __m256 = pulp::cast(scales);
-    // SAFETY: registers of eight f32 are those of AVX2.
-    #[allow(unsafe_code, unused_unsafe)]
+    // SAFETY: the caller's.
+    #[allow(unused_unsafe)]
     unsafe {
         let bytes = _mm_set_epi64x(0, pulp::cast(bytes));
         pulp::cast(_mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), scales))

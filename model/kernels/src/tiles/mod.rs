@@ -7,7 +7,7 @@
 //! "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations"), but at the ends of the
 //! range: the units take numbers below 1.2e-38 for zero, and three parts of a factor above 3.39e38 give NaN.
 
-#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, unused_variables))]
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
