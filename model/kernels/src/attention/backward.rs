@@ -57,12 +57,15 @@ impl WithSimd for HeadBackward<'_> {
         let head = Head::new(inputs, index);
         let size = head.size;
         let values = head.of(&inputs.value, head.seen.clone()).by_columns();
+        let [mut keys, mut queries, mut gradients] = [const { Vec::new() }; 3];
+        let keys = head.of(&inputs.key, head.seen.clone()).gathered(&mut keys);
         let [mut key_sum, mut value_sum] = [(); 2].map(|()| vec![0.0; inputs.keys * size]);
         let (mut weights, mut of_scores, mut part) = (Vec::new(), Vec::new(), vec![0.0; BLOCK * size]);
         for (block, span) in inputs.blocks() {
             let (rows, width) = (block.len(), span.len());
-            let gradient = head.of(&gradient, block.clone());
-            head.weights(simd, block.clone(), &span, &mut weights);
+            let gradient = head.of(&gradient, block.clone()).gathered(&mut gradients);
+            let query = head.of(&inputs.query, block.clone()).gathered(&mut queries);
+            head.weights(simd, block.clone(), query, &span, &mut weights);
             let place = &mut value_sum[span.start * size..];
             let of_block = Matrix::new(&weights, rows, width, width);
             add_small_product(simd, place, size, [of_block.t(), gradient]);
@@ -75,10 +78,8 @@ impl WithSimd for HeadBackward<'_> {
                 }
             }
             let of_scores = Matrix::new(&of_scores, rows, width, width);
-            let query = head.of(&inputs.query, block.clone());
             add_small_product(simd, &mut key_sum[span.start * size..], size, [of_scores.t(), query]);
-            let key = head.of(&inputs.key, span);
-            small_product(simd, &mut part, size, [of_scores, key]);
+            small_product(simd, &mut part, size, [of_scores, head.rows_of(keys, &span)]);
             copy_rows(&mut of_query[block], &part, size);
         }
         copy_rows(&mut of_key, &key_sum, size);

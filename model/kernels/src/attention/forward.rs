@@ -58,11 +58,13 @@ impl WithSimd for HeadForward<'_> {
         let Self { inputs, index, mut out } = self;
         let head = Head::new(inputs, index);
         let (mut weights, mut mixed) = (Vec::new(), vec![0.0; BLOCK * head.size]);
+        let mut values = Vec::new();
+        let values = head.of(&inputs.value, head.seen.clone()).gathered(&mut values);
         for (block, span) in inputs.blocks() {
-            head.weights(simd, block.clone(), &span, &mut weights);
+            let queries = head.of(&inputs.query, block.clone());
+            head.weights(simd, block.clone(), queries, &span, &mut weights);
             let weights = Matrix::new(&weights, block.len(), span.len(), span.len());
-            let value = head.of(&inputs.value, span);
-            small_product(simd, &mut mixed, head.size, [weights, value]);
+            small_product(simd, &mut mixed, head.size, [weights, head.rows_of(values, &span)]);
             copy_rows(&mut out[block], &mixed, head.size);
         }
     }

@@ -37,6 +37,12 @@ impl<'a> Head<'a> {
         tensor.head(self.batch, tokens, self.head, self.size)
     }
 
+    /// The rows of a span's keys of a matrix that has one for each key that any query sees.
+    #[inline(always)]
+    pub(super) fn rows_of<'m>(&self, seen: Matrix<'m>, span: &Range<usize>) -> Matrix<'m> {
+        seen.rows(span.start - self.seen.start..span.end - self.seen.start)
+    }
+
     /// Products of a block's rows with the keys, or the values, of a span, which `columns` holds as `[size, seen]`;
     /// `[block, span]`.
     #[inline(always)]
@@ -61,11 +67,12 @@ impl<'a> Head<'a> {
         &self,
         simd: S,
         block: Range<usize>,
+        queries: Matrix<'_>,
         span: &Range<usize>,
         out: &mut Vec<f32>,
     ) {
         let inputs = self.inputs;
-        self.scores(simd, self.of(&inputs.query, block.clone()), &self.keys, span, out);
+        self.scores(simd, queries, &self.keys, span, out);
         for (query, row) in block.zip(out.chunks_exact_mut(span.len())) {
             let seen = inputs.seen(query);
             row[..seen.start - span.start].fill(0.0);

@@ -1,5 +1,5 @@
-//! Rows of a weight in bytes that become columns of a panel, with AVX2: turned while they are bytes, a quarter of the data,
-//! and made f32 on their way into the panel.
+//! A weight in bytes on its way into panels, with AVX2: rows that become columns are turned while they are bytes, a quarter
+//! of the data, and all become f32 in the registers that write them.
 
 use std::arch::x86_64::{
     __m128i, __m256, _mm_set_epi64x, _mm_unpackhi_epi8, _mm_unpacklo_epi8, _mm256_cvtepi8_epi32,
@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use pulp::Simd;
 
-use super::weight::Weight;
+use super::weight::{Factor, Weight};
 
 /// Rows that become columns together: a register of f32.
 pub(super) const COLUMNS: usize = 8;
@@ -47,6 +47,41 @@ pub(super) fn interleave<S: Simd, const PANEL: usize>(
             #[allow(unsafe_code)]
             let column = unsafe { scaled(column, scales) };
             line[at..at + COLUMNS].copy_from_slice(&column);
+        }
+    }
+    true
+}
+
+/// Writes some columns of rows of the weight `[terms, columns]` as lines of their panels. False, and nothing done, as above,
+/// or where the last panel is not full.
+#[inline(always)]
+pub(super) fn spread<S: Simd, const PANEL: usize>(
+    factor: Factor<Weight<'_>>,
+    terms: Range<usize>,
+    range: Range<usize>,
+    panels: &mut [f32],
+) -> bool {
+    let Factor { values: weight, columns, .. } = factor;
+    let Weight::Int8 { values, scales, block } = weight else { return false };
+    // Numbers of a line share a scale.
+    let fits = [block, columns, range.start, range.end].iter().all(|count| count.is_multiple_of(PANEL));
+    if S::F32_LANES < COLUMNS || !fits {
+        return false;
+    }
+    let size = terms.len() * PANEL;
+    for (line, term) in terms.enumerate() {
+        factor.ask_for_row_after(term, &range);
+        let part = term * columns + range.start..term * columns + range.end;
+        let lines = values[part.clone()].as_chunks::<PANEL>().0;
+        for ((panel, bytes), start) in panels.chunks_exact_mut(size).zip(lines).zip(part.step_by(PANEL)) {
+            let scales = [scales[start / block]; COLUMNS];
+            let places = panel[line * PANEL..][..PANEL].as_chunks_mut().0;
+            for (place, bytes) in places.iter_mut().zip(bytes.as_chunks().0) {
+                // SAFETY: registers of eight f32, which S has, are those of AVX2.
+                #[allow(unsafe_code)]
+                let numbers = unsafe { scaled(*bytes, scales) };
+                *place = numbers;
+            }
         }
     }
     true

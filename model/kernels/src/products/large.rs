@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::ahead::Ahead;
 use super::blocks::{Block, blocks};
 use super::matrix::Matrix;
-use super::panels::{Panels, pack_columns, pack_rows, turn};
+use super::panels::{Panels, pack, together, turn};
 use super::tile::{Part, STRETCH, tile};
 use super::weight::{Factor, Weight};
 use crate::memory::written;
@@ -141,24 +141,17 @@ impl Task<'_, '_> {
         let bias = bias.map(|bias| &bias[range.clone()]);
         sums.resize(T.max(4) * PANEL, 0.0);
         let sums = S::as_mut_simd_f32s(sums).0.as_chunks_mut::<W>().0;
-        let of_panel = |start: usize| range.start + start..range.end.min(range.start + start + PANEL);
+        let wide = together::<PANEL>(factor);
+        let of_group = |start: usize| range.start + start..range.end.min(range.start + start + wide);
         for first in (0..factor.depth).step_by(DEPTH) {
             let terms = first..factor.depth.min(first + DEPTH);
             let depth = terms.len();
-            let next = terms.end..factor.depth.min(terms.end + DEPTH);
-            // What the panel after this one is made of or, where all were made at once, a share of the next terms.
-            let following = |start: usize| match factor.columns_together {
-                true if start + PANEL < columns => (terms.clone(), of_panel(start + PANEL)),
-                true => (next.clone(), of_panel(0)),
-                false => {
-                    let term = |column: usize| next.start + next.len() * column.min(columns) / columns;
-                    (term(start)..term(start + PANEL), range.clone())
-                }
-            };
             let panels = panels.of(columns.div_ceil(PANEL) * depth * PANEL);
-            if !factor.columns_together {
-                pack_rows::<PANEL>(factor, terms.clone(), range.clone(), panels);
-            }
+            // What the group after this one is made of.
+            let following = |start: usize| match start + wide < columns {
+                true => (terms.clone(), of_group(start + wide)),
+                false => (terms.end..factor.depth.min(terms.end + DEPTH), of_group(0)),
+            };
             for (index, rows) in rows.chunks_mut(TALL).enumerate() {
                 let first_row = first_row + index * TALL;
                 let (x, stride) = if x.has_rows_together() {
@@ -167,35 +160,36 @@ impl Task<'_, '_> {
                     (turn(x, first_row..first_row + rows.len(), terms.clone(), turned), depth)
                 };
                 let row = |row: usize| &x[row * stride..][..depth];
-                let starts = (0..columns).step_by(PANEL);
-                for (panel, start) in panels.chunks_exact_mut(depth * PANEL).zip(starts) {
+                let groups = panels.chunks_mut(wide * depth).zip((0..columns).step_by(wide));
+                for (group, start) in groups {
                     let mut ahead = Ahead::default();
                     if index == 0 {
                         // Just before its first use: for few rows it is the only one.
-                        if factor.columns_together {
-                            pack_columns::<S, PANEL>(factor, terms.clone(), of_panel(start), panel);
-                        }
-                        let steps = rows.len().div_ceil(T) * depth.div_ceil(STRETCH);
+                        pack::<S, PANEL>(factor, terms.clone(), of_group(start), group);
+                        let panels = group.len() / (depth * PANEL);
+                        let steps = panels * rows.len().div_ceil(T) * depth.div_ceil(STRETCH);
                         let (terms, range) = following(start);
                         ahead = Ahead::new(factor, terms, range, steps);
                     }
-                    let panel = S::as_simd_f32s(panel).0.as_chunks::<W>().0;
-                    let mut part = Part::<'_, '_, PANEL> { rows, start, add: first > 0, bias };
-                    let mut at = 0;
-                    while at + T <= part.rows.len() {
-                        part.ask_for(at, T);
-                        let found = tiled::<S, T, W>(simd, from_fn(|i| row(at + i)), panel, &mut ahead, sums);
-                        part.put(at, found);
-                        at += T;
-                    }
-                    while at + 4 <= part.rows.len() {
-                        let found = tiled::<S, 4, W>(simd, from_fn(|i| row(at + i)), panel, &mut ahead, sums);
-                        part.put(at, found);
-                        at += 4;
-                    }
-                    for at in at..part.rows.len() {
-                        let found = tiled::<S, 1, W>(simd, [row(at)], panel, &mut ahead, sums);
-                        part.put(at, found);
+                    let starts = (start..columns).step_by(PANEL);
+                    for (panel, start) in group.chunks_exact(depth * PANEL).zip(starts) {
+                        let panel = S::as_simd_f32s(panel).0.as_chunks::<W>().0;
+                        let mut part = Part::<'_, '_, PANEL> { rows, start, add: first > 0, bias };
+                        let mut at = 0;
+                        while at + T <= part.rows.len() {
+                            part.ask_for(at, T);
+                            let x = from_fn(|i| row(at + i));
+                            part.put(at, tiled::<S, T, W>(simd, x, panel, &mut ahead, sums));
+                            at += T;
+                        }
+                        while at + 4 <= part.rows.len() {
+                            let x = from_fn(|i| row(at + i));
+                            part.put(at, tiled::<S, 4, W>(simd, x, panel, &mut ahead, sums));
+                            at += 4;
+                        }
+                        for at in at..part.rows.len() {
+                            part.put(at, tiled::<S, 1, W>(simd, [row(at)], panel, &mut ahead, sums));
+                        }
                     }
                 }
             }
@@ -227,14 +221,15 @@ mod tests {
     use crate::testing::numbers;
 
     /// One of each, sizes that fill no tile, square, panel or task, more terms than are added at a time, blocks of 64
-    /// terms, and more operations than one thread makes.
-    const SIZES: [[usize; 3]; 8] = [
+    /// terms and of 96 columns, and more operations than one thread makes.
+    const SIZES: [[usize; 3]; 9] = [
         [1, 1, 1],
         [3, 7, 5],
         [25, 6, 33],
         [9, 65, WIDEST * STRIP + 34],
         [5, DEPTH + 3, 40],
         [7, 128, 44],
+        [9, 70, 192],
         [30, 2 * DEPTH + 1, 4],
         [2 * ROWS + 5, 70, 130],
     ];

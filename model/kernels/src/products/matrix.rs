@@ -1,5 +1,9 @@
 //! Matrices inside slices.
 
+use std::ops::Range;
+
+use crate::memory::LINE;
+
 /// A matrix inside a slice: element (row, column) is at `row * row_stride + column * column_stride`.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a> {
@@ -39,6 +43,31 @@ impl<'a> Matrix<'a> {
             column_stride: self.row_stride,
             ..self
         }
+    }
+
+    /// The same, row after row in `scratch` where its rows collide: lines so many powers of two apart share few sets of the
+    /// first cache, and evict each other before they are read again.
+    #[inline(always)]
+    pub(crate) fn gathered<'s>(self, scratch: &'s mut Vec<f32>) -> Matrix<'s>
+    where
+        'a: 's,
+    {
+        /// Of all sets of a first cache, 64 as a rule, two are left.
+        const COLLIDING: usize = 32 * LINE / size_of::<f32>();
+        if !self.row_stride.is_multiple_of(COLLIDING) {
+            return self;
+        }
+        scratch.clear();
+        for row in 0..self.rows {
+            scratch.extend_from_slice(&self.data[row * self.row_stride..][..self.columns]);
+        }
+        Matrix::dense(scratch, self.rows, self.columns)
+    }
+
+    /// Some of its rows.
+    #[inline(always)]
+    pub(crate) fn rows(self, rows: Range<usize>) -> Self {
+        Self { data: &self.data[rows.start * self.row_stride..], rows: rows.len(), ..self }
     }
 
     /// The elements column by column.

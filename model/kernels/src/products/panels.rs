@@ -34,12 +34,35 @@ const TOGETHER: usize = 8;
 const _: () = assert!(TOGETHER == bytes::COLUMNS);
 /// Rows and columns that change places in registers.
 const SQUARE: usize = 4;
-/// How many rows of a weight ahead are asked for: a processor does not foresee parts of rows.
-const AHEAD: usize = 8;
+/// Columns that are brought into panels together where rows stand together. As many as share a cache line would do for
+/// bytes; of wider ones the next lines come along. More of them, and the panels evict each other.
+const GROUP: usize = 64;
 
-/// Brings some terms of columns of the factor, which stand together, into a panel `[terms, PANEL]`.
+/// Columns that are brought into panels together, whole panels.
+pub(super) fn together<const PANEL: usize>(factor: Factor<Weight<'_>>) -> usize {
+    if factor.columns_together { PANEL } else { GROUP.max(PANEL) }
+}
+
+/// Brings some terms of columns of the factor into panels, each `[terms, PANEL]`.
 #[inline(always)]
-pub(super) fn pack_columns<S: Simd, const PANEL: usize>(
+pub(super) fn pack<S: Simd, const PANEL: usize>(
+    factor: Factor<Weight<'_>>,
+    terms: Range<usize>,
+    columns: Range<usize>,
+    panels: &mut [f32],
+) {
+    if !factor.columns_together {
+        return pack_rows::<S, PANEL>(factor, terms, columns, panels);
+    }
+    let starts = columns.clone().step_by(PANEL);
+    for (panel, start) in panels.chunks_exact_mut(terms.len() * PANEL).zip(starts) {
+        pack_columns::<S, PANEL>(factor, terms.clone(), start..columns.end.min(start + PANEL), panel);
+    }
+}
+
+/// Columns that stand together, into a panel.
+#[inline(always)]
+fn pack_columns<S: Simd, const PANEL: usize>(
     factor: Factor<Weight<'_>>,
     terms: Range<usize>,
     columns: Range<usize>,
@@ -64,21 +87,25 @@ pub(super) fn pack_columns<S: Simd, const PANEL: usize>(
     }
 }
 
-/// Brings some terms of columns of the factor, whose rows stand together, into panels, each `[terms, PANEL]`.
+/// Columns whose rows stand together.
 #[inline(always)]
-pub(super) fn pack_rows<const PANEL: usize>(
+fn pack_rows<S: Simd, const PANEL: usize>(
     factor: Factor<Weight<'_>>,
     terms: Range<usize>,
     range: Range<usize>,
     panels: &mut [f32],
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if bytes::spread::<S, PANEL>(factor, terms.clone(), range.clone(), panels) {
+        return;
+    }
     let Factor { values, columns, .. } = factor;
     let mut scratch = Vec::new();
     let size = terms.len() * PANEL;
     for (line, term) in terms.enumerate() {
-        let ahead = (term + AHEAD) * columns;
-        values.ask_for(ahead + range.start..ahead + range.end);
-        let row = values.floats(term * columns + range.start..term * columns + range.end, &mut scratch);
+        factor.ask_for_row_after(term, &range);
+        let part = term * columns + range.start..term * columns + range.end;
+        let row = values.floats(part, &mut scratch);
         for (panel, row) in panels.chunks_exact_mut(size).zip(row.chunks(PANEL)) {
             let place = &mut panel[line * PANEL..][..PANEL];
             match (place.as_chunks_mut::<PANEL>().0, row.as_chunks::<PANEL>().0) {

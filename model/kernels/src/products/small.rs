@@ -3,6 +3,8 @@
 //!
 //! An element is summed term by term, each with one rounding: the result is the same in any registers.
 
+use std::ops::Range;
+
 use pulp::Simd;
 
 use super::matrix::Matrix;
@@ -95,27 +97,32 @@ fn strip<S: Simd, const W: usize, const TOGETHER: bool>(
     a: Matrix<'_>,
     b: Matrix<'_>,
 ) {
-    // As many rows at a time as leave registers for the factors, and half of them.
+    // As many rows at a time as leave registers for the factors.
     let row = if S::REGISTER_COUNT >= 32 {
-        let row = tiles::<S, 8, W, TOGETHER>(simd, place, [0, column], a, b);
-        tiles::<S, 4, W, TOGETHER>(simd, place, [row, column], a, b)
+        let row = tiles::<S, 8, W, TOGETHER>(simd, place, 0..a.rows, column, a, b);
+        tiles::<S, 4, W, TOGETHER>(simd, place, row..a.rows, column, a, b)
     } else {
-        let row = tiles::<S, 6, W, TOGETHER>(simd, place, [0, column], a, b);
-        tiles::<S, 3, W, TOGETHER>(simd, place, [row, column], a, b)
+        // One, two or five that are left take six more with them, as fours and threes: a row alone mostly waits for itself.
+        let sixes = a.rows / 6 - usize::from(a.rows > 6 && matches!(a.rows % 6, 1 | 2 | 5));
+        let row = tiles::<S, 6, W, TOGETHER>(simd, place, 0..6 * sixes, column, a, b);
+        let row = tiles::<S, 4, W, TOGETHER>(simd, place, row..a.rows, column, a, b);
+        tiles::<S, 3, W, TOGETHER>(simd, place, row..a.rows, column, a, b)
     };
-    tiles::<S, 1, W, TOGETHER>(simd, place, [row, column], a, b);
+    tiles::<S, 1, W, TOGETHER>(simd, place, row..a.rows, column, a, b);
 }
 
-/// The rows from `row` on, `T` at a time; returns the first that is left.
+/// These rows, `T` at a time; returns the first that is left.
 #[inline(always)]
 fn tiles<S: Simd, const T: usize, const W: usize, const TOGETHER: bool>(
     simd: S,
     place: &mut Strided<'_>,
-    [mut row, column]: [usize; 2],
+    rows: Range<usize>,
+    column: usize,
     a: Matrix<'_>,
     b: Matrix<'_>,
 ) -> usize {
-    while row + T <= a.rows {
+    let mut row = rows.start;
+    while row + T <= rows.end {
         let part = Matrix { data: &a.data[row * a.row_stride..], ..a };
         for (i, sums) in tile::<S, T, W, TOGETHER>(simd, part, b).into_iter().enumerate() {
             place.put(simd, [row + i, column], b.columns, sums);

@@ -6,6 +6,9 @@ use half::bf16;
 
 use crate::memory::{LINE, prefetch};
 
+/// How many rows ahead are asked for.
+const AHEAD: usize = 16;
+
 /// A weight `[output, input]` as it is stored.
 #[derive(Clone, Copy, Debug)]
 pub enum Weight<'a> {
@@ -99,6 +102,16 @@ impl<V> Factor<V> {
     /// A weight W `[output, input]`.
     pub(crate) fn plain(values: V, [output, input]: [usize; 2]) -> Self {
         Self { values, depth: output, columns: input, columns_together: false }
+    }
+}
+
+impl Factor<Weight<'_>> {
+    /// Where rows stand together, asks for some columns of one that is read soon: a processor does not foresee parts of
+    /// rows.
+    #[inline(always)]
+    pub(crate) fn ask_for_row_after(&self, row: usize, columns: &Range<usize>) {
+        let start = (row + AHEAD) * self.columns;
+        self.values.ask_for(start + columns.start..start + columns.end);
     }
 }
 
