@@ -130,13 +130,13 @@ impl Chat<'_> {
     /// Prints the answer as it comes. An interrupt ends it, and nothing else.
     fn answer(&self, settings: &Settings, question: &str) -> Result<()> {
         let Some(model) = self.models.by_name(&settings.model) else { return Ok(()) };
-        let prompt = model.template.render(&[Message::question(question)]).map_err(anyhow::Error::msg)?;
+        let prompt = model.template.render(&[Message::question(question)])?;
         let prompt = self.tokenizer.encode(&prompt)?;
         let room = self.engine.model().max_position_embeddings.saturating_sub(prompt.len());
         let ticket = self.engine.submit(Request {
             adapter: model.adapter.clone(),
             sampling: settings.sampling.clone().into(),
-            end_tokens: vec![self.tokenizer.end_of_text()],
+            end_tokens: model.end_tokens.clone(),
             ..Request::new(prompt, settings.max_new_tokens.min(room.max(1)))
         })?;
         let ticket = Arc::new(ticket);
@@ -221,6 +221,7 @@ mod tests {
             name: name.into(),
             adapter: adapter.map(String::from),
             template: template.clone(),
+            end_tokens: Vec::new(),
         };
         let models = Models::new(model("base", None), vec![model("tuned", Some("tuned"))]);
         let sampling = SamplingConfig::default();

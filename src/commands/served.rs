@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use gptneo_datasets::PromptTemplate;
 use gptneo_lora::run::{Kind, ModelFolder, RunFolder};
+use gptneo_model::adapter::adapter_folder;
 use gptneo_serve::{ChatTemplate, Models, ServedModel};
 
 use crate::cli::{NamedFolder, ServedFlags};
@@ -30,6 +31,8 @@ struct Base {
     adapter: Option<NamedFolder>,
     /// The template of the run's settings.
     template: Option<PromptTemplate>,
+    /// Whether every weight of it was tuned.
+    is_tuned: bool,
 }
 
 impl Opened {
@@ -38,13 +41,14 @@ impl Opened {
         let base = match (&flags.run, &flags.model) {
             (Some(run), _) => of_run(run)?,
             (None, Some(model)) => {
-                Base { path: hub::model(model)?, name: last_part(model), adapter: None, template: None }
+                let (path, name) = (hub::model(model)?, last_part(model));
+                Base { path, name, adapter: None, template: None, is_tuned: false }
             }
             (None, None) => {
                 return Err(Misuse::error("--model is missing: give it, or the folder of a run as --run"));
             }
         };
-        let Base { path, name, adapter, template } = base;
+        let Base { path, name, adapter, template, is_tuned } = base;
         let adapters: Vec<NamedFolder> = adapter.into_iter().chain(flags.adapter.iter().cloned()).collect();
         check_names(&name, &adapters)?;
         let folder = ModelFolder::open(path)?;
@@ -56,7 +60,7 @@ impl Opened {
         let of_base = ChatTemplate::of_folder(folder.path(), end)?;
         let mut of_adapters = Vec::new();
         for adapter in &adapters {
-            of_adapters.push(ChatTemplate::of_folder(&adapter.folder, end)?);
+            of_adapters.push(ChatTemplate::of_folder(&adapter_folder(&adapter.folder), end)?);
         }
         // A base that has none is asked as the first adapter is, so that the two can be compared.
         let of_first = of_adapters.first().cloned().flatten();
@@ -64,10 +68,13 @@ impl Opened {
         let base_template = base_template.unwrap_or(&usual).clone();
         let served = adapters.iter().zip(of_adapters).map(|(NamedFolder { name, .. }, own)| {
             let template = given.clone().or(own).or(of_settings.clone()).unwrap_or(base_template.clone());
-            ServedModel { name: name.clone(), adapter: Some(name.clone()), template }
+            let end_tokens = folder.end_tokens_of_tuned();
+            ServedModel { name: name.clone(), adapter: Some(name.clone()), template, end_tokens }
         });
         let served: Vec<ServedModel> = served.collect();
-        let models = Models::new(ServedModel { name, adapter: None, template: base_template }, served);
+        let end_tokens = if is_tuned { folder.end_tokens_of_tuned() } else { folder.end_tokens() };
+        let base = ServedModel { name, adapter: None, template: base_template, end_tokens };
+        let models = Models::new(base, served);
         let adapters = adapters.into_iter().map(|NamedFolder { name, folder }| (name, folder)).collect();
         Ok(Self { folder, adapters, models })
     }
@@ -88,11 +95,14 @@ fn of_run(path: &Path) -> Result<Base> {
             (true, _) => unpacked,
             (false, source) => hub::find(Kind::Model, base, source.as_ref())?.path,
         };
-        let adapter = NamedFolder { name, folder: run.adapter() };
-        return Ok(Base { path: found, name: last_part(base), adapter: Some(adapter), template });
+        // A run may be called as its base is.
+        let of_base = last_part(base);
+        let of_base = if of_base == name { format!("{of_base}-base") } else { of_base };
+        let adapter = Some(NamedFolder { name, folder: run.adapter() });
+        return Ok(Base { path: found, name: of_base, adapter, template, is_tuned: false });
     }
     if run.merged().join("config.json").is_file() {
-        return Ok(Base { path: run.merged(), name, adapter: None, template });
+        return Ok(Base { path: run.merged(), name, adapter: None, template, is_tuned: true });
     }
     bail!(
         "the run in {} is not finished: it has neither adapter/ nor merged/; `gptneo-lora run --resume --output {}` \

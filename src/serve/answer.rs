@@ -25,6 +25,8 @@ const WAITING_PIECES: usize = 64;
 pub(super) struct Plan {
     /// The adapter that answers.
     pub(super) adapter: Option<String>,
+    /// The tokens that end an answer, unless the request says that none does.
+    pub(super) end_tokens: Vec<u32>,
     /// The prompts' tokens.
     pub(super) prompts: Vec<Vec<u32>>,
     /// How they are continued.
@@ -92,8 +94,17 @@ impl Plan {
             Some(asked) => Ok(asked),
             None => {
                 // The last new token is never read, so the cache does not hold it.
-                let cached = (server.engine.limits().cache_tokens + 1).saturating_sub(length);
-                let room = room.min(cached);
+                let cache = server.engine.limits().cache_tokens;
+                let room = room.min((cache + 1).saturating_sub(length));
+                if room == 0 && !self.echo {
+                    return Err(ApiError::too_long(
+                        "prompt",
+                        format!(
+                            "the prompt has {length} tokens, which leaves no room for an answer: the model has \
+                             {positions} positions and the server's cache {cache}"
+                        ),
+                    ));
+                }
                 Ok(self.usual_tokens.map_or(room, |usual| usual.min(room)))
             }
         }
@@ -125,7 +136,7 @@ impl Plan {
             },
             end_tokens: match self.generation.ignore_end {
                 true => Vec::new(),
-                false => vec![server.tokenizer.end_of_text()],
+                false => self.end_tokens.clone(),
             },
             log_probabilities: self.likeliest,
             score_prompt: self.echo && self.likeliest.is_some(),
@@ -196,6 +207,8 @@ fn submit(server: &Server, plan: &Plan) -> Result<Vec<Asked>, ApiError> {
     let mut asked = Vec::new();
     for prompt in 0..plan.prompts.len() {
         for stream in 0..plan.generation.answers {
+            // Without a seed no two answers of a request draw alike, be their prompts the same.
+            let stream = if plan.generation.is_seeded { stream } else { asked.len() };
             let request = plan.request(server, prompt, stream)?;
             let computes = request.max_new_tokens > 0 || request.score_prompt;
             let ticket = computes.then(|| server.submit(request)).transpose()?;
@@ -219,7 +232,7 @@ struct Running<'a> {
 /// Turns what the engine tells into pieces until all answers have ended. An error means that nothing more will come;
 /// a sink that is closed ends it without one.
 async fn tell(
-    server: &Server,
+    server: &Arc<Server>,
     plan: &Plan,
     asked: Vec<Asked>,
     sink: &Sink,
@@ -227,16 +240,16 @@ async fn tell(
 ) -> Result<(), ApiError> {
     let tokenizer = &server.tokenizer;
     let failed = |error: DataError| ApiError::internal(error);
-    let mut prompts = Vec::new();
-    for prompt in &plan.prompts {
-        // A prompt's text is for the places of tokens, and for the echo.
-        let needed = plan.echo || plan.likeliest.is_some();
-        prompts.push(if needed {
-            prompt_text(tokenizer, prompt).map_err(failed)?
-        } else {
-            Default::default()
-        });
-    }
+    // A prompt's text is for the places of tokens, and for the echo.
+    let prompts = if plan.echo || plan.likeliest.is_some() {
+        let prompts = plan.prompts.clone();
+        let texts = move |server: &Server| {
+            prompts.iter().map(|prompt| prompt_text(&server.tokenizer, prompt)).collect::<Result<_, _>>()
+        };
+        server.apart(texts).await?.map_err(failed)?
+    } else {
+        vec![Default::default(); plan.prompts.len()]
+    };
     let mut running = Vec::new();
     for (index, Asked { prompt, ticket }) in asked.into_iter().enumerate() {
         let (text, _) = &prompts[prompt];

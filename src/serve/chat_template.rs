@@ -157,12 +157,12 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// What the template says of these messages, or what keeps it from its end.
-    pub fn render(&self, messages: &[Message]) -> Result<String, String> {
+    pub fn render(&self, messages: &[Message]) -> Result<String, RenderError> {
         let what = context! {
             messages, add_generation_prompt => true, eos_token => self.end_of_text, bos_token => self.end_of_text,
         };
         let environment = Arc::clone(&self.environment);
-        let render = move || {
+        let render = move || -> Result<String, String> {
             let mut prompt = Prompt(Vec::new());
             let rendered = environment.get_template(NAME).and_then(|template| {
                 template.render_captured_to(what, &mut prompt)?;
@@ -180,18 +180,30 @@ impl ChatTemplate {
             }
         };
         if self.is_slow.load(Ordering::Relaxed) {
-            return Err(Unfinished::TooSlow.to_string());
+            return Err(RenderError::Failed(Unfinished::TooSlow.to_string()));
         }
-        on_a_deep_stack(render).map_err(|error| {
+        let rendered = on_a_deep_stack(render).map_err(|error| {
             self.is_slow.fetch_or(matches!(error, Unfinished::TooSlow), Ordering::Relaxed);
-            error.to_string()
-        })?
+            RenderError::Failed(error.to_string())
+        })?;
+        rendered.map_err(RenderError::Refused)
     }
 
     /// The template itself.
     pub fn source(&self) -> &str {
         &self.source
     }
+}
+
+/// Why there is no prompt.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// What the template says of these messages, or what of them keeps it from its end.
+    #[error("{0}")]
+    Refused(String),
+    /// The template takes too long, or cannot be rendered here at all.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// Why work on a thread of its own has no end.
@@ -281,114 +293,4 @@ fn on_a_deep_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use gptneo_datasets::{PromptTemplate, Record};
-
-    use super::*;
-
-    const END: &str = "<|endoftext|>";
-
-    fn template(text: &str) -> (PromptTemplate, ChatTemplate) {
-        let template: PromptTemplate = text.parse().unwrap();
-        let chat = ChatTemplate::new(&template.chat_template(), END).unwrap();
-        (template, chat)
-    }
-
-    fn message(role: &'static str, content: &str) -> Message {
-        Message { role, content: content.into() }
-    }
-
-    #[test]
-    fn a_question_is_rendered_as_the_model_was_tuned() {
-        for text in [
-            PromptTemplate::default().as_str(),
-            "{instruction}\\n{input} {output}",
-            "It's \\{x\\n{input}\\n\\nA: {output}",
-            "{% {input} %} {{ . }} {# {output}",
-            "Instruction: {instruction}\nQ: {input}\n\t {output}",
-        ] {
-            let (template, chat) = template(text);
-            for question in ["Why?", "it's {{ 1 }}\n%}\\n", "naïve 感冒 \t\n"] {
-                let prompt = template.question_prompt(question, "Answer this question truthfully");
-                assert_eq!(chat.render(&[Message::question(question)]).unwrap(), prompt, "{text:?}");
-                let record = Record { output: "Because.".into(), ..Record::new(question, "") };
-                let record = Record { instruction: "Be brief".into(), ..record };
-                if template.uses_instruction() {
-                    let messages = [message("system", "Be brief"), message("user", question)];
-                    assert_eq!(chat.render(&messages).unwrap(), template.prompt(&record), "{text:?}");
-                    let answered = [&messages[..], &[message("assistant", "Because.")]].concat();
-                    assert_eq!(chat.render(&answered).unwrap(), template.text(&record) + END, "{text:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_the_model_was_not_tuned_for_is_refused() {
-        let (_, chat) = template(PromptTemplate::default().as_str());
-        let (user, assistant) = (message("user", "a"), message("assistant", "b"));
-        let turns = [user.clone(), assistant.clone(), user.clone()];
-        assert!(chat.render(&turns).unwrap_err().contains("one question at a time"));
-        assert!(chat.render(&[user.clone(), user.clone()]).unwrap_err().contains("one question"));
-        assert!(chat.render(&[]).unwrap_err().contains("expected a question"));
-        assert!(chat.render(&[assistant]).unwrap_err().contains("expected a question"));
-        let (_, chat) = template("Q: {input}\nA: {output}");
-        let refused = chat.render(&[message("system", "a"), user]).unwrap_err();
-        assert!(refused.contains("without instructions"), "{refused}");
-    }
-
-    #[test]
-    fn a_template_that_nests_or_runs_on_is_an_error() {
-        let half = LONGEST / 2 - 10;
-        for nested in [
-            format!("{{{{ {} 1 }}}}", "-".repeat(2 * half)),
-            format!("{{{{ a{} }}}}", ".a".repeat(half)),
-            format!("{{{{ {} a }}}}", "a~".repeat(half / 8)),
-            format!("{{{{ {} a }}}}", "not ".repeat(half / 2)),
-            format!("{{{{ {}a }}}}", "a if a else ".repeat(half / 6)),
-            format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(half / 6 - 10)),
-        ] {
-            if let Ok(template) = ChatTemplate::new(&nested, END) {
-                let _ = template.render(&[Message::question("a")]);
-            }
-        }
-        let said = |source: &str| match ChatTemplate::new(source, END) {
-            Ok(template) => template.render(&[Message::question("a")]).unwrap_err(),
-            Err(error) => error.to_string(),
-        };
-        let thousand = "{% for i in range(1000) %}";
-        let endless = format!("{}{}", thousand.repeat(3), "{% endfor %}".repeat(3));
-        assert!(said(&endless).contains("more than 1000000 steps"), "{}", said(&endless));
-        let wide = format!("{thousand}{{{{ 'x' * 100000 }}}}{{% endfor %}}");
-        assert!(said(&wide).contains("more than 1048576 bytes"), "{}", said(&wide));
-        let nest = format!("{{% set n = namespace(v=[]) %}}{thousand}{thousand}{{% set n.v = [n.v] %}}");
-        assert!(said(&format!("{nest}{{% endfor %}}{{% endfor %}}")).contains("steps"));
-        assert!(said(&"x".repeat(LONGEST + 1)).contains("at most 32768"));
-        let unknown = format!("{{% {} %}}", "x".repeat(5000));
-        assert!(said(&unknown).starts_with("line 1: syntax error: ") && said(&unknown).len() < 200);
-        assert!(said("{{ [1] * 100000000 }}").contains("more than 2 s"));
-        assert!(said("{{ messages | tojson(indent=99999999) }}").contains("an indentation of 99999999"));
-        for wide in ["{{ '%0999999999d' | format(1) }}", "{{ '{:0999999999}'.format(1) }}"] {
-            assert!(said(wide).contains("has 10 digits"), "{}", said(wide));
-        }
-        let plain = ChatTemplate::new("{{ 'Call 8005550123: %05.1f' | format(2) }}", END).unwrap();
-        assert_eq!(plain.render(&[]).unwrap(), "Call 8005550123: 002.0");
-        assert!(said("{{ raise_exception('a\\u001b[2J') }}").contains("a\\u{1b}[2J"));
-    }
-
-    #[test]
-    fn a_folder_has_its_template_in_a_file_or_in_its_settings() {
-        let folder = tempfile::tempdir().unwrap();
-        let find = || ChatTemplate::of_folder(folder.path(), END);
-        assert!(find().unwrap().is_none());
-        let settings = r#"{"chat_template": "{% for m in messages %}{{ m.role.upper() }}{% endfor %}"}"#;
-        std::fs::write(folder.path().join("tokenizer_config.json"), settings).unwrap();
-        let asked = [message("user", "a"), message("assistant", "b"), message("user", "c")];
-        assert_eq!(find().unwrap().unwrap().render(&asked).unwrap(), "USERASSISTANTUSER");
-        std::fs::write(folder.path().join(CHAT_TEMPLATE_FILE), "{{ messages[0].content }}").unwrap();
-        assert_eq!(find().unwrap().unwrap().render(&asked).unwrap(), "a");
-        std::fs::write(folder.path().join(CHAT_TEMPLATE_FILE), "{{ messages[").unwrap();
-        assert!(format!("{:#}", find().unwrap_err()).contains("is no chat template"));
-    }
-}
+mod tests;

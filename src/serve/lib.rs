@@ -25,7 +25,8 @@
 //! let model = GptNeo::<Flex>::init(&config, &Default::default());
 //!
 //! let template = ChatTemplate::new(&PromptTemplate::default().chat_template(), tokenizer.end_of_text_token())?;
-//! let models = Models::new(ServedModel { name: "small".into(), adapter: None, template }, Vec::new());
+//! let end_tokens = vec![tokenizer.end_of_text()];
+//! let models = Models::new(ServedModel { name: "small".into(), adapter: None, template, end_tokens }, Vec::new());
 //! let engine = Engine::start(model, Vec::new(), EngineLimits::of(&config))?;
 //! let server = Server::new(engine, tokenizer, models, None);
 //!
@@ -78,7 +79,7 @@ use std::time::Duration;
 
 use futures_util::future::{self, Either};
 
-pub use self::chat_template::{ChatTemplate, Message};
+pub use self::chat_template::{ChatTemplate, Message, RenderError};
 pub use self::key::Key;
 pub use self::models::{Models, ServedModel};
 pub use self::router::Origins;

@@ -14,6 +14,8 @@ pub struct ServedModel {
     pub adapter: Option<String>,
     /// How a chat becomes a prompt.
     pub template: ChatTemplate,
+    /// The tokens that end its answers.
+    pub end_tokens: Vec<u32>,
 }
 
 /// The base, and its adapters after it.
@@ -64,7 +66,12 @@ mod tests {
 
     fn model(name: &str, adapter: Option<&str>) -> ServedModel {
         let template = ChatTemplate::new("", "").unwrap();
-        ServedModel { name: name.into(), adapter: adapter.map(String::from), template }
+        ServedModel {
+            name: name.into(),
+            adapter: adapter.map(String::from),
+            template,
+            end_tokens: Vec::new(),
+        }
     }
 
     #[test]

@@ -27,8 +27,6 @@ pub struct Server {
     /// Seconds since 1970.
     pub(super) created: u64,
     ending: AtomicBool,
-    /// The engine broke down.
-    broken: AtomicBool,
 }
 
 impl Server {
@@ -43,7 +41,6 @@ impl Server {
             metrics: Arc::default(),
             created: seconds_since_1970(),
             ending: AtomicBool::new(false),
-            broken: AtomicBool::new(false),
         }
     }
 
@@ -71,7 +68,7 @@ impl Server {
 
     /// Why no request can be answered, if so.
     pub(super) fn check_ready(&self) -> Result<(), ApiError> {
-        match (self.ending.load(Ordering::Acquire), self.broken.load(Ordering::Acquire)) {
+        match (self.ending.load(Ordering::Acquire), self.engine.has_failed()) {
             (true, _) => Err(ApiError::ending()),
             (_, true) => Err(ApiError::broken()),
             _ => Ok(()),
@@ -85,10 +82,7 @@ impl Server {
             EngineError::Closed => ApiError::ending(),
             EngineError::CacheTooSmall { .. } => ApiError::too_long("max_tokens", error.to_string()),
             EngineError::Request(reason) => ApiError::malformed(reason),
-            EngineError::Failed(_) => {
-                self.broken.store(true, Ordering::Release);
-                ApiError::broken()
-            }
+            EngineError::Failed(_) => ApiError::broken(),
             other => ApiError::internal(other),
         })
     }

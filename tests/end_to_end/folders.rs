@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 
 /// A copy of a fixture that may be changed.
-fn copy(name: &str, to: &Path) -> String {
+pub(crate) fn copy(name: &str, to: &Path) -> String {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(fixture(name)).unwrap() {
         let path = entry.unwrap().path();
@@ -16,7 +16,7 @@ fn copy(name: &str, to: &Path) -> String {
     to.display().to_string()
 }
 
-fn write(folder: &str, name: &str, content: impl ToString) {
+pub(crate) fn write(folder: &str, name: &str, content: impl ToString) {
     std::fs::write(Path::new(folder).join(name), content.to_string()).unwrap();
 }
 
@@ -79,6 +79,26 @@ fn texts_end_where_the_folder_says() {
         write(&model, "generation_config.json", json!({ "eos_token_id": ends }));
         assert_eq!(new(&ask), (all[..before].to_vec(), "stop".into()), "{ends}");
     }
+}
+
+#[test]
+fn a_merged_model_ends_its_texts_as_its_training_did_and_is_asked_as_its_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = copy("window", &folder.path().join("base"));
+    write(&base, "generation_config.json", r#"{"eos_token_id": 7}"#);
+    // The settings of an adapter would send transformers to another base.
+    write(&base, "adapter_config.json", r#"{"base_model_name_or_path": "elsewhere"}"#);
+    write(&base, "prompt_template.txt", "Base: {input} {output}");
+    write(&base, "chat_template.jinja", "of the base");
+    let adapter = copy("adapter_qv", &folder.path().join("run/adapter"));
+    write(&adapter, "prompt_template.txt", "Q: {input}\nA: {output}");
+    let run = folder.path().join("run").display().to_string();
+    let merged = folder.path().join("merged").display().to_string();
+    good(&["merge", "--model", &base, "--adapter", &run, "--output", &merged]);
+    let kept = |name: &str| std::fs::read_to_string(Path::new(&merged).join(name));
+    assert_eq!(json(Path::new(&merged).join("generation_config.json"))["eos_token_id"], json!([7, 399]));
+    assert_eq!(kept("prompt_template.txt").unwrap(), "Q: {input}\nA: {output}");
+    assert!(kept("chat_template.jinja").is_err() && kept("adapter_config.json").is_err());
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod push;
 mod report;
 mod runs;
 mod serve;
+mod served;
 mod server;
 mod shapes;
 mod story;

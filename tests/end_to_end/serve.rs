@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::pipeline::whole_way;
 use super::server::Server;
 use super::*;
 
@@ -146,6 +145,9 @@ fn pieces_make_the_whole_answer_and_each_answer_has_its_own_seed() {
     }
     let text = |index: usize| whole["choices"][index]["text"].clone();
     assert!(text(0) != text(1) && text(2) != text(3));
+    let twice = json!({"prompt": ["a virus", "a virus"], "max_tokens": 20, "ignore_eos": true});
+    let choices = server.post("/v1/completions", &twice).json()["choices"].clone();
+    assert_ne!(choices[0]["text"], choices[1]["text"], "without a seed, the same prompt draws apart");
 }
 
 #[test]
@@ -180,6 +182,7 @@ fn what_cannot_be_answered_is_refused_in_openais_shape() {
         (json!({"prompt": "a", "suffix": "b"}), 400, Some("suffix"), "not supported"),
         (json!({"prompt": "a", "max_tokens": 500}), 400, Some("max_tokens"), "128 positions"),
         (json!({"prompt": vec![1; 129]}), 400, Some("prompt"), "129 tokens"),
+        (json!({"prompt": vec![1; 128]}), 400, Some("prompt"), "no room for an answer"),
         (json!({"prompt": [400]}), 400, Some("prompt"), "below 400"),
         (json!({"prompt": ""}), 400, Some("prompt"), "empty"),
         (json!({"prompt": ["a"], "n": 100}), 400, Some("n"), "at most 80"),
@@ -195,6 +198,9 @@ fn what_cannot_be_answered_is_refused_in_openais_shape() {
                                     {"role": "user", "content": "c"}]});
     let (message, param) = server.post("/v1/chat/completions", &turns).error();
     assert!(message.contains("one question at a time") && param.as_deref() == Some("messages"), "{message}");
+    let many = json!({"messages": vec![json!({"role": "user", "content": "a"}); 129]});
+    let (message, param) = server.post("/v1/chat/completions", &many).error();
+    assert!(message.contains("129 messages") && param.as_deref() == Some("messages"), "{message}");
 
     let json_type = [("Content-Type", "application/json")];
     assert_eq!(server.ask("POST", completions, &json_type, "{").status, 400);
@@ -332,31 +338,6 @@ fn what_cannot_be_served_is_told_in_a_line() {
     let (code, said) = bad(&["serve", "--run", "runs/none"]);
     assert_eq!(code, 2);
     assert!(said.contains("no run in runs/none"), "{said}");
-}
-
-#[test]
-fn a_finished_run_answers_and_its_template_goes_with_its_weights() {
-    let folder = tempfile::tempdir().unwrap();
-    let run = folder.path().join("first");
-    let template = "Q: {input}\\nA: {output}";
-    good(&borrowed(&whole_way(&run, &["--prompt-template", template])));
-    for weights in ["adapter", "merged"] {
-        let read = |name: &str| std::fs::read_to_string(run.join(weights).join(name)).unwrap();
-        assert_eq!(read("prompt_template.txt"), "Q: {input}\nA: {output}", "{weights}");
-        assert!(read("chat_template.jinja").contains("'\\nA:'"), "{weights}");
-    }
-    let server = Server::start(&["--run", &run.display().to_string()]);
-    assert!(server.line.ends_with("answers as window, first"), "{}", server.line);
-    for model in ["window", "first"] {
-        let chat = json!({"model": model, "messages": [{"role": "user", "content": "Why?"}], "max_tokens": 8,
-                          "temperature": 0, "ignore_eos": true});
-        let plain = json!({"model": model, "prompt": "Q: Why?\nA:", "max_tokens": 8, "temperature": 0,
-                           "ignore_eos": true});
-        let answer =
-            server.post("/v1/chat/completions", &chat).json()["choices"][0]["message"]["content"].clone();
-        let text = server.post("/v1/completions", &plain).json()["choices"][0]["text"].clone();
-        assert_eq!(answer.as_str().unwrap(), text.as_str().unwrap().trim_start(), "{model}");
-    }
 }
 
 #[test]

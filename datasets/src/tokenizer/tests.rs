@@ -136,6 +136,27 @@ fn a_stream_that_ends_in_half_a_character_says_so() {
 }
 
 #[test]
+fn a_stream_of_no_characters_is_given_out_as_it_comes() {
+    let tokenizer = small();
+    // The parts of a character: any one of them alone is none.
+    let parts = tokenizer.encode("🤒").unwrap();
+    assert!(parts.len() > 1);
+    for part in parts {
+        let mut ids = vec![part; 300];
+        ids.extend(tokenizer.encode("\u{fffd}\u{fffd}é a").unwrap());
+        let mut stream = tokenizer.stream();
+        let mut shown = String::new();
+        for (number, id) in ids.iter().enumerate() {
+            shown += &stream.push(*id).unwrap();
+            let behind = tokenizer.decode(&ids[..=number]).unwrap().chars().count() - shown.chars().count();
+            assert!(behind < 4, "{behind} characters after {number} ids");
+            assert!(stream.pending.len() <= 32, "{} ids wait", stream.pending.len());
+        }
+        assert_eq!(shown + &stream.finish().unwrap(), tokenizer.decode(&ids).unwrap());
+    }
+}
+
+#[test]
 fn a_token_of_a_character_and_half_the_next_is_shown_once() {
     let folder = tempfile::tempdir().unwrap();
     let texts = [" é è ê ë ñ".to_string()];

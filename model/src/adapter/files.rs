@@ -127,8 +127,8 @@ pub fn adapter_files(folder: &Path) -> [PathBuf; 2] {
     [folder.join(CONFIG_FILE), if old { pickled } else { weights }]
 }
 
-/// The folder itself, or that of the adapter in it where it is a run's.
-fn adapter_folder(folder: &Path) -> PathBuf {
+/// The folder that an adapter's files are in: the given one, or that of the adapter in it where it is a run's.
+pub fn adapter_folder(folder: &Path) -> PathBuf {
     let of_a_run = folder.join(OF_A_RUN);
     let is = |folder: &Path| folder.join(CONFIG_FILE).is_file();
     if !is(folder) && is(&of_a_run) { of_a_run } else { folder.to_path_buf() }

@@ -122,6 +122,11 @@ impl Engine {
         self.shared.stats()
     }
 
+    /// Whether a step failed: it answers nothing more.
+    pub fn has_failed(&self) -> bool {
+        self.shared.has_failed()
+    }
+
     /// Takes nothing new from now on; what runs and waits is answered.
     pub fn close(&self) {
         self.shared.close();

@@ -92,6 +92,10 @@ impl Shared {
         EngineStats { queued: state.queue.len(), ..state.stats }
     }
 
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.state().phase, Phase::Failed(_))
+    }
+
     pub(super) fn close(&self) {
         self.turn(&[Phase::Open], Phase::Closed);
     }

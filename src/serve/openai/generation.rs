@@ -95,6 +95,8 @@ pub(crate) struct Generation {
     pub(crate) choice: Choice,
     /// Texts that end an answer.
     pub(crate) stops: Vec<String>,
+    /// Whether the request says by which seed.
+    pub(crate) is_seeded: bool,
     /// Whether end-of-text ends nothing.
     pub(crate) ignore_end: bool,
     /// How the answer is sent.
@@ -159,6 +161,7 @@ impl GenerationFields {
             max_tokens: within("max_tokens", self.max_tokens, 0..=1_000_000)?.map(|most| most as usize),
             answers: within("n", self.n, 1..=limits.choices)?.unwrap_or(1),
             choice,
+            is_seeded: self.seed.is_some(),
             stops: stops(self.stop, limits)?,
             ignore_end: self.ignore_eos.unwrap_or_default(),
             delivery,

@@ -9,6 +9,7 @@ use gptneo_datasets::Tokenizer;
 
 use super::{Refusals, id};
 use crate::answer::{Piece, Plan, ScoredToken, begin};
+use crate::chat_template::RenderError;
 use crate::error::ApiError;
 use crate::openai::FINGERPRINT;
 use crate::openai::chat::{
@@ -38,9 +39,21 @@ pub(crate) async fn chat_completions(
     let body = server.body(request).await?;
     let request = ChatRequest::read(&body, &server.limits, server.vocabulary())?;
     let model = server.models.find(request.model.as_deref())?;
-    let prompt = model.template.render(&request.messages);
-    let prompt =
-        prompt.map_err(|reason| ApiError::field("messages", format_args!("cannot be asked: {reason}")))?;
+    let (messages, positions) = (request.messages, server.positions());
+    if messages.len() > positions {
+        let found = messages.len();
+        return Err(ApiError::too_long(
+            "messages",
+            format!("there are {found} messages, but the model has {positions} positions for their tokens"),
+        ));
+    }
+    let template = model.template.clone();
+    let prompt = server.apart(move |_| template.render(&messages)).await?.map_err(|error| match error {
+        RenderError::Refused(reason) => {
+            ApiError::field("messages", format_args!("cannot be asked: {reason}"))
+        }
+        RenderError::Failed(reason) => ApiError::internal(reason),
+    })?;
     let (adapter, delivery, likeliest) =
         (model.adapter.clone(), request.generation.delivery, request.likeliest);
     let head = ChatHead {
@@ -55,6 +68,7 @@ pub(crate) async fn chat_completions(
     };
     let plan = Plan {
         adapter,
+        end_tokens: model.end_tokens.clone(),
         prompts: server.encode(vec![prompt]).await?,
         generation: request.generation,
         usual_tokens: None,

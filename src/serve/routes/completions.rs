@@ -45,6 +45,7 @@ pub(crate) async fn completions(
     let head = Head { id: id("cmpl"), created: seconds_since_1970(), model: model.name.clone() };
     let plan = Plan {
         adapter,
+        end_tokens: model.end_tokens.clone(),
         prompts: prompts(&server, request.prompt).await?,
         generation: request.generation,
         usual_tokens: Some(USUAL_TOKENS),

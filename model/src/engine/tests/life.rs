@@ -168,6 +168,7 @@ fn a_panic_reaches_all_who_asked_as_an_error() {
         let events = all(ticket);
         assert!(matches!(&events[..], [Event::Failed(why)] if why.contains("panicked")), "{events:?}");
     }
+    assert!(engine.has_failed());
     assert!(matches!(engine.submit(long()), Err(EngineError::Failed(_))));
     engine.drain();
     assert_adds_up(engine.stats());
