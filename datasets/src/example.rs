@@ -117,6 +117,11 @@ impl Example {
         targets(self.response_from, self.ids.len())
     }
 
+    /// The positions of the answers, each with its end-of-text, as ranges in order, whatever is supervised.
+    pub fn answers(&self) -> Vec<Range<usize>> {
+        without(self.response_from..self.ids.len(), &self.later_prompts)
+    }
+
     /// The positions of `ids` that are supervised targets, as ranges in order.
     pub fn supervised(&self) -> Vec<Range<usize>> {
         match supervises_questions(self.supervised_from, self.response_from) {

@@ -21,6 +21,8 @@ pub struct DataFiles {
     pub validation: Vec<PathBuf>,
     /// To measure on once, at the end.
     pub test: Vec<PathBuf>,
+    /// Data files of no split, which are not read because others are of the training split.
+    pub passed_over: Vec<PathBuf>,
 }
 
 impl DataFiles {
@@ -67,9 +69,9 @@ impl DataFiles {
         let mut take = |split| splits.remove(&split).unwrap_or_default();
         let [training, validation, test, rest] =
             [Split::Training, Split::Validation, Split::Test, Split::None].map(&mut take);
-        let training = match (training.is_empty(), rest.is_empty()) {
-            (false, _) => training,
-            (true, false) => rest,
+        let (training, passed_over) = match (training.is_empty(), rest.is_empty()) {
+            (false, _) => (training, rest),
+            (true, false) => (rest, Vec::new()),
             // Files of other splits alone are all there is.
             (true, true) => {
                 let training = together_or_unclear(&found, &found, together)?;
@@ -80,10 +82,11 @@ impl DataFiles {
             training: together_or_unclear(&training, &found, together)?,
             validation: together_or_unclear(&validation, &found, together)?,
             test: together_or_unclear(&test, &found, together)?,
+            passed_over: passed_over.into_iter().map(PathBuf::from).collect(),
         })
     }
 
-    /// All of them.
+    /// All that are read.
     pub fn all(&self) -> impl Iterator<Item = &PathBuf> {
         self.training.iter().chain(&self.validation).chain(&self.test)
     }
@@ -110,8 +113,13 @@ impl DataFiles {
     #[must_use]
     pub fn under(self, folder: &Path) -> Self {
         let inside = |files: Vec<PathBuf>| files.into_iter().map(|file| folder.join(file)).collect();
-        let Self { training, validation, test } = self;
-        Self { training: inside(training), validation: inside(validation), test: inside(test) }
+        let Self { training, validation, test, passed_over } = self;
+        Self {
+            training: inside(training),
+            validation: inside(validation),
+            test: inside(test),
+            passed_over: inside(passed_over),
+        }
     }
 }
 
@@ -267,7 +275,22 @@ mod tests {
 
     fn files(training: &[&str], validation: &[&str], test: &[&str]) -> DataFiles {
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect();
-        DataFiles { training: paths(training), validation: paths(validation), test: paths(test) }
+        DataFiles {
+            training: paths(training),
+            validation: paths(validation),
+            test: paths(test),
+            passed_over: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn files_of_no_split_beside_a_training_split_are_named() {
+        let found = choose(&["train.jsonl", "extra.jsonl", "README.md"], Together::All).unwrap();
+        let expected =
+            DataFiles { passed_over: vec!["extra.jsonl".into()], ..files(&["train.jsonl"], &[], &[]) };
+        assert_eq!(found, expected);
+        let under = found.under(Path::new("set"));
+        assert_eq!(under.passed_over, [PathBuf::from("set/extra.jsonl")]);
     }
 
     #[test]

@@ -14,6 +14,9 @@ use super::measures::Measures;
 use crate::settings::{DataSettings, Settings};
 use crate::{Error, Remedy, Result};
 
+/// The measure of true answers told from others, as the table of scores has it.
+const DISCRIMINATION: &str = "discrimination";
+
 /// A run as it is compared.
 struct Measured {
     name: String,
@@ -64,6 +67,9 @@ pub struct RunDifference {
     /// True answers told from others, question by question, where both runs have them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discrimination: Option<McNemar>,
+    /// Why the true answers told from others are not compared, where both runs have them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_tasks: Option<String>,
     /// The scores of the answers, question by question, where both runs have them and chose them alike.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub answers: BTreeMap<String, Bootstrap>,
@@ -97,12 +103,15 @@ fn difference(first: &Measured, second: &Measured) -> Result<RunDifference> {
     let mut measures: Vec<&String> = first.scores.iter().map(|row| &row.measure).collect();
     measures.dedup();
     let (mut discrimination, mut answers) = (None, BTreeMap::new());
+    let mut other_tasks = None;
     let mut not_alike = chosen_otherwise(first, second);
     for measure in measures {
         let (one, two) = common(measure, first, second);
-        if measure == "discrimination" {
+        if measure == DISCRIMINATION {
             let right = |values: &[f64]| values.iter().map(|value| *value > 0.5).collect::<Vec<_>>();
-            discrimination = McNemar::of(&right(&one), &right(&two)).filter(|_| !one.is_empty());
+            other_tasks = told_from_others(first, second).filter(|_| !one.is_empty());
+            discrimination =
+                McNemar::of(&right(&one), &right(&two)).filter(|_| !one.is_empty() && other_tasks.is_none());
         } else if let Some(found) = Bootstrap::of(&one, &two).filter(|_| not_alike.is_none()) {
             answers.insert(measure.clone(), found);
         }
@@ -115,9 +124,16 @@ fn difference(first: &Measured, second: &Measured) -> Result<RunDifference> {
         paired,
         verdict: paired.verdict(),
         discrimination,
+        other_tasks,
         answers,
         not_alike,
     })
+}
+
+/// What is otherwise in what two runs told their true answers from: among more of them, each is harder to tell.
+fn told_from_others(first: &Measured, second: &Measured) -> Option<String> {
+    let [one, two] = [first, second].map(|run| run.settings.answers.discriminate);
+    (one != two).then(|| format!("wrong answers beside each: {one} and {two}"))
 }
 
 /// What is otherwise in how two runs chose the tokens of their answers: such answers tell of that, not of the models.

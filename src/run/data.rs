@@ -1,9 +1,10 @@
 //! The data of a run or of a look at them: the names in the settings found, and the files put together by what they are
 //! for. What is named for a part of its own wins over what a data set brings along for it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use gptneo_datasets::{BadRecords, DataError, DataFiles, Dataset, Leaks, Tokenizer};
+use gptneo_datasets::{BadRecords, DataError, DataFiles, Dataset, Leaks, Tokenizer, listed};
 
 use super::source::{Found, Kind, Source, Sources};
 use crate::settings::{DataSettings, Settings};
@@ -76,8 +77,18 @@ impl FoundData {
             }
             read => (read?, None),
         };
-        let warnings = unanswered.into_iter().chain(warnings(&data)).collect();
+        let warnings = self.passed_over().into_iter().chain(unanswered).chain(warnings(&data)).collect();
         Ok(OpenedData { data, warnings })
+    }
+
+    /// What a person should know of files that are not read.
+    pub(crate) fn passed_over(&self) -> Option<Problem> {
+        let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let names: BTreeSet<String> = self.files.passed_over.iter().map(name).collect();
+        (!names.is_empty()).then(|| Problem {
+            what: format!("as other files are named for training, these are not read: {}", listed(&names)),
+            remedy: Remedy::say("to use them, name each for what it is: train, validation or test"),
+        })
     }
 }
 
@@ -137,6 +148,7 @@ mod tests {
             training: one("set/train.json"),
             validation: one("set/validation.json"),
             test: one("set/test.json"),
+            passed_over: Vec::new(),
         };
         assert_eq!(find(&set).unwrap(), expected);
         let own = DataSettings { validation_data: path("own.json"), test_data: path("other"), ..set };
@@ -165,6 +177,11 @@ mod tests {
             let found = FoundData::of(&settings.data, &Sources::default(), &mut crate::run::local)?;
             found.read(settings, &tokenizer)
         };
+        let extra = folder.path().join("extra.jsonl");
+        std::fs::write(&extra, row(1, 30)).unwrap();
+        let told = open(&settings).unwrap().warnings;
+        assert!(told[0].what.ends_with("not read: extra.jsonl"), "{told:?}");
+        std::fs::remove_file(extra).unwrap();
         let opened = open(&settings).unwrap();
         assert!(opened.warnings[0].what.contains("`cop` is -1"), "{:?}", opened.warnings);
         assert_eq!((opened.data.training().len(), opened.data.test().len()), (8, 0));

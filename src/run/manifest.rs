@@ -107,7 +107,7 @@ impl Inputs {
 /// The hashes of the data files: of those to learn from by their names, of the others by part and name. A second file of
 /// a name gets a number.
 fn data_hashes(files: &DataFiles) -> Result<BTreeMap<String, String>> {
-    let DataFiles { training, validation, test } = files;
+    let DataFiles { training, validation, test, .. } = files;
     let mut all = BTreeMap::new();
     for (part, files) in [("", training), ("validation/", validation), ("test/", test)] {
         for file in files {

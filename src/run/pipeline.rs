@@ -23,7 +23,7 @@ use super::merge::{IntoFolder, Merge};
 use super::model_folder::ModelFolder;
 use super::opening::Run;
 use super::progress::{Event, Measured, Observer, Told};
-use super::start::{FineTuned, Started};
+use super::start::{FineTuned, Started, check_answers};
 use crate::backend::{Job, dispatch, is_gpu};
 use crate::{Error, Remedy, Result};
 
@@ -110,6 +110,7 @@ impl Job for Whole {
     type Output = Outcome;
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<Outcome> {
+        check_answers(&self.0.data.measured(), self.0.max_length)?;
         let started = self.0.start::<B>(device, self.1)?;
         let base = started.base.valid();
         let (measured, before) = started.measure(&base, Measured::Base)?;

@@ -68,6 +68,7 @@ impl Run {
         let (training, validation) = (self.data.training(), self.data.validation());
         let measured = self.data.measured();
         check_validation(&self.settings, &validation)?;
+        check_supervised(&validation, self.max_length)?;
 
         let further_devices = backend::further_devices::<B>(&device, self.settings.run.further_devices())?;
         let run = &self.settings.run;
@@ -172,7 +173,7 @@ impl<B: NeoBackend> Started<B> {
                 folder.adapter()
             }
             Tuning::Full => {
-                let mut files = base.kept_files()?;
+                let mut files = base.kept_files_of_tuned()?;
                 for file in self.template_files() {
                     files.retain(|(name, _)| *name != file.0);
                     files.push(file);
@@ -267,6 +268,38 @@ fn check_validation(settings: &Settings, validation: &[Example]) -> Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Refuses texts to validate with of which none has a token that is learned: they have no loss.
+fn check_supervised(validation: &[Example], max_length: usize) -> Result<()> {
+    match validation.iter().any(|example| example.supervised_tokens() > 0) {
+        false if !validation.is_empty() => Err(nothing_left("validate with", validation.len(), max_length)),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses texts to measure on of which none has a token of its answer left.
+///
+/// # Errors
+/// What is refused, where there are texts.
+pub(crate) fn check_answers(measured: &[Example], max_length: usize) -> Result<()> {
+    match measured.iter().any(|example| !example.answers().is_empty()) {
+        false if !measured.is_empty() => Err(nothing_left("measure on", measured.len(), max_length)),
+        _ => Ok(()),
+    }
+}
+
+fn nothing_left(purpose: &str, texts: usize, max_length: usize) -> Error {
+    Error::settings(
+        format!(
+            "none of the {texts} texts to {purpose} has a token of its answer within the first {max_length}, where \
+             texts are cut; expected at least one"
+        ),
+        Remedy::Either(vec![
+            Remedy::Raise("data.max_seq_length"),
+            Remedy::say(format!("give texts to {purpose} whose questions are shorter")),
+        ]),
+    )
 }
 
 /// The settings of an adapter to go on with: its own, but for the dropout, which belongs to the training.

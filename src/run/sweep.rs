@@ -24,7 +24,7 @@ use serde::Serialize;
 
 use self::inputs::Inputs;
 pub use self::plan::Halving;
-use self::plan::Plan;
+use self::plan::{Plan, trial_folder};
 use self::trial::TrialRun;
 use super::evaluate::{Candidate, Exam, Examined, Paired, Syllabus};
 use super::folder::{RunFolder, refuse_used};
@@ -124,7 +124,7 @@ impl Sweep {
         Ok(Self { plan, folder: folder.to_path_buf(), begun: false })
     }
 
-    /// The sweep in `folder` goes on, as its own `sweep.toml` says.
+    /// The sweep in `folder` goes on, as its own `sweep.toml` says, on the records that it was begun with.
     ///
     /// # Errors
     /// There is none.
@@ -321,7 +321,7 @@ impl Sweep {
 
     /// The folder of a trial, which counts from 1.
     pub fn trial(&self, number: usize) -> RunFolder {
-        RunFolder::at(trial::folder(&self.folder, number))
+        RunFolder::at(trial_folder(&self.folder, number))
     }
 }
 

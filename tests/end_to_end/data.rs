@@ -103,6 +103,28 @@ fn files_of_ones_own_guide_the_training_and_are_what_is_told() {
 }
 
 #[test]
+fn texts_to_measure_on_whose_answers_are_all_cut_away_are_refused_before_the_first_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = lines(folder.path(), "train.jsonl", &asked(0..12));
+    let long = |n: usize| json!({"question": format!("What is {n}? {}", "and ".repeat(99)), "answer": "It."});
+    let long = lines(folder.path(), "long.jsonl", &[long(20), long(21)]);
+    let output = folder.path().join("run");
+    let (window, run) = (fixture("window"), output.display().to_string());
+    let common = ["--model", &window, "--data", &train, "--max-seq-length", "64", "--output", &run];
+    for (command, part, purpose) in
+        [("train", "--validation-data", "validate with"), ("run", "--test-data", "measure on")]
+    {
+        let arguments = [&[command, part, &long, "--supervise", "response"][..], &common].concat();
+        let refused = super::run(&arguments);
+        let (code, message) = (refused.status.code(), text(&refused.stderr));
+        let expected =
+            format!("none of the 2 texts to {purpose} has a token of its answer within the first 64");
+        assert!(code == Some(2) && message.contains(&expected), "{code:?} {message}");
+        assert!(message.contains("--max-seq-length") && !output.exists(), "{message}");
+    }
+}
+
+#[test]
 fn what_cannot_be_used_is_told_with_record_field_and_flag() {
     let folder = tempfile::tempdir().unwrap();
     let mut records = asked(0..9);

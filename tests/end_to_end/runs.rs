@@ -30,7 +30,7 @@ fn two_runs_are_compared_row_by_row() {
     let settings = first.join("settings.toml").display().to_string();
     let output = second.display().to_string();
     let arguments = ["run", "--quiet", "--config", &settings, "--output", &output, "--max-steps", "1"];
-    let done = run(&[&arguments[..], &["--repetition-penalty", "1.5"]].concat());
+    let done = run(&[&arguments[..], &["--repetition-penalty", "1.5", "--discriminate", "1"]].concat());
     assert_eq!((done.status.code(), text(&done.stderr)), (Some(0), String::new()));
     assert!(text(&done.stdout).starts_with("\nQuestion"), "{}", text(&done.stdout));
 
@@ -49,6 +49,12 @@ fn two_runs_are_compared_row_by_row() {
         "{said}"
     );
     assert!(compared["differences"][0].get("answers").is_none(), "{compared}");
+    // Nor do questions with fewer answers to tell apart.
+    assert!(
+        said.contains("not compared: they are other tasks (wrong answers beside each: 3 and 1)"),
+        "{said}"
+    );
+    assert!(compared["differences"][0].get("discrimination").is_none(), "{compared}");
     for file in ["README.md", "report.html"] {
         let shown = std::fs::read_to_string(second.join(file)).unwrap();
         assert!(shown.contains("with a repetition penalty of 1.5 on those that the answer has"), "{file}");

@@ -90,12 +90,14 @@ fn training_alone_takes_several_seeds_too() {
 
 fn sweep_file(folder: &Path) -> String {
     let file = folder.join("sweep.toml");
+    let data = folder.join("records.json");
+    std::fs::copy(fixture("records.json"), &data).unwrap();
     let text = format!(
         "[model]\npath = {:?}\n[data]\npath = {:?}\nmax_seq_length = 64\nvalidation_fraction = 0.2\n\
          [training]\nmax_steps = 8\nbatch_size = 4\n[answers]\nsamples = 0\n[lora]\nr = 2\n[run]\nbackend = \"flex\"\n\
          [grid.training]\nlearning_rate = [1e-6, 3e-3]\n[grid.lora]\nalpha = [2.0, 4.0]\n[sweep]\nrungs = 2\n",
         fixture("window"),
-        fixture("records.json")
+        data
     );
     std::fs::write(&file, text).unwrap();
     file.display().to_string()
@@ -144,6 +146,14 @@ fn a_sweep_stops_the_hopeless_goes_on_and_measures_once() {
     let again: Value =
         serde_json::from_str(&good(&["sweep", "--resume", "--output", &name, "--json"])).unwrap();
     assert_eq!(again, found);
+    // Data that were changed in between would part otherwise: the parts that the trials learned from stay.
+    let data = folder.path().join("records.json");
+    let mut records = json(&data);
+    records.as_array_mut().unwrap().remove(0);
+    std::fs::write(&data, records.to_string()).unwrap();
+    let (code, said) = bad(&["sweep", "--resume", "--output", &name]);
+    assert!(code == 2 && said.contains("search.json): a data file was changed"), "{said}");
+    assert_eq!(questions("search.json"), search);
     let (code, said) = bad(&["sweep", &file, "--output", &name]);
     assert!(code == 2 && said.contains("is not empty"), "{said}");
     let nowhere = folder.path().join("nowhere").display().to_string();

@@ -23,7 +23,7 @@ pub struct Workload {
     pub tokens: u64,
     /// Positions of all batches, padding included: what the time goes by.
     pub positions: u64,
-    /// Texts in the batch with the most positions.
+    /// Texts in the batch with the most positions, of those with a supervised token: no other costs a step anything.
     pub largest_rows: usize,
     /// That batch's longest text, in tokens.
     pub largest_width: usize,
@@ -124,8 +124,9 @@ impl BatchOrder {
         for group in self.planned_batches() {
             let width = self.width(&group);
             work.positions += (group.len() * width) as u64;
-            work.tokens += group.iter().map(|i| self.examples[*i].supervised_tokens() as u64).sum::<u64>();
-            if group.len() * width > work.largest_rows * work.largest_width {
+            let tokens = group.iter().map(|i| self.examples[*i].supervised_tokens() as u64).sum::<u64>();
+            work.tokens += tokens;
+            if tokens > 0 && group.len() * width > work.largest_rows * work.largest_width {
                 (work.largest_rows, work.largest_width) = (group.len(), width);
             }
         }
@@ -139,7 +140,8 @@ impl BatchOrder {
         work
     }
 
-    /// The first of the batches with the most positions.
+    /// The first of the batches with the most positions, of those with a supervised token: answers that were cut away
+    /// may leave a batch without one.
     ///
     /// # Errors
     ///
@@ -147,7 +149,8 @@ impl BatchOrder {
     pub fn largest_batch(&self) -> Result<TokenBatch, TrainingError> {
         let size = |group: &[usize]| group.len() * self.width(group);
         let larger = |a: Vec<usize>, b: Vec<usize>| if size(&b) > size(&a) { b } else { a };
-        collate(&self.examples, &self.planned_batches().reduce(larger).unwrap_or_default())
+        let learns = |group: &Vec<usize>| group.iter().any(|i| self.examples[*i].supervised_tokens() > 0);
+        collate(&self.examples, &self.planned_batches().filter(learns).reduce(larger).unwrap_or_default())
     }
 
     /// The examples of the first `count` batches of the run.
@@ -268,6 +271,20 @@ mod tests {
         let first: Vec<usize> =
             order.first_batches(2).concat().iter().map(|example| example.record).collect();
         assert_eq!(first, steps[0].records().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_largest_batch_has_something_to_learn() {
+        // Two long texts whose answers were cut away, in one micro-batch; the other of the step has targets.
+        let config = TrainingConfig { shuffle: false, epochs: 1, ..config() };
+        let mut examples = examples(4);
+        for example in &mut examples[..2] {
+            (example.ids, example.supervised_from) = (vec![1; 50], 99);
+        }
+        let order = BatchOrder::new(examples, &config).unwrap();
+        let (largest, work) = (order.largest_batch().unwrap(), order.workload());
+        assert_eq!((largest.records, largest.width), (vec![2, 3], 5));
+        assert_eq!((work.largest_rows, work.largest_width, work.positions), (2, 5, 110));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use gptneo_model::ModelError;
 
 /// How many records an error names before it only counts the rest.
 const LISTED: usize = 16;
+/// What the numbers of records mean: they are not a file's own where records are left out, or where there are more files.
+const COUNTED: &str = "counted from 1 over all that were kept";
 
 /// An error of training or evaluating.
 #[derive(Debug, thiserror::Error)]
@@ -182,8 +184,8 @@ fn listed(records: &[usize]) -> String {
     let shown: Vec<String> = records.iter().take(LISTED).map(usize::to_string).collect();
     let what = if records.len() == 1 { "record" } else { "records" };
     match records.len().saturating_sub(LISTED) {
-        0 => format!("{what} {} (counted from 1)", shown.join(", ")),
-        more => format!("{what} {} and {more} more (counted from 1)", shown.join(", ")),
+        0 => format!("{what} {} ({COUNTED})", shown.join(", ")),
+        more => format!("{what} {} and {more} more ({COUNTED})", shown.join(", ")),
     }
 }
 
@@ -200,6 +202,6 @@ mod tests {
         let none = TrainingError::NonFinite { step: 7, loss: 1.0, records: vec![] }.to_string();
         assert!(!none.contains("records"), "{none}");
         let one = TrainingError::NonFiniteScore { records: vec![3] }.to_string();
-        assert!(one.starts_with("the loss of record 3 (counted from 1) is"), "{one}");
+        assert!(one.starts_with("the loss of record 3 (counted from 1 over all that were kept) is"), "{one}");
     }
 }

@@ -151,9 +151,9 @@ impl<B: NeoBackend> TrainingRun<B> {
     ///
     /// # Errors
     ///
-    /// Settings that make no sense, a precision or threads that the machine lacks, examples without supervised tokens, a checkpoint
-    /// of other settings or data, a loss that is not finite, a file that cannot be written. What was already written
-    /// stands.
+    /// Settings that make no sense, a precision or threads that the machine lacks, examples to train on or to validate with
+    /// without supervised tokens, a checkpoint of other settings or data, a loss that is not finite, a file that cannot be
+    /// written. What was already written stands.
     pub fn train(self) -> Result<Trained<B>, TrainingError> {
         let device = device(&self.model);
         self.config.validate()?;
@@ -161,6 +161,7 @@ impl<B: NeoBackend> TrainingRun<B> {
         refuse_base_dropout(&self.model)?;
         check_threads()?;
         let order = Arc::new(BatchOrder::new(self.examples, &self.config)?);
+        refuse_nothing_to_validate(&self.validation)?;
 
         let files = RunFiles::open(self.folder, self.start)?;
         let state = files.state(RunState {
@@ -237,6 +238,14 @@ fn model_at<B: NeoBackend>(
         optimizer.load(&model, &checkpoints.path(state.step).join("optimizer.safetensors"))?;
     }
     Ok((model, optimizer))
+}
+
+/// A mean over no token is no loss: texts to validate with of which none has a supervised one are refused.
+fn refuse_nothing_to_validate(examples: &[Example]) -> Result<(), TrainingError> {
+    if examples.is_empty() || examples.iter().any(|example| example.supervised_tokens() > 0) {
+        return Ok(());
+    }
+    Err(TrainingError::NoTokens { measure: "the validation loss", examples: examples.len() })
 }
 
 /// The base's own dropout is not implemented: a run without it would not be what its `config.json` asks for.

@@ -107,7 +107,7 @@ fn files(folder: &Path, parts: [&[Record]; 3]) -> DataFiles {
         part.retain(|_| !empty);
     }
     let [training, validation, test] = written.try_into().unwrap();
-    DataFiles { training, validation, test }
+    DataFiles { training, validation, test, passed_over: Vec::new() }
 }
 
 #[test]

@@ -82,7 +82,13 @@ fn message(mut value: Value) -> Result<(Speaker, String), String> {
         Some(Value::List(parts)) => Some(Value::Text(joined(parts)?)),
         other => other,
     };
-    text(what, said).map(|text| (speaker, text.trim().to_string()))
+    match (speaker, said) {
+        // Many tools write an empty one where there is none.
+        (Speaker::System, Some(Value::Text(blank))) if blank.trim().is_empty() => {
+            Ok((speaker, String::new()))
+        }
+        (_, said) => text(what, said).map(|text| (speaker, text.trim().to_string())),
+    }
 }
 
 /// The text of a message in parts; what is no text has no place here.
@@ -105,6 +111,7 @@ fn in_turns(messages: Vec<(Speaker, String)>) -> Result<Record, String> {
     let mut before = Speaker::System;
     for (speaker, said) in messages {
         match (speaker, turns.last_mut()) {
+            (Speaker::System, _) if said.is_empty() => {}
             (Speaker::System, _) => append(&mut instruction, &said),
             (Speaker::User, Some(turn)) if before == Speaker::User => append(&mut turn.input, &said),
             (Speaker::User, _) => turns.push(Turn { input: said, output: String::new() }),

@@ -109,6 +109,14 @@ fn conversations_keep_every_turn() {
     let sharegpt =
         json!({"conversations": [{"from": "human", "value": "A cold?"}, {"from": "gpt", "value": "Tea."}]});
     assert_eq!(one(sharegpt), (DataFormat::Conversations, Record::new("A cold?", "Tea.")));
+    for blank in ["", " \n"] {
+        let mut said = messages.clone();
+        let list = said["messages"].as_array_mut().unwrap();
+        list.insert(1, json!({"role": "system", "content": blank}));
+        assert_eq!(one(said.clone()).1.instruction, "Be kind.");
+        said["messages"].as_array_mut().unwrap().remove(0);
+        assert_eq!(one(said).1.instruction, DEFAULT_INSTRUCTION, "a blank one counts as none");
+    }
     // A list that went through a table.
     let cell = messages["messages"].to_string().replace('"', "\"\"");
     let table = read_with("a.csv", &format!("id,messages\n1,\"{cell}\"\n"), &DataOptions::default()).unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use gptneo_datasets::{Columns, DataFiles, DataOptions, Dataset, Record, read_data, split_by_question};
 use gptneo_files::{FileError, write_file};
 
-use super::plan::Plan;
+use super::plan::{Plan, trial_folder};
 use crate::run::data::FoundData;
 use crate::run::embedded::unpacked_into;
 use crate::run::folder::RunFolder;
@@ -63,12 +63,16 @@ impl Inputs {
         named.resolve_length(Some(base.config().max_position_embeddings))?;
         let settings = Settings { data: named, ..plan.settings.clone() };
         let given = settings.data_options();
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<Problem> = found.passed_over().into_iter().collect();
         if !found.files.test.is_empty() {
             let opened = found.read(&settings, base.tokenizer())?;
             warnings = opened.warnings;
             // A test split without answers is no test.
             if !opened.data.split.test.is_empty() {
+                let parts = folder.join("parts");
+                if parts.is_dir() {
+                    return Err(other_data(&parts));
+                }
                 let (data, validation) = apart(&settings.data, &found);
                 let examples = to_learn_from(&opened.data, &given)?;
                 let test = found.files.test;
@@ -167,7 +171,11 @@ fn to_learn_from(data: &Dataset, options: &DataOptions) -> Result<usize> {
 }
 
 /// Parts the records to learn from by question and writes the parts into `folder`: the files of the search, with a copy
-/// of those to validate with where there are such, and that of the test.
+/// of those to validate with where there are such, and that of the test. Parts that stand there stay.
+///
+/// # Errors
+/// The parts that stand are not those of the data: trials learned from them, and what they would be measured on may have
+/// been among what they saw.
 fn put_aside(
     files: &DataFiles,
     options: &DataOptions,
@@ -184,20 +192,58 @@ fn put_aside(
         ));
     }
     let parts = folder.join("parts");
-    std::fs::create_dir_all(&parts).map_err(FileError::on("create the folder", &parts))?;
-    let write = |name: &str, part: Vec<&Record>| -> Result<PathBuf> {
-        let path = parts.join(name);
-        let text = serde_json::to_string(&part).unwrap_or_default();
-        write_file(&path, |file| file.write_all(text.as_bytes()))?;
-        Ok(path)
-    };
-    let of = |indices: &[usize]| indices.iter().map(|&index| &records[index]).collect();
-    let training = vec![write("search.json", of(&split.train))?];
+    let text = |part: Vec<&Record>| serde_json::to_string(&part).unwrap_or_default();
+    let of = |indices: &[usize]| text(indices.iter().map(|&index| &records[index]).collect());
     let validation = match files.validation.as_slice() {
-        [] => Vec::new(),
-        files => vec![write("validation.json", self::records(files, options)?.iter().collect())?],
+        [] => None,
+        files => Some(text(self::records(files, options)?.iter().collect())),
     };
-    Ok((DataFiles { training, validation, test: Vec::new() }, write("test.json", of(&split.validation))?))
+    let [search, validate, test] =
+        ["search.json", "validation.json", "test.json"].map(|name| parts.join(name));
+    let wanted =
+        [(&search, Some(of(&split.train))), (&validate, validation), (&test, Some(of(&split.validation)))];
+    let begun = parts.is_dir();
+    if !begun && trial_folder(folder, 1).exists() {
+        return Err(other_data(&parts));
+    }
+    for (path, text) in &wanted {
+        if begun && !stands(path, text.as_deref())? {
+            return Err(other_data(path));
+        }
+    }
+    if !begun {
+        std::fs::create_dir_all(&parts).map_err(FileError::on("create the folder", &parts))?;
+        for (path, text) in &wanted {
+            if let Some(text) = text {
+                write_file(path, |file| file.write_all(text.as_bytes()))?;
+            }
+        }
+    }
+    let validation = if validate.is_file() { vec![validate] } else { Vec::new() };
+    Ok((DataFiles { training: vec![search], validation, ..DataFiles::default() }, test))
+}
+
+/// Whether a part is there as it would be written, or is not there where there is none.
+fn stands(path: &Path, text: Option<&str>) -> Result<bool> {
+    let found = match path.is_file() {
+        true => Some(std::fs::read(path).map_err(FileError::on("read", path))?),
+        false => None,
+    };
+    Ok(found.as_deref() == text.map(str::as_bytes))
+}
+
+fn other_data(part: &Path) -> Error {
+    Error::settings(
+        format!(
+            "the data are not parted as they were when the sweep began ({}): a data file was changed, and trials could \
+             be measured on records that they learned from",
+            part.display()
+        ),
+        Remedy::Either(vec![
+            Remedy::say("put the data back as they were"),
+            Remedy::say("start a new sweep in another folder"),
+        ]),
+    )
 }
 
 /// Records that can be written anew, each by itself.

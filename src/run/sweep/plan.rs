@@ -224,6 +224,11 @@ fn layer(table: &Table, values: &[(String, Value)]) -> Result<Layer> {
     Ok(layer)
 }
 
+/// The folder of trial `number`, from 1.
+pub(super) fn trial_folder(sweep: &Path, number: usize) -> PathBuf {
+    sweep.join(format!("trial-{number:02}"))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -8,17 +8,12 @@ use gptneo_training::metrics::{MetricsRow, ValidationRow};
 use gptneo_training::{Interrupter, TuningKind};
 
 use super::inputs::Inputs;
-use super::plan::Halving;
+use super::plan::{Halving, trial_folder};
 use crate::run::folder::RunFolder;
 use crate::run::opening::Opening;
 use crate::run::progress::{Event, Observer};
 use crate::settings::{Layer, Settings};
 use crate::{Error, Result};
-
-/// The folder of trial `number`, from 1.
-pub(super) fn folder(sweep: &Path, number: usize) -> PathBuf {
-    sweep.join(format!("trial-{number:02}"))
-}
 
 /// A trial and its folder.
 pub(super) struct TrialRun {
@@ -40,7 +35,7 @@ impl TrialRun {
         inputs: &Inputs,
         sweep: &Path,
     ) -> Self {
-        let folder = RunFolder::at(folder(sweep, number));
+        let folder = RunFolder::at(trial_folder(sweep, number));
         let rung_steps = halving.steps(settings.training.total_steps(inputs.examples));
         // All rungs but the last end at a multiple of the first, and the last with the training.
         settings.training.eval_steps = rung_steps.first().copied();

@@ -12,7 +12,7 @@ use super::evaluation::{Evaluation, Score};
 pub struct Bytes {
     /// Of the whole texts.
     pub text: u64,
-    /// Of the answers, with the space that leads each.
+    /// Of the answers, with the space that leads each; of a conversation, without its questions.
     pub response: u64,
 }
 
@@ -26,7 +26,10 @@ impl Bytes {
         for example in examples {
             let ids = &example.ids[..example.ids.len().min(max_length)];
             bytes.text += tokenizer.decode(ids)?.len() as u64;
-            bytes.response += tokenizer.decode(&ids[example.response_from.min(ids.len())..])?.len() as u64;
+            for answer in example.answers() {
+                let [from, to] = [answer.start, answer.end].map(|position| position.min(ids.len()));
+                bytes.response += tokenizer.decode(&ids[from..to])?.len() as u64;
+            }
         }
         Ok(bytes)
     }
@@ -56,7 +59,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::path::Path;
 
-    use gptneo_datasets::{Overlong, PromptTemplate, Record, Supervise, encode_examples};
+    use gptneo_datasets::{Overlong, PromptTemplate, Record, Supervise, Turn, encode_examples};
 
     use super::*;
 
@@ -74,6 +77,22 @@ mod tests {
         assert_eq!(found, Bytes { text: whole, response: length([" Paper – and paste.", " Yes."]) });
         let cut = Bytes::of(&texts.examples, &tokenizer, 5).unwrap();
         assert!(cut.text < whole && cut.response < found.response, "{cut:?}");
+    }
+
+    #[test]
+    fn a_conversations_later_questions_are_no_bytes_of_its_answers() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/wide");
+        let tokenizer = Tokenizer::from_folder(Path::new(folder)).unwrap();
+        let turn = Turn { input: "And for how long?".into(), output: "A week.".into() };
+        let records = [Record { further: vec![turn], ..Record::new("Why?", "For rest.") }];
+        let template = PromptTemplate::default();
+        let (supervise, cut) = (Supervise::Text, Overlong::Cut);
+        let texts = encode_examples(&records, &template, &tokenizer, 256, supervise, cut).unwrap().examples;
+        let found = Bytes::of(&texts, &tokenizer, 256).unwrap();
+        assert_eq!(found.response, (" For rest.".len() + " A week.".len()) as u64);
+        let to_the_question = texts[0].later_prompts[0].end - 1;
+        let cut = Bytes::of(&texts, &tokenizer, to_the_question).unwrap();
+        assert_eq!(cut.response, " For rest.".len() as u64);
     }
 
     #[test]

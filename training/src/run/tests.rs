@@ -53,6 +53,17 @@ fn a_run_without_a_folder_cannot_be_resumed() {
 }
 
 #[test]
+fn texts_to_validate_with_that_have_no_supervised_token_are_refused_before_the_first_step() {
+    let mut validation = dropout_setup().validation;
+    validation.iter_mut().for_each(|example| example.supervised_from = example.ids.len());
+    let folder = tempfile::tempdir().unwrap();
+    let run = run().validation(validation).folder(folder.path());
+    let message = run.train().map(|_| ()).unwrap_err().to_string();
+    assert!(message.contains("no token that the validation loss counts"), "{message}");
+    assert!(!folder.path().join("metrics.jsonl").exists());
+}
+
+#[test]
 fn an_observer_hears_of_everything_in_order() {
     let _turn = turn();
     let heard = Arc::new(Mutex::new(Vec::new()));
