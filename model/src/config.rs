@@ -199,14 +199,19 @@ impl GptNeoConfig {
     }
 
     /// `generation_config.json` of a model that comes with none: where its texts begin and end.
-    pub(crate) fn generation_json(&self) -> Value {
+    pub(crate) fn generation_settings(&self) -> Map<String, Value> {
         let mut map = Map::new();
         for field in ["bos_token_id", "eos_token_id", "pad_token_id"] {
             map.extend(
                 self.source.get(field).filter(|id| !id.is_null()).map(|id| (field.to_string(), id.clone())),
             );
         }
-        Value::Object(map)
+        map
+    }
+
+    /// The name of the activation, as the file has it.
+    pub(crate) fn activation_name(&self) -> &str {
+        self.source.get("activation_function").and_then(Value::as_str).unwrap_or(ACTIVATIONS[0].0)
     }
 
     /// The configuration as `config.json` holds it, with the fields that transformers needs to find the class

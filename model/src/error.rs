@@ -137,6 +137,12 @@ pub enum ModelError {
         /// The model's.
         most: usize,
     },
+    /// An export of a model whose activation, of this name, is not the tanh form of GELU.
+    #[error(
+        "the model's activation_function is \"{0}\", but a GPT-2 of other engines computes \"gelu_new\", the tanh form of \
+         GELU: the export would be another model; use this one here or in transformers"
+    )]
+    Activation(String),
     /// A tensor is larger than anything that a device can hold in one piece.
     #[error(
         "{tensor} {shape:?} takes {size:.1} MB, but the device {device} holds at most {limit:.1} MB in one piece: \

@@ -267,7 +267,7 @@ pub(crate) struct GenerateArgs {
     /// A question to put into the prompt template; may be given several times and comes after the prompts
     #[arg(long, value_name = "TEXT")]
     pub(crate) question: Vec<String>,
-    /// The template of questions, with {instruction}, {input} and {output}; \n is a new line
+    /// The template of questions, {instruction} {input} {output}, \n a new line; without it, the adapter's or the model's
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt_template: Option<PromptTemplate>,
     #[command(flatten)]
@@ -332,7 +332,7 @@ pub(crate) struct ExportArgs {
     /// Records or text to measure the perplexity on, before and after; without them, the embedded flashcards
     #[arg(long, value_name = "DATA")]
     pub(crate) data: Option<PathBuf>,
-    /// The template of questions, with {instruction}, {input} and {output}; \n is a new line
+    /// The template of questions, {instruction} {input} {output}, \n a new line; without it, the adapter's or the model's
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt_template: Option<PromptTemplate>,
     /// The model's name in the files; without it, that of the run, the adapter or the model

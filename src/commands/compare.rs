@@ -36,7 +36,8 @@ fn ask_both(args: &CompareArgs, base: &Path) -> Result<()> {
     check_output(args.output.as_deref())?;
     let place = args.backend.place();
     place.check()?;
-    let settings = Settings::resolve(Origin::Defaults, Layer::default().with("data", &args.data)?)?.data;
+    let layer = Layer::default().with("data", &args.data)?;
+    let mut settings = Settings::resolve(Origin::Defaults, layer)?.data;
     let base = super::open_model(hub::model(base)?)?;
     let own =
         args.tuned.as_deref().map(|name| anyhow::Ok(super::open_model(hub::model(name)?)?)).transpose()?;
@@ -46,6 +47,8 @@ fn ask_both(args: &CompareArgs, base: &Path) -> Result<()> {
         (None, None) => return Err(Misuse::error("the tuned form is missing: give --adapter or --tuned")),
     };
     tuned.check(&base)?;
+    let asked = own.as_ref().unwrap_or(&base);
+    super::read_as_tuned(&mut settings.options, &args.data, asked, args.adapter.as_deref())?;
     // Taken before the work: of two at once, the second says so now.
     let output = args.output.as_ref().map(FileClaim::new).transpose().map_err(Error::from)?;
     let questions = questions(args, &settings, base.tokenizer())?;
@@ -135,7 +138,8 @@ fn render(Comparison { runs, differences, .. }: &Comparison) -> String {
     }
     text.push('\n');
     let first = &runs[0].run;
-    for RunDifference { run, paired, verdict, discrimination, answers, not_alike } in differences {
+    for RunDifference { run, paired, verdict, discrimination, other_tasks, answers, not_alike } in differences
+    {
         if differences.len() > 1 {
             let _ = write!(text, "\n{run} against {first}\n");
         }
@@ -155,6 +159,9 @@ fn render(Comparison { runs, differences, .. }: &Comparison) -> String {
                 "{:<width$}  {gained} questions gained, {lost} lost (McNemar's test, p = {p_value:.4})",
                 "true answers"
             );
+        }
+        if let Some(why) = other_tasks {
+            let _ = writeln!(text, "{:<width$}  not compared: they are other tasks ({why})", "true answers");
         }
         if let Some(why) = not_alike {
             let _ = writeln!(text, "{:<width$}  not compared: they were chosen otherwise ({why})", "answers");

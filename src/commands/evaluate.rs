@@ -47,6 +47,8 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     super::warn_of_skipped(&reasons);
     choices.truncate(args.limit.unwrap_or(usize::MAX));
     let model = super::open_model(hub::model(settings.model.folder()?)?)?;
+    let adapter = settings.model.adapter.clone();
+    super::read_as_tuned(&mut settings.data.options, &args.data, &model, adapter.as_deref())?;
     let other = args.against.as_deref().map(|against| Other::find(against, &model)).transpose()?;
     let max_length = settings.data.resolve_length(Some(model.config().max_position_embeddings))?;
     // A data set with splits is measured on what it has for that.
@@ -81,7 +83,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
             }
         })?)
     };
-    let found = sit(NAMES[0], &model, settings.model.adapter.as_deref())?;
+    let found = sit(NAMES[0], &model, adapter.as_deref())?;
     let against = match &other {
         None => None,
         Some(other) => {
@@ -97,7 +99,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
         items,
         against,
         model: settings.model.folder()?.to_path_buf(),
-        adapter: settings.model.adapter.clone(),
+        adapter,
         data: name,
         examples: exam.texts().map(|texts| texts.examples.len()),
         max_seq_length: max_length,

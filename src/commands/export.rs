@@ -28,7 +28,10 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     place.check()?;
     let model = ModelFolder::open(hub::model(name)?)?;
     check_exportable(&model, *format, how.max_positions)?;
-    let template = args.prompt_template.clone().unwrap_or_default();
+    let template = match &args.prompt_template {
+        Some(template) => template.clone(),
+        None => model.template(adapter.as_deref())?,
+    };
     let text = match &args.data {
         None => SampleText::embedded(model.tokenizer(), &template)?,
         Some(data) => {

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use gptneo_datasets::{DEFAULT_INSTRUCTION, StreamDecoder, Tokenizer};
+use gptneo_lora::run::ModelFolder;
 use gptneo_lora::run::generate::{Generate, generate};
 use gptneo_model::generate::{FinishReason, Generation, GenerationConfig};
 use serde::Serialize;
@@ -35,8 +36,8 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
     // Before anything is downloaded.
     place.check()?;
     place.check_weights(weights)?;
-    let texts = prompts(args);
     let model = super::open_model(hub::model(&args.model)?)?;
+    let texts = prompts(args, &model)?;
     let tokenizer = model.tokenizer();
     let prompts = texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
     let mut config = GenerationConfig::from(&args.generation);
@@ -68,11 +69,17 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
 }
 
 /// The prompts as given, then the questions in the template.
-fn prompts(args: &GenerateArgs) -> Vec<String> {
-    let template = args.prompt_template.clone().unwrap_or_default();
-    let questions =
-        args.question.iter().map(|question| template.question_prompt(question, DEFAULT_INSTRUCTION));
-    args.prompt.iter().cloned().chain(questions).collect()
+fn prompts(args: &GenerateArgs, model: &ModelFolder) -> Result<Vec<String>> {
+    let mut prompts = args.prompt.clone();
+    if !args.question.is_empty() {
+        let template = match &args.prompt_template {
+            Some(template) => template.clone(),
+            None => model.template(args.adapter.as_deref())?,
+        };
+        let asked = |question: &String| template.question_prompt(question, DEFAULT_INSTRUCTION);
+        prompts.extend(args.question.iter().map(asked));
+    }
+    Ok(prompts)
 }
 
 fn print_json(

@@ -17,10 +17,12 @@ mod served;
 pub(crate) mod sweep;
 pub(crate) mod train;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use gptneo_datasets::{DataOptions, PromptTemplate};
 use gptneo_lora::run::ModelFolder;
 
+use crate::cli::ReadFlags;
 use crate::terminal::notes;
 
 /// The model of a folder, with a note where something in it is not used.
@@ -33,6 +35,20 @@ fn open_model(folder: PathBuf) -> gptneo_lora::Result<ModelFolder> {
         notes::say(note);
     }
     Ok(model)
+}
+
+/// Has records become texts by the template that the weights were tuned with, where neither flags nor settings name
+/// another than the recipe's.
+fn read_as_tuned(
+    options: &mut DataOptions,
+    flags: &ReadFlags,
+    model: &ModelFolder,
+    adapter: Option<&Path>,
+) -> gptneo_lora::Result<()> {
+    if flags.prompt_template.is_none() && options.prompt_template == PromptTemplate::default() {
+        options.prompt_template = model.template(adapter)?;
+    }
+    Ok(())
 }
 
 /// Says of records that were left out because they cannot be used how many they are, and what is wrong with the first.

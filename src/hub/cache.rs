@@ -32,6 +32,11 @@ impl Cache {
         &self.folder
     }
 
+    /// The folder with the files' contents.
+    pub(super) fn blobs(&self) -> PathBuf {
+        self.folder.join("blobs")
+    }
+
     /// The folder with the files of a commit.
     pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
         self.folder.join("snapshots").join(commit)

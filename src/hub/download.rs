@@ -44,13 +44,7 @@ pub(super) fn snapshot(repository: &Repository) -> Result<Snapshot> {
     let commit = match (repository.commit(revision), cached()) {
         (Ok(commit), _) => commit,
         (Err(error), Some(cached)) if errors::is_passing(&error) => {
-            notes::say(format_args!(
-                "{}: {}; commit {} from the cache is used",
-                repository.name.repository(),
-                errors::reason(&error),
-                cached.commit
-            ));
-            return told(repository, cached);
+            return fallen_back(repository, cached, &error);
         }
         (Err(error), _) => return Err(errors::explain(error, repository)),
     };
@@ -59,19 +53,33 @@ pub(super) fn snapshot(repository: &Repository) -> Result<Snapshot> {
     Ok(snapshot)
 }
 
-/// The snapshot of a commit; the Hub is not asked where the cache has it.
+/// The snapshot of a commit; the Hub is not asked where the cache is known to have it.
 ///
 /// # Errors
 /// As [`snapshot`].
 pub(super) fn snapshot_of(repository: &Repository, commit: &str) -> Result<Snapshot> {
-    match cached(repository, commit) {
-        Some(snapshot) => told(repository, snapshot),
-        None if repository.offline => Err(errors::not_cached(repository)),
-        None => complete(repository, commit),
+    match repository.offline {
+        true => {
+            let cached = cached(repository, commit).ok_or_else(|| errors::not_cached(repository))?;
+            told(repository, cached)
+        }
+        false => complete(repository, commit),
     }
 }
 
-/// The snapshot, if all that is needed of it is on disk.
+/// What the cache has, where the Hub does not answer for now.
+fn fallen_back(repository: &Repository, cached: Snapshot, error: &HFError) -> Result<Snapshot> {
+    notes::say(format_args!(
+        "{}: {}; commit {} from the cache is used",
+        repository.name.repository(),
+        errors::reason(error),
+        cached.commit
+    ));
+    told(repository, cached)
+}
+
+/// The snapshot, if all that is needed of it is on disk. Of data whose files are not named, the cache may hold some alone:
+/// then those pass for all.
 fn cached(repository: &Repository, commit: &str) -> Option<Snapshot> {
     let folder = repository.cache.snapshot(commit);
     let files = match repository.kind {
@@ -113,10 +121,17 @@ fn complete(repository: &Repository, commit: &str) -> Result<Snapshot> {
     let named = repository.kind == Kind::Model
         || !files.is_empty()
         || file.as_ref().is_some_and(|file| files::has_data_format(file));
-    if let Some(whole) = cached(repository, commit).filter(|_| named) {
-        return told(repository, whole);
-    }
-    let sizes = repository.list(commit).map_err(|error| errors::explain(error, repository))?;
+    let cached = cached(repository, commit);
+    let sizes = match (cached, named) {
+        (Some(whole), true) => return told(repository, whole),
+        (cached, _) => match (repository.list(commit), cached) {
+            (Ok(sizes), _) => sizes,
+            (Err(error), Some(cached)) if errors::is_passing(&error) => {
+                return fallen_back(repository, cached, &error);
+            }
+            (Err(error), _) => return Err(errors::explain(error, repository)),
+        },
+    };
     let all: BTreeSet<String> = sizes.keys().cloned().collect();
     let folder = repository.cache.snapshot(commit);
     let fetch = |file: &str| fetch(repository, commit, file, sizes.get(file).copied().unwrap_or_default());
@@ -187,9 +202,10 @@ fn fetch(repository: &Repository, commit: &str, file: &str, size: u64) -> Result
             }
         }
     };
-    if let Err(wrong) = check(&path, size) {
+    let blobs = repository.cache.blobs();
+    if let Err(wrong) = check(&path, size, &blobs) {
         drop(transfer);
-        remove(&path);
+        remove(&path, &blobs);
         bail!(
             "{} of {} did not arrive as the Hub announced it: {wrong:#}; it was removed, run the command again",
             file,
@@ -201,13 +217,14 @@ fn fetch(repository: &Repository, commit: &str, file: &str, size: u64) -> Result
 }
 
 /// Checks a fetched file by its size and by the hash that its content is stored under.
-fn check(path: &Path, size: u64) -> Result<()> {
+fn check(path: &Path, size: u64, blobs: &Path) -> Result<()> {
     let found = path.metadata().context("it cannot be read")?.len();
     if found != size {
         bail!("it has {found} bytes, {size} were expected");
     }
-    let link = std::fs::read_link(path).ok();
-    let etag = link.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+    let contents = contents(path, blobs);
+    let etag = contents.first().and_then(|file| file.file_name()).and_then(|name| name.to_str());
+    let etag = etag.unwrap_or_default();
     let hash = match etag.len() {
         64 => hash::<Sha256>(path, "")?,
         // Git's hash of a file that is not in its large file storage.
@@ -235,43 +252,75 @@ fn hash<D: Digest>(path: &Path, prefix: &str) -> Result<String> {
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Removes a file of a snapshot and the content that it links to. What cannot be removed cannot be used either.
-fn remove(path: &Path) {
-    let content = path.canonicalize();
-    let _ = std::fs::remove_file(path);
-    if let Ok(content) = content {
-        let _ = std::fs::remove_file(content);
+/// Removes a file of a snapshot and its content. What cannot be removed cannot be used either.
+fn remove(path: &Path, blobs: &Path) {
+    for file in contents(path, blobs).iter().map(PathBuf::as_path).chain([path]) {
+        let _ = std::fs::remove_file(file);
     }
 }
 
-#[cfg(all(test, unix))]
+/// Where the content of a snapshot's file is stored: what it links to; on Windows, where snapshots hold copies, what is the
+/// same among `blobs`.
+fn contents(path: &Path, blobs: &Path) -> Vec<PathBuf> {
+    match std::fs::read_link(path) {
+        Ok(target) => vec![path.parent().unwrap_or(path).join(target)],
+        Err(_) => alike(path, blobs).unwrap_or_default(),
+    }
+}
+
+/// The files in a folder that hold what the file at `path` does.
+fn alike(path: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
+    let (size, wanted) = (path.metadata()?.len(), hash::<Sha256>(path, "")?);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let file = entry?.path();
+        if file.metadata()?.len() == size && hash::<Sha256>(&file, "")? == wanted {
+            found.push(file);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// A file `snapshot` that links to content stored under `etag`.
-    fn stored(folder: &Path, etag: &str, content: &str) -> PathBuf {
-        std::fs::write(folder.join(etag), content).unwrap();
-        let path = folder.join("snapshot");
-        let _ = std::fs::remove_file(&path);
-        std::os::unix::fs::symlink(folder.join(etag), &path).unwrap();
+    /// A file `snapshot` that links to content stored under `etag`, or is a copy of it.
+    fn stored(folder: &Path, etag: &str, content: &str, is_copy: bool) -> PathBuf {
+        let (path, blob) = (folder.join("snapshot"), folder.join("blobs").join(etag));
+        std::fs::write(&blob, content).unwrap();
+        if is_copy {
+            std::fs::copy(blob, &path).unwrap();
+        } else {
+            #[cfg(unix)]
+            std::os::unix::fs::symlink(Path::new("blobs").join(etag), &path).unwrap();
+        }
         path
     }
 
     #[test]
     fn a_file_is_checked_by_size_and_by_either_hash() {
         let folder = tempfile::tempdir().unwrap();
+        let blobs = folder.path().join("blobs");
+        std::fs::create_dir(&blobs).unwrap();
+        std::fs::write(blobs.join("other"), "xyz").unwrap();
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         // `printf abc | git hash-object --stdin`
         let git = "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f";
-        for etag in [sha256, git] {
-            let path = stored(folder.path(), etag, "abc");
-            check(&path, 3).unwrap();
-            assert!(check(&path, 4).unwrap_err().to_string().contains("3 bytes"));
-            std::fs::write(&path, "abd").unwrap();
-            assert!(check(&path, 3).unwrap_err().to_string().contains(etag));
-            remove(&path);
-            assert!(!path.exists() && !folder.path().join(etag).exists());
+        let forms = if cfg!(unix) { &[true, false][..] } else { &[true] };
+        for (etag, &is_copy) in
+            [sha256, git].into_iter().flat_map(|etag| forms.iter().map(move |form| (etag, form)))
+        {
+            let file = |content: &str| stored(folder.path(), etag, content, is_copy);
+            let path = file("abc");
+            check(&path, 3, &blobs).unwrap();
+            assert!(check(&path, 4, &blobs).unwrap_err().to_string().contains("3 bytes"));
+            remove(&path, &blobs);
+            let path = file("abd");
+            assert!(check(&path, 3, &blobs).unwrap_err().to_string().contains(etag));
+            remove(&path, &blobs);
+            assert!(!path.exists() && !blobs.join(etag).exists() && blobs.join("other").exists());
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use gptneo_datasets::{DataFiles, Together, listed};
+use gptneo_datasets::{DataFiles, PROMPT_TEMPLATE_FILE, Together, listed};
 use gptneo_files::read_small_text;
 use serde::Deserialize;
 
@@ -19,13 +19,14 @@ const WEIGHTS: [&str; 4] = [
 ];
 
 /// What a model is used with beside its weights and its vocabulary, and what a model made from it keeps.
-const OPTIONAL: [&str; 7] = [
+const OPTIONAL: [&str; 8] = [
     "generation_config.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.jinja",
     "chat_template.json",
+    PROMPT_TEMPLATE_FILE,
     "LICENSE",
 ];
 
@@ -133,6 +134,7 @@ mod tests {
             "flax_model.msgpack",
             "merges.txt",
             "model.safetensors",
+            "prompt_template.txt",
             "pytorch_model.bin",
             "tokenizer.json",
             "vocab.json",
@@ -140,7 +142,10 @@ mod tests {
         let (small, weights) = of_model(&all).unwrap();
         assert_eq!(
             (small, weights.as_str()),
-            (vec!["config.json".into(), "tokenizer.json".into()], "model.safetensors")
+            (
+                vec!["config.json".into(), "tokenizer.json".into(), "prompt_template.txt".into()],
+                "model.safetensors"
+            )
         );
         let all = set(&["config.json", "merges.txt", "pytorch_model.bin", "vocab.json"]);
         assert_eq!(of_model(&all).unwrap().1, "pytorch_model.bin");

@@ -18,7 +18,7 @@ use gptneo_datasets::PromptTemplate;
 use gptneo_files::{Claim, FileClaim, FileError, write_folder};
 use gptneo_model::checkpoint::GENERATION_FILE;
 use gptneo_model::export::{
-    ExportFormat, GgufType, Stored, as_gpt2, exact_positions, read_folder, read_gguf,
+    ExportFormat, GgufType, Stored, as_gpt2, check_activation, exact_positions, read_folder, read_gguf,
     write_folder as write_gpt2, write_gguf,
 };
 use gptneo_model::{GptNeo, NeoBackend, WeightFormat, adapter};
@@ -130,7 +130,7 @@ pub fn export(place: Place, what: Export<'_>) -> Result<ExportReport> {
     dispatch(place, Making { export: what, room })
 }
 
-/// Refuses positions and a tokenizer that an export of `model` cannot have, before anything is computed for it.
+/// Refuses positions, an activation and a tokenizer that an export of `model` cannot have, before anything is computed for it.
 ///
 /// # Errors
 /// As [`export`].
@@ -139,6 +139,7 @@ pub fn check_exportable(
     format: ExportFormat,
     max_positions: Option<usize>,
 ) -> Result<()> {
+    check_activation(model.config())?;
     let most = model.config().max_position_embeddings;
     match max_positions {
         Some(positions) if positions < 2 || positions > most => {
@@ -315,8 +316,11 @@ impl<B: NeoBackend> Writing<'_, B> {
         let mut files = self.export.model.tokenizer().files();
         files.retain(|(name, _)| name != CHAT_TEMPLATE_FILE);
         // Of the model's other files those that say how it is used; a GPT-Neo's own page would be wrong here.
-        let own = self.export.model.kept_files()?.into_iter();
-        files.extend(own.filter(|(name, _)| name == GENERATION_FILE));
+        let own = match self.export.adapter {
+            Some(_) => self.export.model.kept_files_of_tuned()?,
+            None => self.export.model.kept_files()?,
+        };
+        files.extend(own.into_iter().filter(|(name, _)| name == GENERATION_FILE));
         files.push((CHAT_TEMPLATE_FILE.into(), prompt::jinja(self.export.template).into_bytes()));
         write_gpt2(self.plain, self.export.positions(), folder)?;
         for (name, bytes) in files {

@@ -7,6 +7,7 @@ use burn::backend::Autodiff;
 use gptneo_datasets::{DataOptions, Dataset, Record};
 use gptneo_files::FileError;
 use gptneo_model::adapter::save_adapter;
+use gptneo_model::checkpoint::end_texts_at;
 use gptneo_model::{LoraConfig, NeoBackend};
 use gptneo_training::{Event, Observer, Silent, TrainingConfig, TrainingRun, Tuning};
 
@@ -46,12 +47,13 @@ impl Base {
         self.load_on(Default::default())
     }
 
-    /// The model, on a device.
+    /// The model, on a device; asked with the template that it was tuned with, where its folder has that, else with the
+    /// recipe's.
     ///
     /// # Errors
     /// A file is missing or damaged.
     pub fn load_on<B: NeoBackend>(&self, device: B::Device) -> Result<Model<B>> {
-        self.opened(|folder| Model::of(folder.load(&device)?, folder, device))
+        self.opened(|folder| Model::of(folder.load(&device)?, folder, folder.template(None)?, device))
     }
 
     /// Its name for the adapter's settings.
@@ -165,7 +167,7 @@ impl<B: NeoBackend> FineTune<B> {
                     .observer(move |event: Event<'_>| observer.hear(event));
                 Ok(run.train()?)
             })?;
-            let model = Model::of(trained.model, folder, device.clone())?.with_template(data.prompt_template);
+            let model = Model::of(trained.model, folder, data.prompt_template, device.clone())?;
             Ok(Tuned { model, lora, base: base.name() })
         })
     }
@@ -190,7 +192,8 @@ impl<B: NeoBackend> Tuned<B> {
     /// [`crate::Error::Merge`]: it does not.
     pub fn merge(&self) -> Result<Model<B>> {
         let Model { network, tokenizer, template, device, files, end_tokens } = &self.model;
-        let files = [files.as_slice(), &template.files()].concat();
+        let mut files = [files.as_slice(), &template.files()].concat();
+        end_texts_at(tokenizer.end_of_text(), &mut files, network.config())?;
         let (merged, _) = on_compute_thread(|| merged_with_proof(network.clone(), tokenizer))?;
         Ok(Model {
             network: merged,
@@ -227,7 +230,10 @@ mod tests {
         let records = ["heart", "lungs", "kidneys", "liver", "brain"];
         let records = records.map(|organ| Record::new(format!("What does the {organ} do?"), "It works."));
         let config = TrainingConfig { max_steps: Some(4), learning_rate: 1e-2, ..Default::default() };
-        FineTune::of(base()).training(config).on(records.into()).unwrap()
+        let template = "Q: {input}\nA: {output}".parse().unwrap();
+        let data =
+            DataOptions { prompt_template: template, validation_fraction: 0.0, ..DataOptions::default() };
+        FineTune::of(base()).data(data).training(config).on(records.into()).unwrap()
     }
 
     #[test]
@@ -246,7 +252,9 @@ mod tests {
         merged.save(&model).unwrap();
         let adapted = base().load().unwrap().with_adapter(&adapter).unwrap();
         assert_eq!(adapted.answer(question).unwrap(), answer);
-        assert_eq!(Base::folder(&model).load().unwrap().answer(question).unwrap(), answer);
+        let loaded = Base::folder(&model).load().unwrap();
+        assert_eq!(loaded.answer(question).unwrap(), answer);
+        assert_eq!([&adapted.template, &loaded.template], [&tuned.model().template; 2]);
         let records = [Record::new(question, "It works.")];
         let [one, other] = [&adapted, &merged].map(|model| model.evaluate(&records).unwrap().response.loss);
         assert!((one - other).abs() < 1e-4, "{one} {other}");

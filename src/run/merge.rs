@@ -7,7 +7,7 @@ use gptneo_datasets::{
     CHAT_TEMPLATE_FILE, DEFAULT_INSTRUCTION, PROMPT_TEMPLATE_FILE, PromptTemplate, Tokenizer,
 };
 use gptneo_files::{Claim, read_small};
-use gptneo_model::adapter;
+use gptneo_model::adapter::{self, adapter_folder};
 use gptneo_model::checkpoint::{Dtype, SaveFormat, rounded, save_model};
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 use gptneo_training::measure::{MergeProof, prove_merge};
@@ -17,6 +17,9 @@ use super::folder::MERGE_PROOF;
 use super::model_folder::ModelFolder;
 use crate::backend::{BackendKind, Job, Place, dispatch};
 use crate::{Error, Result};
+
+/// The files that hold a prompt template.
+const TEMPLATE_FILES: [&str; 2] = [CHAT_TEMPLATE_FILE, PROMPT_TEMPLATE_FILE];
 
 /// What the two models are compared on, put into the prompt template.
 pub(super) const QUESTIONS: [&str; 4] = [
@@ -157,11 +160,13 @@ impl Merge<'_> {
             base_weights: trained.map(GptNeo::base_weights),
             trained_difference,
         };
-        let mut files = self.base.kept_files()?;
-        // What the adapter was tuned with wins over what the base brought along.
-        for file in template_files(&[self.adapter, self.base.path()]) {
-            files.retain(|(name, _)| *name != file.0);
-            files.push(file);
+        let mut files = self.base.kept_files_of_tuned()?;
+        let of_adapter = template_files(&adapter_folder(self.adapter));
+        if !of_adapter.is_empty() {
+            // What the adapter was tuned with, in place of all that the base brought along: of two files that say the same
+            // in two ways, neither may be another model's.
+            files.retain(|(name, _)| !TEMPLATE_FILES.contains(&name.as_str()));
+            files.extend(of_adapter);
         }
         let text = serde_json::to_string_pretty(&report).unwrap_or_default();
         files.push((MERGE_PROOF.to_string(), format!("{text}\n").into_bytes()));
@@ -170,14 +175,10 @@ impl Merge<'_> {
     }
 }
 
-/// The files of the prompt template in the first of these folders that has one.
-fn template_files(folders: &[&Path]) -> Vec<(String, Vec<u8>)> {
-    let read = |folder: &&Path| -> Vec<(String, Vec<u8>)> {
-        let names = [CHAT_TEMPLATE_FILE, PROMPT_TEMPLATE_FILE];
-        let read = |name: &str| Some((name.to_string(), read_small(&folder.join(name)).ok()?));
-        names.into_iter().filter_map(read).collect()
-    };
-    folders.iter().map(read).find(|files| !files.is_empty()).unwrap_or_default()
+/// The files of the prompt template that a folder has.
+fn template_files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let read = |name: &str| Some((name.to_string(), read_small(&folder.join(name)).ok()?));
+    TEMPLATE_FILES.into_iter().filter_map(read).collect()
 }
 
 /// The plain model of a base with its adapter, and the proof that it computes the same.

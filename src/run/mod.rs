@@ -54,6 +54,7 @@ mod source;
 mod start;
 pub mod sweep;
 mod taken;
+mod template;
 mod tensorboard;
 
 pub use gptneo_files::{Claim, ClaimError};

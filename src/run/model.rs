@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use gptneo_datasets::{DEFAULT_INSTRUCTION, DataOptions, PromptTemplate, Record, Tokenizer, encode_examples};
-use gptneo_model::adapter::load_adapter;
+use gptneo_model::adapter::{adapter_folder, load_adapter};
 use gptneo_model::checkpoint::{SaveFormat, save_model};
 use gptneo_model::generate::{GenerationConfig, generate};
 use gptneo_model::{GptNeo, NeoBackend, SamplingConfig};
 use gptneo_training::measure::{Bytes, Evaluation, evaluate};
 
 use super::model_folder::ModelFolder;
+use super::template::own_template;
 use crate::Result;
 use crate::backend::{Cpu, on_compute_thread};
 
@@ -31,26 +32,34 @@ pub struct Model<B: NeoBackend = Cpu> {
 }
 
 impl<B: NeoBackend> Model<B> {
-    /// A network with the tokenizer and the settings of its base's folder.
+    /// A network with the tokenizer and the settings of its base's folder, asked with a template.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(crate) fn of(network: GptNeo<B>, folder: &ModelFolder, device: B::Device) -> Result<Self> {
+    pub(crate) fn of(
+        network: GptNeo<B>,
+        folder: &ModelFolder,
+        template: PromptTemplate,
+        device: B::Device,
+    ) -> Result<Self> {
         let (files, end_tokens) = (folder.kept_files()?, folder.end_tokens_of_tuned());
-        let (tokenizer, template) = (folder.tokenizer().clone(), PromptTemplate::default());
+        let tokenizer = folder.tokenizer().clone();
         Ok(Self { network, tokenizer, template, device, files, end_tokens })
     }
 
-    /// The model with the LoRA adapter of a folder, one that this program or PEFT wrote.
+    /// The model with the LoRA adapter of a folder, one that this program or PEFT wrote; asked with the template that the
+    /// adapter was tuned with, where the folder has it.
     ///
     /// # Errors
-    /// As [`load_adapter`].
+    /// As [`load_adapter`]; or `prompt_template.txt` is no template.
     pub fn with_adapter(self, folder: impl AsRef<Path>) -> Result<Self> {
-        let network = load_adapter(self.network, folder.as_ref(), &self.device)?.0;
-        Ok(Self { network, ..self })
+        let folder = folder.as_ref();
+        let template = own_template(&adapter_folder(folder))?.unwrap_or(self.template);
+        let network = load_adapter(self.network, folder, &self.device)?.0;
+        Ok(Self { network, template, ..self })
     }
 
-    /// The model, asked with another template than the recipe's.
+    /// The model, asked with another template than its own.
     #[must_use]
     pub fn with_template(self, template: PromptTemplate) -> Self {
         Self { template, ..self }

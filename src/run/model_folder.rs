@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use burn::module::AutodiffModule;
-use gptneo_datasets::Tokenizer;
-use gptneo_model::adapter::load_adapter;
+use gptneo_datasets::{PromptTemplate, Tokenizer};
+use gptneo_model::adapter::{adapter_folder, load_adapter};
 use gptneo_model::checkpoint::{
-    check_loaded, end_tokens, kept_files, load_base, load_model_of, note_on_weights,
+    check_loaded, end_texts_at, end_tokens, kept_files, load_base, load_model_of, note_on_weights,
 };
 use gptneo_model::engine::Adapter;
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 
+use super::template::own_template;
 use crate::backend::{Load, Training, Work, is_gpu};
 use crate::{Error, Remedy, Result};
 
@@ -155,6 +156,19 @@ impl ModelFolder {
         ends
     }
 
+    /// The template that the model is asked with: that of the adapter in a folder, where one is given and has one, else
+    /// the model's own, else the recipe's.
+    ///
+    /// # Errors
+    /// `prompt_template.txt` in one of the folders cannot be read, or is no template.
+    pub fn template(&self, adapter: Option<&Path>) -> Result<PromptTemplate> {
+        let of_adapter = adapter.map(|folder| own_template(&adapter_folder(folder))).transpose()?.flatten();
+        match of_adapter {
+            Some(template) => Ok(template),
+            None => Ok(own_template(&self.path)?.unwrap_or_default()),
+        }
+    }
+
     /// What of the weights is not used, or is used against the configuration, where there is something to say. A folder
     /// whose weights cannot be read says so when they are.
     pub fn note(&self) -> Option<String> {
@@ -173,6 +187,17 @@ impl ModelFolder {
                 files.push((name, bytes));
             }
         }
+        Ok(files)
+    }
+
+    /// [`ModelFolder::kept_files`] for a model that was tuned: its settings for generation end texts at the end-of-text
+    /// that closed every text of the training as well.
+    ///
+    /// # Errors
+    /// As [`ModelFolder::kept_files`]; or `generation_config.json` is damaged.
+    pub fn kept_files_of_tuned(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        let mut files = self.kept_files()?;
+        end_texts_at(self.tokenizer.end_of_text(), &mut files, &self.config)?;
         Ok(files)
     }
 }

@@ -74,9 +74,6 @@ fn what_cannot_be_exported_is_refused_in_one_line_and_nothing_is_left() {
     for name in ["tokenizer.json", "model.safetensors"] {
         std::fs::copy(Path::new(&fixture("window")).join(name), Path::new(&other).join(name)).unwrap();
     }
-    let mut config = json(Path::new(&fixture("window")).join("config.json"));
-    config["activation_function"] = "relu".into();
-    std::fs::write(path("other/config.json"), config.to_string()).unwrap();
     let (out, nowhere, wide) = (path("new.gguf"), path("none/new.gguf"), fixture("adapter_wide"));
     let to = |more: &[&'static str]| -> Vec<String> {
         export(&[&["--format", "gguf", "--output", &out][..], more].concat())
@@ -95,10 +92,70 @@ fn what_cannot_be_exported_is_refused_in_one_line_and_nothing_is_left() {
         let (found, said) = bad(&borrowed(arguments));
         assert!(found == *code && said.contains(word) && !said.contains("panicked"), "{arguments:?}: {said}");
     }
-    let (code, said) = bad(&["export", "--model", &other, "--format", "gguf", "--output", &out]);
-    assert!(code == 1 && said.contains("\"relu\"") && said.contains("gelu_new"), "{said}");
+    let mut config = json(Path::new(&fixture("window")).join("config.json"));
+    for activation in ["relu", "gelu"] {
+        config["activation_function"] = activation.into();
+        std::fs::write(path("other/config.json"), config.to_string()).unwrap();
+        let (code, said) = bad(&["export", "--model", &other, "--format", "gguf", "--output", &out]);
+        let named = format!("activation_function is \"{activation}\"");
+        assert!(code == 1 && said.contains(&named) && said.contains("gelu_new"), "{said}");
+    }
     assert_eq!(names(folder.path()), ["other", "taken.gguf"]);
     assert_eq!(std::fs::read_to_string(&taken).unwrap(), "mine");
+}
+
+#[test]
+fn the_template_that_the_weights_were_tuned_with_is_written_unless_another_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let copied = |from: &str, to: &str| {
+        std::fs::create_dir_all(path(to)).unwrap();
+        for entry in std::fs::read_dir(fixture(from)).unwrap() {
+            let file = entry.unwrap().path();
+            std::fs::copy(&file, Path::new(&path(to)).join(file.file_name().unwrap())).unwrap();
+        }
+    };
+    copied("window", "model");
+    copied("adapter_qv", "run/adapter");
+    std::fs::write(path("model/prompt_template.txt"), "Q: {input}\nA: {output}").unwrap();
+    std::fs::write(path("run/adapter/prompt_template.txt"), "Ask: {input}\nSay: {output}\n").unwrap();
+    let (model, run, data) = (path("model"), path("run"), path("cards.json"));
+    std::fs::write(&data, r#"[{"input": "Why?", "output": "For rest."}]"#).unwrap();
+    let given = ["--prompt-template", "{input} = {output}"];
+    let with_adapter = ["--adapter", &run];
+    let cases = [(&[][..], "Q: "), (&with_adapter, "Ask: "), (&[&with_adapter[..], &given].concat(), " =")];
+    for (number, (flags, word)) in cases.into_iter().enumerate() {
+        let (file, gpt2) = (path(&format!("{number}/model.gguf")), path(&format!("{number}/gpt2")));
+        std::fs::create_dir(path(&number.to_string())).unwrap();
+        let export = ["export", "--model", &model, "--format"];
+        good(&[&export[..], &["gguf", "--modelfile", "--output", &file], flags].concat());
+        good(&[&export[..], &["gpt2", "--output", &gpt2], flags].concat());
+        let modelfile = std::fs::read_to_string(path(&format!("{number}/Modelfile"))).unwrap();
+        let jinja = std::fs::read_to_string(Path::new(&gpt2).join("chat_template.jinja")).unwrap();
+        let gguf = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
+        for text in [modelfile, jinja.clone()] {
+            assert!(text.contains(word) && !text.contains("Response:"), "{flags:?}: {text}");
+        }
+        assert!(gguf.contains(&jinja), "{flags:?}");
+        let ask = ["generate", "--model", &model, "--question", "Why?", "--max-new-tokens", "1", "--json"];
+        let said: Value = serde_json::from_str(&good(&[&ask[..], flags].concat())).unwrap();
+        let prompt = match number {
+            0 => "Q: Why?\nA:",
+            1 => "Ask: Why?\nSay:",
+            _ => "Why? =",
+        };
+        let plain = ["generate", "--model", &model, "--prompt", prompt, "--max-new-tokens", "1", "--json"];
+        let expected: Value = serde_json::from_str(&good(&plain)).unwrap();
+        assert_eq!(said["prompt_ids"], expected["prompt_ids"], "{flags:?}");
+        let evaluate = |more: &[&str]| -> Value {
+            let plain = ["evaluate", "--model", &model, "--data", &data, "--max-seq-length", "64", "--json"];
+            serde_json::from_str::<Value>(&good(&[&plain[..], more].concat())).unwrap()["protocols"].clone()
+        };
+        let whole = format!("{}{{output}}", prompt.replace("Why?", "{input}") + " ");
+        let adapter = if number == 0 { &[][..] } else { &with_adapter };
+        let named = evaluate(&[adapter, &["--prompt-template", &whole]].concat());
+        assert_eq!(evaluate(flags), named, "{flags:?}");
+    }
 }
 
 /// A limit on the size of files stands in for a full disk: the system refuses the write in the same place.

@@ -284,6 +284,18 @@ fn the_splits_of_a_data_set_are_used_as_they_are_meant() {
     ];
     let files: Vec<(&str, &Path)> = parts.iter().map(|(name, path)| (*name, path.as_path())).collect();
     scene.hub.add("datasets/tiny/splits", 'c', &files);
+    let window = fixture("window");
+    let prepare = ["prepare", "--tokenizer", &window, "--max-seq-length", "64", "--json", "--data"];
+    let counts = |name: &str| {
+        let shown = text(&scene.good(&[&prepare[..], &[name, "--validation-fraction", "0"]].concat()).stdout);
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        [shown["train"].clone(), shown["test"].clone()]
+    };
+    // What a commit has is more than what the cache has of it.
+    scene.hub.add("datasets/tiny/pair", 'd', &[("train.jsonl", files[0].1), ("test.jsonl", files[3].1)]);
+    let commit = format!("tiny/pair@{}", "d".repeat(40));
+    assert_eq!(counts(&format!("{commit}:train.jsonl")), [8, 0]);
+    assert_eq!(counts(&commit), [8, 5]);
     let run = folder.path().join("run");
     let output = run.display().to_string();
     scene.good(&short_run("tiny/window", "tiny/splits", &output));
@@ -295,12 +307,8 @@ fn the_splits_of_a_data_set_are_used_as_they_are_meant() {
     let mut again = scene.program(&["run", "--resume", "--output", &output]);
     let again = again.env("HF_HUB_OFFLINE", "1").output().unwrap();
     assert!(again.status.success(), "{}", text(&again.stderr));
-    let window = fixture("window");
-    let prepare = ["prepare", "--tokenizer", &window, "--max-seq-length", "64", "--json", "--data"];
-    for (name, train, test) in [("tiny/splits:data", 12, 5), ("tiny/splits:data/test.jsonl", 5, 0)] {
-        let shown = text(&scene.good(&[&prepare[..], &[name, "--validation-fraction", "0"]].concat()).stdout);
-        let shown: Value = serde_json::from_str(&shown).unwrap();
-        assert_eq!((&shown["train"], &shown["test"]), (&train.into(), &test.into()), "{name}");
+    for (name, found) in [("tiny/splits:data", [12, 5]), ("tiny/splits:data/test.jsonl", [5, 0])] {
+        assert_eq!(counts(name), found, "{name}");
     }
 }
 

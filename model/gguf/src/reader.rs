@@ -186,10 +186,8 @@ impl<R: Read> Front<R> {
         let name = self.string()?;
         let told = shown(&name);
         let sizes = self.u32()?;
-        if sizes > MOST_SIZES {
-            return Err(GgufError::Damaged(format!(
-                "{told} has {sizes} sizes, expected at most {MOST_SIZES}"
-            )));
+        if !(1..=MOST_SIZES).contains(&sizes) {
+            return Err(GgufError::Damaged(format!("{told} has {sizes} sizes, expected 1 to {MOST_SIZES}")));
         }
         let mut shape = Vec::new();
         for _ in 0..sizes {
@@ -206,7 +204,7 @@ impl<R: Read> Front<R> {
         let tensor = TensorInfo { name, shape, kind };
         // Four bytes a value at most, so the product of bytes stays in range as well.
         let fits = tensor.values().is_some_and(|values| (1..=u64::MAX / 8).contains(&values));
-        let columns = tensor.shape.last().copied().unwrap_or(1);
+        let columns = tensor.shape.last().copied().unwrap_or_default();
         if !fits || !columns.is_multiple_of(kind.block()) {
             let shape = tensor.shape;
             return Err(GgufError::Damaged(format!("{told} has the shape {shape:?} in {kind}")));

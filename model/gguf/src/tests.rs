@@ -119,12 +119,16 @@ fn a_file_that_is_not_whole_is_refused_wherever_it_ends() {
 fn damaged_tables_and_unknown_kinds_are_refused_without_a_huge_allocation() {
     let whole = file();
     let at = |text: &[u8]| whole.windows(text.len()).position(|found| found == text).unwrap();
-    // The kind of the first value, the length of its text, and the type and offset of the first tensor.
+    // The kind of the first value, the length of its text, and the count of sizes, a size, the type and the offset of the
+    // first tensor.
     let kind = at(b"general.architecture") + "general.architecture".len();
     let table = at(b"token_embd.weight") + "token_embd.weight".len() + 4 + 16;
     for (place, byte, word) in [
         (kind, 10, "kind 10"),
         (kind + 10, 0x7f, "ends before"),
+        (table - 20, 0, "token_embd.weight has 0 sizes, expected 1 to 4"),
+        (table - 20, 5, "token_embd.weight has 5 sizes"),
+        (table - 16, 0, "the shape [3, 0]"),
         (table, 2, "type 2"),
         (table + 4, 32, "lies at 32"),
     ] {

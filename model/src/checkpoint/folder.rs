@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use gptneo_files::{FileError, read_small};
+use serde_json::{Map, Value};
 
 use super::save::GENERATION_FILE;
 use crate::config::{CONFIG_FILE, token_ids};
@@ -29,8 +30,11 @@ const WEIGHTS: [&str; 17] = [
     ".pkl",
     ".mlmodel",
 ];
-/// Files that speak of the base, and would be wrong of what was made from it.
-const OF_THE_BASE: [&str; 3] = [CONFIG_FILE, "README.md", "merge_proof.json"];
+/// Files that speak of the base, and would be wrong of what was made from it. At the settings of an adapter, transformers
+/// loads the base that they name, in place of the model beside them.
+const OF_THE_BASE: [&str; 4] = [CONFIG_FILE, "README.md", "merge_proof.json", "adapter_config.json"];
+/// The setting that names the tokens which end a text.
+const END_TOKENS: &str = "eos_token_id";
 /// A larger file is no setting.
 const LARGEST: u64 = 32 << 20;
 
@@ -68,26 +72,68 @@ pub fn kept_files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, ModelError> {
 /// `generation_config.json` cannot be read, or names something else.
 pub fn end_tokens(folder: &Path, config: &GptNeoConfig) -> Result<Vec<u32>, ModelError> {
     let path = folder.join(GENERATION_FILE);
-    let bytes = match read_small(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(config.eos_token_ids.clone());
-        }
-        Err(error) => return Err(FileError::on("read", path)(error).into()),
-    };
-    let settings = json_object(&path, &bytes)?;
-    match settings.get("eos_token_id").filter(|value| !value.is_null()) {
+    match read_small(&path) {
+        Ok(bytes) => ends_of(&json_object(&path, &bytes)?, &path, config),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(config.eos_token_ids.clone()),
+        Err(error) => Err(FileError::on("read", path)(error).into()),
+    }
+}
+
+/// The tokens that the settings for generation end texts at, or the configuration where they name none.
+fn ends_of(
+    settings: &Map<String, Value>,
+    path: &Path,
+    config: &GptNeoConfig,
+) -> Result<Vec<u32>, ModelError> {
+    match settings.get(END_TOKENS).filter(|value| !value.is_null()) {
         None => Ok(config.eos_token_ids.clone()),
         Some(value) => token_ids(value).ok_or_else(|| ModelError::Format {
-            path: path.clone(),
-            reason: format!("eos_token_id is {}, expected a token's number or a list of them", shown(value)),
+            path: path.into(),
+            reason: format!("{END_TOKENS} is {}, expected a token's number or a list of them", shown(value)),
         }),
     }
+}
+
+/// Adds a token to those at which the `generation_config.json` among `files` lets texts end: that which closed the texts
+/// of a training. Files that name it already stay as they are, byte for byte.
+///
+/// # Errors
+///
+/// `generation_config.json` is no JSON, or names something else.
+pub fn end_texts_at(
+    end: u32,
+    files: &mut Vec<(String, Vec<u8>)>,
+    config: &GptNeoConfig,
+) -> Result<(), ModelError> {
+    let path = Path::new(GENERATION_FILE);
+    let found = files.iter().position(|(name, _)| name == GENERATION_FILE);
+    let mut settings = match found {
+        Some(place) => json_object(path, &files[place].1)?,
+        None => config.generation_settings(),
+    };
+    let mut ends = ends_of(&settings, path, config)?;
+    if ends.contains(&end) {
+        return Ok(());
+    }
+    ends.push(end);
+    let named = match ends[..] {
+        [only] => only.into(),
+        _ => ends.into(),
+    };
+    settings.insert(END_TOKENS.into(), named);
+    let text = format!("{:#}\n", Value::Object(settings)).into_bytes();
+    match found {
+        Some(place) => files[place].1 = text,
+        None => files.push((GENERATION_FILE.into(), text)),
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -107,6 +153,8 @@ mod tests {
             "rust_model.ot",
             "tf_model.h5",
             "training_args.bin",
+            "adapter_config.json",
+            "adapter_model.safetensors",
             "vocab.json",
         ];
         for name in names {
@@ -134,5 +182,33 @@ mod tests {
         }
         std::fs::write(folder.path().join(GENERATION_FILE), r#"{"eos_token_id": "x"}"#).unwrap();
         assert!(ends().unwrap_err().contains("eos_token_id is \"x\""));
+    }
+
+    #[test]
+    fn the_token_that_closed_a_trainings_texts_is_named_unless_it_is_already() {
+        let config = |text: &str| GptNeoConfig::from_json(serde_json::from_str(text).unwrap()).unwrap();
+        let named = |config: &GptNeoConfig, file: Option<&str>| {
+            let mut files: Vec<_> =
+                file.map(|text| (GENERATION_FILE.to_string(), text.into())).into_iter().collect();
+            end_texts_at(7, &mut files, config).map_err(|error| error.to_string())?;
+            Ok::<_, String>(files.pop().map(|(_, text)| String::from_utf8(text).unwrap()))
+        };
+        let other = config(r#"{"model_type": "gpt_neo", "bos_token_id": 5, "eos_token_id": 5}"#);
+        let same = config(r#"{"model_type": "gpt_neo", "eos_token_id": 7}"#);
+        let none = config(r#"{"model_type": "gpt_neo"}"#);
+        for (config, file, expected) in [
+            (&other, None, json!({"bos_token_id": 5, "eos_token_id": [5, 7]})),
+            (&other, Some(r#"{"top_k": 3}"#), json!({"top_k": 3, "eos_token_id": [5, 7]})),
+            (&same, Some(r#"{"eos_token_id": [5, 6]}"#), json!({"eos_token_id": [5, 6, 7]})),
+            (&none, None, json!({"eos_token_id": 7})),
+        ] {
+            let text = named(config, file).unwrap().unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected, "{file:?}");
+        }
+        let kept = r#"{ "eos_token_id":7}"#;
+        for file in [None, Some(kept), Some("{}")] {
+            assert_eq!(named(&same, file).unwrap().as_deref(), file);
+        }
+        assert!(named(&same, Some("[]")).unwrap_err().contains("generation_config.json"));
     }
 }

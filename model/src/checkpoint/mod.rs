@@ -27,7 +27,7 @@ use burn::tensor::DType;
 use safetensors::tensor::Dtype as FileDtype;
 use serde::{Deserialize, Serialize};
 
-pub use self::folder::{end_tokens, kept_files};
+pub use self::folder::{end_texts_at, end_tokens, kept_files};
 pub use self::load::{
     check_loaded, load_base, load_model, load_model_for, load_model_of, load_weights, note_on_weights,
 };

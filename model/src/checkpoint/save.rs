@@ -62,7 +62,7 @@ pub fn write_model<B: Backend>(
     write_json(&path.join(CONFIG_FILE), &config.to_json(dtype.torch_name()))?;
     let generation = path.join(GENERATION_FILE);
     if !generation.exists() {
-        write_json(&generation, &config.generation_json())?;
+        write_json(&generation, &config.generation_settings().into())?;
     }
     let tensors = parameters(model);
     let size = |tensor: &Parameter| (tensor.shape.iter().product::<usize>() * dtype.bytes()) as u64;

@@ -24,8 +24,8 @@ const GENERATION_FILE: &str = "generation_config.json";
 /// Writes a model's first `positions` as a GPT-2 into a folder that exists.
 ///
 /// # Errors
-/// [`ModelError::Positions`] where the model has not so many; an adapter that is not merged yet; a file that cannot be
-/// written.
+/// [`ModelError::Positions`] where the model has not so many; [`ModelError::Activation`]; an adapter that is not merged
+/// yet; a file that cannot be written.
 pub fn write_folder<B: Backend>(
     model: &GptNeo<B>,
     positions: usize,

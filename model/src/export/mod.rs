@@ -33,6 +33,7 @@ use burn::tensor::backend::Backend;
 pub use self::folder::{read_folder, write_folder};
 pub use self::format::ExportFormat;
 pub use self::gguf::{GgufType, Stored, read_gguf, write_gguf};
+pub use self::shape::check_activation;
 
 use self::shape::Gpt2Shape;
 use crate::{AttentionKind, GptNeo, GptNeoConfig, ModelError};

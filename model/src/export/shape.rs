@@ -2,10 +2,21 @@
 
 use burn::tensor::backend::Backend;
 
-use crate::{GptNeo, ModelError};
+use crate::{Activation, GptNeo, GptNeoConfig, ModelError};
 
 /// The fewest positions: with one there is no next token to learn or to make.
 const FEWEST_POSITIONS: usize = 2;
+
+/// Refuses a model whose activation is not that of an exported GPT-2, which engines compute whatever a file says.
+///
+/// # Errors
+/// [`ModelError::Activation`]: it is GELU with the error function.
+pub fn check_activation(config: &GptNeoConfig) -> Result<(), ModelError> {
+    match config.activation {
+        Activation::GeluTanh => Ok(()),
+        Activation::Gelu => Err(ModelError::Activation(config.activation_name().into())),
+    }
+}
 
 /// The sizes of a GPT-2 and the one number of its arithmetic.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,9 +37,10 @@ impl Gpt2Shape {
     /// That of a model's first `positions`.
     ///
     /// # Errors
-    /// The model has fewer positions, or carries an adapter.
+    /// The model has fewer positions, another activation, or carries an adapter.
     pub(super) fn of<B: Backend>(model: &GptNeo<B>, positions: usize) -> Result<Self, ModelError> {
         let config = model.config();
+        check_activation(config)?;
         let most = config.max_position_embeddings;
         if positions < FEWEST_POSITIONS || positions > most {
             return Err(ModelError::Positions { found: positions, fewest: FEWEST_POSITIONS, most });

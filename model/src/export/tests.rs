@@ -189,6 +189,12 @@ fn what_cannot_be_exported_is_refused() {
     let adapted = adapter::attach(fixture("window"), &LoraConfig::default(), &Default::default()).unwrap();
     let said = write_folder(&adapted, 8, folder.path()).unwrap_err().to_string();
     assert!(said.contains("merge it before"), "{said}");
+    let gelu = random(json!({
+        "vocab_size": 20, "hidden_size": 8, "num_layers": 1, "num_heads": 2, "max_position_embeddings": 9,
+        "attention_types": [[["global"], 1]], "activation_function": "gelu"
+    }));
+    let said = write_folder(&gelu, 8, folder.path()).unwrap_err().to_string();
+    assert!(said.contains("activation_function is \"gelu\"") && said.contains("gelu_new"), "{said}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
