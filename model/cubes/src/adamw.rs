@@ -6,7 +6,7 @@
 
 use cubecl::prelude::*;
 
-use crate::gradient_sums::MOST_TENSORS;
+use crate::gradient_sums::at_once;
 use crate::reduce::UNITS;
 
 /// Cubes that share the work.
@@ -105,7 +105,7 @@ fn step(
 
 /// Takes the step for every parameter.
 pub fn adamw<R: Runtime>(client: &ComputeClient<R>, tensors: Vec<AdamWTensors<R>>, factors: AdamWFactors) {
-    let at_once = (client.properties().hardware.max_bindings as usize / OF_EACH).clamp(1, MOST_TENSORS);
+    let at_once = at_once(client, OF_EACH, 0);
     let mut tensors = tensors.into_iter().peekable();
     while tensors.peek().is_some() {
         let mut args: [SequenceArg<R, Array<f32>>; OF_EACH] = std::array::from_fn(|_| SequenceArg::new());

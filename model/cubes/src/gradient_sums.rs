@@ -75,7 +75,7 @@ pub fn gradient_sums<R: Runtime>(
     result: TensorBinding<R>,
 ) {
     // The sums take one binding.
-    let at_once = (client.properties().hardware.max_bindings as usize - 1).clamp(1, MOST_TENSORS);
+    let at_once = at_once(client, 1, 1);
     let launches = gradients.len().div_ceil(at_once);
     let numbers = launches * 2 * CUBES as usize;
     let sums = client.empty(numbers * size_of::<f32>());
@@ -99,4 +99,31 @@ pub fn gradient_sums<R: Runtime>(
 }
 
 /// Tensors of a launch: the loop over them is unrolled, and a kernel's size is what a driver compiles.
-pub(crate) const MOST_TENSORS: usize = 64;
+const MOST_TENSORS: usize = 64;
+
+/// How many tensors a launch takes, each of which has `of_each` buffers, beside so many `others`.
+pub(crate) fn at_once<R: Runtime>(client: &ComputeClient<R>, of_each: usize, others: usize) -> usize {
+    tensors_of(client.properties().hardware.max_bindings as usize, of_each, others)
+}
+
+/// One binding is for what cubecl itself passes, lengths and numbers; it is not among those that it leaves out of the most.
+fn tensors_of(most_bindings: usize, of_each: usize, others: usize) -> usize {
+    (most_bindings.saturating_sub(1 + others) / of_each).clamp(1, MOST_TENSORS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tensors_of;
+
+    /// Metal has 31 buffers, of which cubecl says 30: with its own two, none is too many.
+    #[test]
+    fn a_launch_binds_no_more_than_there_are() {
+        for (of_each, others, expected) in [(1, 1, 28), (5, 0, 5)] {
+            let tensors = tensors_of(30, of_each, others);
+            assert_eq!(tensors, expected);
+            assert!(tensors * of_each + others + 2 <= 31);
+        }
+        assert_eq!(tensors_of(8, 5, 0), 1);
+        assert_eq!(tensors_of(4096, 5, 0), 64);
+    }
+}
