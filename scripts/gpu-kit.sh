@@ -8,7 +8,8 @@
 # --vocabulary DIR has vocab.json and merges.txt of GPT-2, which are not ours to ship; without it a vocabulary is trained
 # on our own flashcards. --headers DIR is a folder of CUDA that has include/, for machines without headers; --kernels DIR
 # is a user's cache folder that has gptneo-lora/kernels, so that nothing is compiled twice. PROGRAM is another build,
-# the one before a change say, that is timed beside the first. The folder stays under 56 MiB.
+# the one before a change say, that is timed beside the first. The folder stays under 56 MiB; an OUT that is there already
+# is replaced where it is such a folder or empty, and left alone where it is anything else.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 most=$((56 * 1024 * 1024))
@@ -26,9 +27,24 @@ while [ $# -gt 0 ]; do
     esac
 done
 if [ -z "$out" ]; then echo "gpu-kit.sh: name the folder to make" >&2; exit 2; fi
-for file in ${vocabulary:+"$vocabulary/vocab.json" "$vocabulary/merges.txt"} ${headers:+"$headers/include/cuda_runtime.h"}; do
+# Relative to where the script was called, not to the project.
+for name in out vocabulary headers kernels beside; do
+    case ${!name} in '' | /*) ;; *) printf -v "$name" %s "$PWD/${!name}" ;; esac
+done
+for file in ${vocabulary:+"$vocabulary/vocab.json" "$vocabulary/merges.txt"} \
+    ${headers:+"$headers/include/cuda_runtime.h"} ${beside:+"$beside"}; do
     if [ ! -f "$file" ]; then echo "gpu-kit.sh: there is no $file" >&2; exit 2; fi
 done
+if [ -n "$kernels" ] && [ ! -d "$kernels/gptneo-lora/kernels" ]; then
+    echo "gpu-kit.sh: there is no folder $kernels/gptneo-lora/kernels" >&2
+    exit 2
+fi
+is_kit() { [ -f "$1/run.sh" ] && [ -f "$1/kit.py" ] && [ -d "$1/fixtures" ] && [ -d "$1/reference" ]; }
+is_empty() { [ -d "$1" ] && [ -z "$(ls -A "$1")" ]; }
+if [ -e "$out" ] && ! is_kit "$out" && ! is_empty "$out"; then
+    echo "gpu-kit.sh: $out is there and is no folder that this script made: name another" >&2
+    exit 2
+fi
 
 # Fast to build rather than fast by the last percent: what is measured waits for the GPU. Set CARGO_PROFILE_RELEASE_LTO
 # and CARGO_PROFILE_RELEASE_CODEGEN_UNITS for the program as it is released.

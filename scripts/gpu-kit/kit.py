@@ -11,6 +11,7 @@ import shutil
 import sys
 import tarfile
 import time
+from functools import cached_property
 from pathlib import Path
 
 from commands import MemoryWatch, Runner, json_lines
@@ -18,6 +19,7 @@ from table import write_table
 
 TRAIN = ["8x256", "1x256", "4x1024"]
 DECODE = [1, 8]
+NO_TORCH = "PyTorch with CUDA and PEFT is not there"
 
 
 class Kit:
@@ -65,6 +67,19 @@ class Kit:
     def save(self):
         (self.results / "results.json").write_text(json.dumps(self.found, indent=1) + "\n")
         write_table(self.found, self.results / "table.md")
+
+    @cached_property
+    def precisions(self):
+        """Those that the program says the backend's first device trains in; f32 alone where it has no device."""
+        if self.quick:
+            return ["f32"]
+        backends = self.runner.run([self.program, "devices", "--json"]).json()["backends"]
+        devices = [device for each in backends if each["backend"] == self.args.backend for device in each["devices"]]
+        return ["f32", *(name for name in ("f16", "bf16") if devices and devices[0][name])]
+
+    def some(self, *names):
+        """Those of these precisions that the device has; TF32 is PyTorch's name for f32 made faster."""
+        return [name for name in names if name == "tf32" or name in self.precisions]
 
     def ours(self, *arguments, **options):
         command = [self.program, *arguments, "--backend", self.args.backend]
@@ -118,8 +133,10 @@ class Kit:
         if not self.quick:
             init = ["init", "--config", self.config, "--tokenizer", self.kit / "vocabulary", "--output", self.model]
             stage["init"] = self.runner.run([self.program, *init, "--backend", "flex"]).ok
-            if self.has_torch:
-                self.gpu_py("adapter", "--model", self.model, "--out", self.adapter)
+            if not self.has_torch:
+                stage["skipped"] = f"the adapter: {NO_TORCH}"
+                return
+            self.gpu_py("adapter", "--model", self.model, "--out", self.adapter)
         stage["adapter"] = self.adapter.is_dir()
 
     def curves(self, stage):
@@ -131,7 +148,7 @@ class Kit:
         common = ["--data", records, "--model", self.model, *adapter]
         shape = ["--batch-size", "8", "--max-seq-length", str(length), "--max-steps", str(steps)]
         fixed = ["--lora-dropout", "0", "--no-shuffle", "--validation-fraction", "0", "--learning-rate", "2e-4"]
-        for precision in self.precisions():
+        for precision in self.precisions:
             output = self.work / f"curve-{precision}"
             done = self.ours(
                 "train", *common, *shape, *fixed, "--precision", precision, "--output", output, "--samples", "0",
@@ -148,18 +165,16 @@ class Kit:
             self.save()
         if self.has_torch and not self.quick:
             done = self.gpu_py(
-                "curves", *common, "--steps", str(steps), "--length", str(length), "--precisions", "f32,tf32,bf16,f16",
+                "curves", *common, "--steps", str(steps), "--length", str(length),
+                "--precisions", ",".join(self.some("f32", "tf32", "bf16", "f16")),
             )
             for row in done.json_lines():
                 stage[f"torch_{row['precision']}"] = row
 
-    def precisions(self):
-        return ["f32"] if self.quick else ["f32", "f16", "bf16"]
-
     def bench_ours(self, stage):
         steps = "2" if self.quick else "12"
         shapes = ["2x32"] if self.quick else TRAIN
-        for precision in self.precisions():
+        for precision in self.precisions:
             for shape in shapes:
                 batch, length = shape.split("x")
                 self.one(
@@ -167,7 +182,7 @@ class Kit:
                     "bench", "train", "--config", self.config, "--batch-size", batch, "--length", length,
                     "--steps", steps, "--precision", precision, "--json",
                 )
-        for weights in ["f32"] if self.quick else ["f32", "f16"]:
+        for weights in self.some("f32", "f16"):
             for batch in DECODE[:1] if self.quick else DECODE:
                 self.one(
                     stage, f"decode {batch} {weights}",
@@ -188,11 +203,11 @@ class Kit:
 
     def bench_torch(self, stage):
         if not self.has_torch or self.quick:
-            stage["skipped"] = "PyTorch with CUDA and PEFT is not there, or the run is quick"
+            stage["skipped"] = "the run is quick" if self.quick else NO_TORCH
             return
         done = self.gpu_py(
-            "speed", "--config", self.config, "--precisions", "f16,f32,tf32,bf16", "--train", ",".join(TRAIN),
-            "--decode", ",".join(map(str, DECODE)),
+            "speed", "--config", self.config, "--precisions", ",".join(self.some("f16", "f32", "tf32", "bf16")),
+            "--train", ",".join(TRAIN), "--decode", ",".join(map(str, DECODE)),
         )
         stage["ok"] = done.ok
         stage["rows"] = done.json_lines()
@@ -206,7 +221,7 @@ class Kit:
         settings = f'[profiling.logger]\nlevel = "basic"\nfile = "{log}"\nappend = true\n'
         (folder / "cubecl.toml").write_text(settings)
         shape = ["--batch-size", "2", "--length", "32"] if self.quick else []
-        for precision in self.precisions()[:1] if self.quick else ["f16", "f32"]:
+        for precision in self.some("f16", "f32"):
             log.unlink(missing_ok=True)
             steps = 3
             done = self.ours(
@@ -241,19 +256,22 @@ class Kit:
         stage.update(by_kernel_of_ncu(done.out), ok=done.ok)
 
     def beside(self, stage):
-        """Another build of the program, such as the one before a change, on what matters most."""
+        """Another build of the program, such as the one before a change, on what matters most; its kernels are its own."""
         program = self.work / "beside"
         if not program.is_file():
             stage["skipped"] = "the kit has no second program"
             return
+        number = self.some("f16", "f32")[0]
         runs = [
-            ("train 8x256 f16", "train", "--config", self.config, "--steps", "30", "--precision", "f16"),
-            ("decode 1 f16", "generate", "--model", self.model, "--weights", "f16"),
-            ("decode 8 f16", "generate", "--model", self.model, "--weights", "f16", "--batch-size", "8"),
+            (f"train 8x256 {number}", "train", "--config", self.config, "--steps", "30", "--precision", number),
+            (f"decode 1 {number}", "generate", "--model", self.model, "--weights", number),
+            (f"decode 8 {number}", "generate", "--model", self.model, "--weights", number, "--batch-size", "8"),
         ]
+        # An older build may take another's kernels for its own.
+        own = {"XDG_CACHE_HOME": str(self.work / "cache-beside")}
         for name, *arguments in runs:
             command = [program, "bench", *arguments, "--json", "--backend", self.args.backend]
-            done = self.runner.run(command, folder=self.work)
+            done = self.runner.run(command, folder=self.work, environment=own)
             report = done.json() if done.ok else {"error": done.text[-1200:]}
             stage[name] = report | {"process_seconds": round(done.seconds, 1)}
             self.save()
@@ -271,10 +289,13 @@ class Kit:
 
     def keep_kernels(self, stage):
         """What was compiled here, for the next run on such a machine."""
-        cache = self.runner.cache / "gptneo-lora"
-        if cache.is_dir() and self.args.backend == "cuda":
+        cache, cold = self.runner.cache, self.work / "cold"
+        # The program's own folder is the one that it made for the check; what a kit brought may have others'.
+        own = [path.relative_to(cold) for path in cold.glob("gptneo-lora/kernels/*/*")] or [Path("gptneo-lora")]
+        if (cache / own[0]).is_dir() and self.args.backend == "cuda":
             with tarfile.open(self.results / "kernels.tar.xz", "w:xz", preset=3) as archive:
-                archive.add(cache, "gptneo-lora")
+                for folder in own:
+                    archive.add(cache / folder, str(folder))
             stage["bytes"] = (self.results / "kernels.tar.xz").stat().st_size
 
 
@@ -349,7 +370,7 @@ def main():
         kit.stage("torch", 120, kit.bench_torch)
         kit.stage("profile", 60, kit.profile)
         kit.stage("ncu", 60, kit.ncu)
-        kit.stage("beside", 150, kit.beside)
+        kit.stage("beside", 240, kit.beside)
         kit.stage("products", 240, kit.products)
         kit.stage("keep", 20, kit.keep_kernels)
     finally:

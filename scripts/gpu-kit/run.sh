@@ -21,8 +21,8 @@ for archive in programs headers kernels; do
     fi
 done
 
-# A folder with all the headers that kernels include: the variable's, the compiler's, the usual ones, a Python
-# environment's, and at last those that the kit brings.
+# A folder with all the headers that kernels include: the variable's, the compiler's, the usual ones, those of Python's
+# packages, and at last those that the kit brings.
 has_headers() {
     local header
     for header in cuda_runtime.h cuda_fp16.h cuda_bf16.h mma.h crt/mma.h; do
@@ -30,20 +30,23 @@ has_headers() {
     done
     [ -e "$1/include/cccl/cuda/barrier" ] || [ -e "$1/include/cuda/barrier" ]
 }
-site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+# Where Python's packages are: the environment's or the machine's, and the user's own.
+mapfile -t sites < <("$python" -c 'import site, sysconfig
+folders = [sysconfig.get_path("purelib"), *site.getsitepackages(), site.getusersitepackages()]
+print(*dict.fromkeys(folders), sep="\n")')
 compiler=$(command -v nvcc || true)
 [ -n "$compiler" ] && compiler=$(dirname "$(dirname "$(readlink -f "$compiler")")")
 found=
 for folder in "${CUDA_PATH:-}" "$compiler" "${compiler:+$compiler/targets/x86_64-linux}" /usr/local/cuda /opt/cuda \
-    "$site/nvidia/cu13" "$site/nvidia/cuda_runtime" "$work/headers"; do
+    "${sites[@]/%//nvidia/cu13}" "${sites[@]/%//nvidia/cuda_runtime}" "$work/headers"; do
     if [ -z "$found" ] && [ -n "$folder" ] && has_headers "$folder"; then found=$folder; fi
 done
 if [ -n "$found" ]; then export CUDA_PATH=$found; fi
 
 # NVRTC, and what the system's loader does not know of: for gptneo-lora alone, as PyTorch brings its own.
 libraries=${LD_LIBRARY_PATH:-}
-for folder in "${CUDA_PATH:+$CUDA_PATH/lib64}" "${CUDA_PATH:+$CUDA_PATH/lib}" "$site/nvidia/cu13/lib" \
-    "$site/nvidia/cuda_nvrtc/lib" /usr/local/cuda/lib64 /usr/local/nvidia/lib64; do
+for folder in "${CUDA_PATH:+$CUDA_PATH/lib64}" "${CUDA_PATH:+$CUDA_PATH/lib}" "${sites[@]/%//nvidia/cu13/lib}" \
+    "${sites[@]/%//nvidia/cuda_nvrtc/lib}" /usr/local/cuda/lib64 /usr/local/nvidia/lib64; do
     if [ -n "$folder" ] && [ -d "$folder" ]; then libraries=$libraries:$folder; fi
 done
 export GPU_KIT_LIBRARIES=$libraries

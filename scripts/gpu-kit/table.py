@@ -113,7 +113,8 @@ def beside(stages):
         if isinstance(report, dict):
             seconds, tokens = report.get("seconds_per_step"), report.get("tokens_per_second")
             said = f"{seconds * 1e3:.1f} ms a step" if seconds else f"{tokens:.0f} tokens/s" if tokens else report.get("error")
-            lines.append(f"- the second program, {name}: {said}, {report.get('process_seconds')} s in all")
+            lines.append(f"- the second program, {name}: {said}, {report.get('process_seconds')} s in all, "
+                         "with kernels that it compiles")
     return lines + [""] if lines else []
 
 

@@ -33,3 +33,7 @@ pub use likeliest::likeliest;
 pub use low_rank::{LARGEST_RANK, LowRankGradients, LowRankShape, add_low_rank, low_rank_backward};
 pub use products::{product, product_by, product_ways};
 pub use sums::column_sums;
+
+/// A hash, in hexadecimal, of these sources and of the versions of cubecl and cubek that they are built with: compiled
+/// kernels that are kept belong to one value of it.
+pub const SOURCES: &str = env!("GPTNEO_CUBES_SOURCES");

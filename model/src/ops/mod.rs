@@ -46,7 +46,7 @@ pub use embedding::embedding_rows;
 pub use few_rows::{Follow, few_rows_product, few_rows_products};
 pub use gelu::gelu_new;
 #[cfg(feature = "cubes")]
-pub use gptneo_cubes::product_ways;
+pub use gptneo_cubes::{SOURCES as KERNEL_SOURCES, product_ways};
 pub use layer_norm::{layer_norm, layer_norm_in_half};
 pub use linear::{
     LinearGradients, LinearInputs, LinearWeights, LoraInputs, LoraUpdate, add_low_rank, linear,

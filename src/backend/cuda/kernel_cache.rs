@@ -1,14 +1,16 @@
 //! Compiled kernels, kept from one start of the program to the next. Without it each start compiles some hundreds
 //! anew, which takes longer than many a run.
 //!
-//! cubecl can keep them in a file, but leaves that off, and its key for a kernel has neither the architecture that it
-//! was compiled for nor the version of its compiler. So both are part of the folder's name, beside the program's version.
+//! cubecl can keep them in a file, but leaves that off, and its key for a kernel is the kernel's name and parameters:
+//! neither its body, nor the architecture that it was compiled for, nor the version of its compiler. So these are part of
+//! the folder's name, the body as a hash of all kernels' sources beside the program's version.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cubecl_runtime::config::cache::CacheConfig;
 use cubecl_runtime::config::{CubeClRuntimeConfig, RuntimeConfig};
+use gptneo_model::ops::KERNEL_SOURCES;
 
 /// Has kernels kept in the user's cache folder from now on. Settings in a `cubecl.toml` win. Nothing happens where
 /// cubecl has already settled, or where the GPUs have several architectures: one folder would serve them all.
@@ -33,8 +35,9 @@ fn folder(cache: &Path, architectures: &[(i32, i32)], compiler: (i32, i32)) -> O
     if architectures.iter().any(|other| *other != (major, minor)) {
         return None;
     }
+    let sources = format!("{}-{KERNEL_SOURCES}", env!("CARGO_PKG_VERSION"));
     let name = format!("sm_{major}{minor}-nvrtc-{}.{}", compiler.0, compiler.1);
-    Some(cache.join("gptneo-lora/kernels").join(env!("CARGO_PKG_VERSION")).join(name))
+    Some(cache.join("gptneo-lora/kernels").join(sources).join(name))
 }
 
 /// Where the user's caches are.
@@ -56,7 +59,8 @@ mod tests {
         let of =
             |architectures: &[(i32, i32)], compiler| folder(Path::new("/cache"), architectures, compiler);
         let found = of(&[(7, 5)], (13, 0));
-        let name = format!("/cache/gptneo-lora/kernels/{}/sm_75-nvrtc-13.0", env!("CARGO_PKG_VERSION"));
+        let version = env!("CARGO_PKG_VERSION");
+        let name = format!("/cache/gptneo-lora/kernels/{version}-{KERNEL_SOURCES}/sm_75-nvrtc-13.0");
         assert_eq!(found, Some(PathBuf::from(name)));
         assert_eq!(found, of(&[(7, 5), (7, 5)], (13, 0)));
         assert_ne!(found, of(&[(9, 0)], (13, 0)));

@@ -24,9 +24,9 @@ const BUILT_IN: &str = "libnvrtc-builtins.so.";
 const VARIABLE: &str = "CUDA_PATH";
 /// Where the toolkit comes from.
 pub(super) const TOOLKIT: &str = "install the CUDA toolkit (https://developer.nvidia.com/cuda-downloads), of a version that the driver supports: \
-     the upper right corner of nvidia-smi names it. Without root, the Python packages nvidia-cuda-nvrtc, \
-     nvidia-cuda-runtime, nvidia-cuda-crt and nvidia-cuda-cccl of that version do as well, in the environment whose \
-     python3 is found first";
+     the upper right corner of nvidia-smi names it. Where that is 13 or more, the Python packages nvidia-cuda-nvrtc, \
+     nvidia-cuda-runtime, nvidia-cuda-crt and nvidia-cuda-cccl of that version do as well, without root, in the \
+     environment whose python3 is found first or in the user's own";
 
 /// Sets `CUDA_PATH` where it is not set and only a place that cubecl does not know has all headers.
 ///
@@ -138,12 +138,16 @@ fn roots() -> Vec<PathBuf> {
     roots
 }
 
-/// The folders that Python environments are in: the active one, and those of the interpreters on the path.
+/// The folders that Python environments are in: the active one, those of the interpreters on the path, and where pip
+/// installs without one: for the user, and as Debian has it for the machine.
 fn python_prefixes() -> Vec<PathBuf> {
     let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
     let interpreters = on_path(&["python3", "python"]);
+    let user = std::env::var_os("PYTHONUSERBASE").filter(|folder| !folder.is_empty()).map(PathBuf::from);
     active
         .chain(interpreters.iter().filter_map(|path| Some(path.parent()?.parent()?.to_path_buf())))
+        .chain(user.or_else(|| std::env::home_dir().map(|home| home.join(".local"))))
+        .chain([PathBuf::from("/usr/local")])
         .collect()
 }
 
@@ -231,9 +235,21 @@ mod tests {
             touch(&nvidia.join("cu13/include").join(header));
         }
         touch(&nvidia.join("cuda_runtime/include/cuda_runtime.h"));
+        // Debian's pip, on the same prefix.
+        let of_debian = environment.path().join("lib/python3.12/dist-packages/nvidia/cu13");
+        touch(&of_debian.join("include/cuda_runtime.h"));
         let roots = python_roots(&[environment.path().to_path_buf()]);
-        assert_eq!(roots, [nvidia.join("cu13"), nvidia.join("cuda_runtime")]);
+        assert_eq!(roots, [nvidia.join("cu13"), nvidia.join("cuda_runtime"), of_debian]);
         assert_eq!(roots.iter().find(|root| missing_header(root).is_none()), Some(&nvidia.join("cu13")));
+    }
+
+    #[test]
+    fn packages_that_pip_installed_outside_an_environment_are_looked_for() {
+        let prefixes = python_prefixes();
+        assert!(prefixes.contains(&PathBuf::from("/usr/local")), "{prefixes:?}");
+        if let (None, Some(home)) = (std::env::var_os("PYTHONUSERBASE"), std::env::home_dir()) {
+            assert!(prefixes.contains(&home.join(".local")), "{prefixes:?}");
+        }
     }
 
     #[test]
