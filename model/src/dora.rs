@@ -6,8 +6,8 @@
 //! Dropout d touches what passes the update alone: `y = (x - d(x)) W^T + b + m / |V| * (d(x) V^T)`.
 
 use burn::module::Param;
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor};
 
 use crate::ops::{self, Draws};
 use crate::{Lora, LoraLinear, NeoBackend};
@@ -15,7 +15,8 @@ use crate::{Lora, LoraLinear, NeoBackend};
 impl<B: Backend> Lora<B> {
     /// Gives each row of the updated weight a length of its own, that of the row of `weight`, `[out, in]`, to begin with.
     pub(crate) fn with_magnitude_of(mut self, weight: Tensor<B, 2>) -> Self {
-        self.magnitude = Some(Param::from_tensor(ops::row_norms(weight).detach()));
+        // What is trained is f32, whatever the base is kept in.
+        self.magnitude = Some(Param::from_tensor(ops::row_norms(weight.cast(DType::F32)).detach()));
         self
     }
 

@@ -131,7 +131,7 @@ pub struct Lora<B: Backend> {
     #[module(skip)]
     dropout: f64,
     #[module(skip)]
-    scale: f64,
+    pub(crate) scale: f64,
 }
 
 impl<B: Backend> Lora<B> {

@@ -1,8 +1,9 @@
 //! Checkpoints: everything a run needs to go on exactly, in a folder that appears whole or not at all.
 //!
 //! `checkpoints/step-00000120/` holds the adapter in PEFT's format (or, in full tuning, the model's weights),
-//! `optimizer.safetensors`, `state.json` and the hashes of them all, by which a flipped bit is found. The order of the data and the dropout follow from the seed and the
-//! step's number, and the learning rate from the step's number, so that neither needs a state of its own.
+//! `optimizer.safetensors`, `state.json` and the hashes of them all, by which a flipped bit is found. The order of the data
+//! and, on one device, the dropout follow from the seed and the step's number, and the learning rate from the step's number,
+//! so that none of them needs a state of its own.
 
 mod sums;
 

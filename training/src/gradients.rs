@@ -21,7 +21,8 @@ pub(crate) fn gradients<B: NeoBackend>(
     tokens: usize,
 ) -> (GradientsParams, Vec<Tensor<B, 1>>) {
     let device = model.model.head_weight().device();
-    // Dropout follows from the step's number alone: a resumed run draws what an uninterrupted one did.
+    // Dropout follows from the step's number alone: a resumed run draws what an uninterrupted one did. Several devices draw
+    // from one generator in whatever order they come.
     Autodiff::<B>::seed_draws(&device, input.seed);
     let mut accumulator = GradientsAccumulator::new();
     let mut sums = Vec::new();

@@ -11,7 +11,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::backend::Backend;
 use burn::train::Interrupter;
 use gptneo_datasets::Example;
-use gptneo_model::{GptNeo, ModelError, NeoBackend};
+use gptneo_model::{GptNeo, ModelError, NeoBackend, WeightFormat};
 
 use self::files::{RunFiles, Start};
 use self::training_loop::{Progress, TrainingLoop};
@@ -159,6 +159,7 @@ impl<B: NeoBackend> TrainingRun<B> {
         self.config.validate()?;
         self.precision.check::<B>(&device)?;
         refuse_base_dropout(&self.model)?;
+        refuse_half_of_int8(&self.model, self.precision)?;
         check_threads()?;
         let order = Arc::new(BatchOrder::new(self.examples, &self.config)?);
         refuse_nothing_to_validate(&self.validation)?;
@@ -238,6 +239,16 @@ fn model_at<B: NeoBackend>(
         optimizer.load(&model, &checkpoints.path(state.step).join("optimizer.safetensors"))?;
     }
     Ok((model, optimizer))
+}
+
+/// Half precision keeps the frozen base in a half type of its own.
+fn refuse_half_of_int8<B: Backend>(model: &GptNeo<B>, precision: Precision) -> Result<(), TrainingError> {
+    if precision == Precision::F32 || model.base_weights() != WeightFormat::Int8 {
+        return Ok(());
+    }
+    Err(TrainingError::Settings(format!(
+        "the base is kept in int8, and a training in {precision} keeps it in {precision}: load it in f32, or train in f32"
+    )))
 }
 
 /// A mean over no token is no loss: texts to validate with of which none has a supervised one are refused.

@@ -61,7 +61,7 @@ impl Tuning {
     ///
     /// # Errors
     ///
-    /// As [`adapter::attach`].
+    /// As [`adapter::attach`]; or the adapter that the model carries is another.
     pub fn prepare<B: Backend>(&self, model: GptNeo<B>) -> Result<GptNeo<B>, TrainingError> {
         let carries_adapter = model.linears().any(|(_, _, linear)| linear.lora.is_some());
         Ok(match self {
@@ -69,7 +69,11 @@ impl Tuning {
                 let device = device(&model);
                 adapter::attach(model, config, &device)?
             }
-            Self::Lora(_) | Self::Full => model,
+            Self::Lora(config) => {
+                adapter::check_attached(&model, config)?;
+                model
+            }
+            Self::Full => model,
         })
     }
 

@@ -44,6 +44,46 @@ pub fn attach<B: Backend>(
     Ok(model)
 }
 
+/// Refuses a model whose adapter is not one of these settings: it would be saved as what it is not.
+///
+/// # Errors
+///
+/// The layers that differ, and in what.
+pub fn check_attached<B: Backend>(model: &GptNeo<B>, config: &LoraConfig) -> Result<(), ModelError> {
+    let mut problems = Vec::new();
+    for (path, _, linear) in model.linears() {
+        let wanted = config.targets(&path);
+        let Some(lora) = linear.lora.as_ref().filter(|_| wanted) else {
+            if wanted != linear.lora.is_some() {
+                problems.push(format!("{path}: {}", if wanted { "no adapter" } else { "an adapter" }));
+            }
+            continue;
+        };
+        let [rank, _] = lora.a.lazy_shape().dims();
+        let same = rank == config.rank(&path)
+            && (lora.scale - config.scale(&path)).abs() <= 1e-6 * config.scale(&path).abs()
+            && lora.magnitude.is_some() == config.use_dora;
+        if !same {
+            let dora = if lora.magnitude.is_some() { ", DoRA" } else { "" };
+            problems.push(format!("{path}: rank {rank}, a scale of {}{dora}", lora.scale));
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let more = problems.len().saturating_sub(SHOWN_PROBLEMS);
+    problems.truncate(SHOWN_PROBLEMS);
+    Err(ModelError::Lora(format!(
+        "the model carries another adapter than the settings say ({}{}): train with the settings that it was loaded with, or \
+         detach it first",
+        problems.join("; "),
+        if more > 0 { format!("; and {more} more") } else { String::new() }
+    )))
+}
+
+/// Layers that an error names.
+const SHOWN_PROBLEMS: usize = 3;
+
 /// Refuses names that fit no layer: nothing would come of them, which is not what was meant.
 fn check_names<B: Backend>(model: &GptNeo<B>, config: &LoraConfig) -> Result<(), ModelError> {
     let paths: Vec<String> = model.linears().map(|(path, ..)| path).collect();

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::TensorData;
 use burn_flex::Flex;
-use gptneo_model::adapter::adapter_tensors;
+use gptneo_model::adapter::{adapter_tensors, attach};
+use gptneo_model::{LoraConfig, Target};
 
 use super::*;
 use crate::Event;
@@ -89,4 +90,33 @@ fn an_observer_hears_of_everything_in_order() {
         "step 1, step 2, step 3, checkpoint 3, step 4, measured, validated 4, checkpoint 4, step 5, step 6";
     assert!(heard.starts_with(expected), "{heard}");
     assert!(heard.ends_with("step 10, measured, validated 10, checkpoint 10"), "{heard}");
+}
+
+#[test]
+fn an_adapter_that_is_carried_is_trained_with_its_own_settings_alone() {
+    let Tuning::Lora(lora) = dropout_setup().tuning else { panic!("an adapter") };
+    let carrying = |lora: &LoraConfig| attach(dropout_setup().model, lora, &Default::default()).unwrap();
+    let prepared = |tuning: &LoraConfig| {
+        let prepared = Tuning::Lora(tuning.clone()).prepare(carrying(&lora));
+        prepared.map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(prepared(&lora), Ok(()));
+    for other in [
+        LoraConfig { r: lora.r + 1, ..lora.clone() },
+        LoraConfig { alpha: 2.0 * lora.alpha, ..lora.clone() },
+        LoraConfig { use_dora: true, ..lora.clone() },
+        LoraConfig { target_modules: vec![Target::CFc.into()], ..lora.clone() },
+    ] {
+        let message = prepared(&other).unwrap_err();
+        assert!(message.contains("another adapter than the settings say"), "{message}");
+    }
+}
+
+#[test]
+fn half_precision_over_int8_is_refused() {
+    let setup = dropout_setup();
+    let base = setup.model.valid().with_base_weights(WeightFormat::Int8);
+    let run = TrainingRun::new(GptNeo::from_inner(base), setup.training).precision(Precision::Bf16);
+    let message = run.train().map(|_| ()).unwrap_err().to_string();
+    assert!(message.contains("kept in int8"), "{message}");
 }
