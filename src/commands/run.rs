@@ -7,6 +7,7 @@ use gptneo_files::recover;
 use gptneo_lora::run::seeds::{Extent, Seeds};
 use gptneo_lora::run::{Outcome, Run, RunFolder};
 use gptneo_lora::settings::{Layer, Origin, Preset};
+use gptneo_model::export::ExportFormat;
 use gptneo_report::{Decoding, Findings, PROTOCOLS_NOTE, knowledge_reading};
 use gptneo_training::TuningKind;
 
@@ -24,6 +25,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     if args.train.resume && args.preset.is_some() {
         return Err(Misuse::error("--resume goes on with the run's own settings: leave --preset out"));
     }
+    check_export(args)?;
     let watch = Watch::new(&args.train)?;
     let preset = chosen_preset(args);
     let origin = preset.map_or(Origin::file(args.train.file.config.as_deref()), Origin::Preset);
@@ -49,6 +51,22 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         folder.report().display(),
         ask(&folder)
     ))
+}
+
+/// Refuses flags that say how an export is written where none is.
+fn check_export(RunArgs { train, export, .. }: &RunArgs) -> Result<()> {
+    // A run's own settings, or those of a file, may ask for one.
+    let elsewhere = train.resume || train.file.config.is_some();
+    let says_how = export.how.gguf_type.is_some() || export.how.max_positions.is_some();
+    match export.export {
+        None if says_how && !elsewhere => Err(Misuse::error(
+            "--gguf-type and --max-positions say how an export is written: give --export too, or leave them out",
+        )),
+        Some(ExportFormat::Gpt2) if export.how.gguf_type.is_some() => {
+            Err(Misuse::error("--gguf-type is for --export gguf: leave it out"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The run on one screen, and under it what came of it and where to go on.

@@ -255,11 +255,9 @@ impl<B: NeoBackend> Started<B> {
         let (mut questions, more) =
             answers::shown_and_scored(settings, data, asked, tokenizer, positions, counts)?;
         let shown = questions.len();
-        if shown == 0 {
-            self.observer.tell(Event::NoQuestions);
-        }
         questions.extend(more);
         if questions.is_empty() {
+            self.observer.tell(Event::NoQuestions);
             return Ok(Compared { questions, shown, base: Vec::new(), tuned: Vec::new() });
         }
         let config = GenerationConfig {

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::dashboard::Dashboard;
 use super::notes;
+use super::tables::flat;
 
 /// How long a log stays silent between two lines.
 const QUIET: Duration = Duration::from_secs(5);
@@ -127,7 +128,6 @@ impl Live {
     /// Shows the first of a step's answers; all of them are in the run's folder.
     fn sample(&mut self, row: &SampleRow) {
         if self.sampled.replace(row.step) != Some(row.step) {
-            let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
             let mut line = format!("step {}: {} — {}", row.step, flat(&row.question), flat(&row.answer));
             if let Some((end, _)) = line.char_indices().nth(SAMPLE_WIDTH) {
                 line.truncate(end);

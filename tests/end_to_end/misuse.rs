@@ -17,7 +17,7 @@ fn misuse_and_failure_have_one_message_and_their_exit_codes() {
     .unwrap();
     let settings = folder.path().join("settings.toml");
     std::fs::write(&settings, "[training]\nlearning_rat = 1.0\n").unwrap();
-    let cases: [(i32, &[&str], &str); 13] = [
+    let cases: [(i32, &[&str], &str); 15] = [
         (2, &["train", "--model", &window, "--output", &output], "data"),
         (
             2,
@@ -65,6 +65,8 @@ fn misuse_and_failure_have_one_message_and_their_exit_codes() {
         (2, &["generate", "--model", "embedded:small-medical", "--prompt", "a"], "RUN/base"),
         (2, &["compare", &output, &output], "held_out_losses.csv"),
         (2, &["generate", "--model", "nowhere", "--prompt", "a", "--device", "1"], "no device 1"),
+        (2, &["run", "--output", &output, "--gguf-type", "q8_0"], "give --export too"),
+        (2, &["run", "--output", &output, "--export", "gpt2", "--gguf-type", "q8_0"], "for --export gguf"),
         (
             2,
             &["train", "--model", &window, "--data", &records, "--output", &output, "--devices", "0,1"],
