@@ -39,9 +39,13 @@ pub(crate) fn title(settings: &Settings) -> String {
     format!("{} tuned on {}", file_name(model), file_name(data))
 }
 
-/// The last part of a path, as far as it can be read.
+/// The last part of a path, as far as it can be read. A path that has none, such as `.`, is called as what it means.
 fn file_name(path: Option<&Path>) -> String {
-    path.and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned()
+    let Some(path) = path else { return String::new() };
+    // A link is called as it stands, so what has a name keeps it.
+    let meant = if path.file_name().is_none() { path.canonicalize().ok() } else { None };
+    let path = meant.as_deref().unwrap_or(path);
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// One model's rows, a protocol each.
@@ -122,6 +126,21 @@ pub(crate) fn samples(rows: Vec<SampleRow>) -> Vec<SampleAnswer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_is_named_by_dots_has_its_name() {
+        let here = std::env::current_dir().unwrap_or_default();
+        let name = here.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let of = |path: &str| file_name(Some(Path::new(path)));
+        assert!(!name.is_empty() && of(".") == name && of("src/..") == name, "{name} {}", of("."));
+        assert_eq!(
+            [of("some/cards.json"), of("no/such/.."), file_name(None)],
+            ["cards.json", "no/such/..", ""]
+        );
+        let mut settings = Settings::default();
+        (settings.model.path, settings.data.path) = (Some(".".into()), Some("./".into()));
+        assert_eq!(title(&settings), format!("{name} tuned on {name}"));
+    }
 
     #[test]
     fn a_step_skipped_for_its_gradients_is_in_no_curve_of_theirs() {

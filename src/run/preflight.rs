@@ -5,7 +5,8 @@ use std::path::Path;
 
 use gptneo_datasets::{Dataset, Truncation, grouped};
 use gptneo_model::checkpoint::Dtype;
-use gptneo_model::{GptNeo, NeoBackend};
+use gptneo_model::export::{ExportFormat, GgufType};
+use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend};
 use gptneo_training::timing::time_largest_batch;
 use gptneo_training::{BatchOrder, Tuning, TuningKind, Workload};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use super::model_folder::ModelFolder;
 use crate::backend::machine::{self, size};
 use crate::backend::{self, Job, Load, Training, Work, dispatch, smaller_batches};
-use crate::settings::Settings;
+use crate::settings::{RunSettings, Settings};
 use crate::{Problem, Remedy, Result};
 
 /// The share of the machine's memory from which on a run is warned.
@@ -22,6 +23,8 @@ const MUCH_MEMORY: f64 = 0.9;
 const FEW_CUT: f64 = 0.01;
 /// Bytes of a number as checkpoints and adapters hold it.
 const F32: u64 = 4;
+/// Of a number in half of them.
+const F16: u64 = 2;
 /// The checkpoints that may stand at once: the best, the last, and the one being written.
 const CHECKPOINTS: u64 = 3;
 
@@ -59,6 +62,7 @@ pub struct Preflight {
     peak_memory: Option<u64>,
     total_memory: Option<u64>,
     checkpoint_size: u64,
+    /// The adapter, the plain model and its export, as far as they are written.
     weights_size: u64,
     free_disk: Option<u64>,
     /// What may go wrong.
@@ -78,14 +82,10 @@ impl Preflight {
         let on_cpu = settings.run.backend.is_cpu();
         let Workload { tokens, positions, largest_rows, largest_width } = order.workload();
         let largest = (largest_rows * largest_width).max(1) as f64;
-        let number = match settings.run.dtype {
-            Dtype::F32 => F32,
-            Dtype::F16 | Dtype::Bf16 => 2,
-        };
-        let merged = total as u64 * number;
+        let plain = plain_size(&settings.run, model.config(), total as u64);
         let (state, weights) = match tuning {
-            Tuning::Lora(_) => (trainable as u64 * F32, trainable as u64 * F32 + merged),
-            Tuning::Full => (total as u64 * F32, merged),
+            Tuning::Lora(_) => (trainable as u64 * F32, trainable as u64 * F32 + plain),
+            Tuning::Full => (total as u64 * F32, plain),
         };
         let mut found = Self {
             trainable_parameters: trainable,
@@ -207,6 +207,25 @@ impl Preflight {
     }
 }
 
+/// The bytes of the plain model of `total` parameters, and of its export where a run writes one.
+fn plain_size(run: &RunSettings, config: &GptNeoConfig, total: u64) -> u64 {
+    let merged = total
+        * match run.dtype {
+            Dtype::F32 => F32,
+            Dtype::F16 | Dtype::Bf16 => F16,
+        };
+    let exported = match (run.export, run.gguf_type) {
+        (None, _) => 0,
+        (Some(ExportFormat::Gpt2), _) | (Some(ExportFormat::Gguf), GgufType::F32) => total * F32,
+        // Matrices with rows of no whole blocks are f16 in a q8_0 file, and positions f32 in any.
+        (Some(ExportFormat::Gguf), GgufType::F16 | GgufType::Q8_0) => {
+            let positions = (config.max_position_embeddings * config.hidden_size) as u64;
+            total * F16 + positions * (F32 - F16)
+        }
+    };
+    merged + exported
+}
+
 /// A training run's step, measured.
 struct Measure<'a> {
     settings: &'a Settings,
@@ -301,6 +320,21 @@ mod tests {
         {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn what_a_run_exports_takes_room_as_well() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/window");
+        let config = GptNeoConfig::from_folder(Path::new(folder)).unwrap();
+        let size = |export, gguf_type| {
+            let run = RunSettings { export, gguf_type, ..RunSettings::default() };
+            plain_size(&run, &config, 1_000_000)
+        };
+        assert_eq!(size(None, GgufType::F32), 4_000_000);
+        assert_eq!(size(Some(ExportFormat::Gpt2), GgufType::F16), 8_000_000);
+        assert_eq!(size(Some(ExportFormat::Gguf), GgufType::F32), 8_000_000);
+        let positions = (config.max_position_embeddings * config.hidden_size) as u64;
+        assert_eq!(size(Some(ExportFormat::Gguf), GgufType::F16), 6_000_000 + 2 * positions);
     }
 
     #[test]

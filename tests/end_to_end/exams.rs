@@ -44,10 +44,12 @@ fn two_models_are_examined_on_the_same_rows() {
         (found["discrimination"]["count"].as_u64(), &found["discrimination"]["chance"]),
         (Some(19), &json!(0.25))
     );
-    for protocol in ["notebook", "text", "response"] {
+    for protocol in ["text", "response"] {
         assert!(found["protocols"][protocol]["bits_per_byte"].as_f64().unwrap() > 0.5, "{found}");
     }
-    // The same loss in other units: bits over all of a text's tokens, for each byte of it.
+    // Padding stands for no text.
+    assert!(found["protocols"]["notebook"]["bits_per_byte"].is_null(), "{found}");
+    // The same loss in other units: bits over all of a text's scored tokens, for each byte of them.
     let alone = evaluated(&[&["--model", &window][..], &rows].concat());
     let text = &alone["protocols"]["text"];
     let bits = text["loss"].as_f64().unwrap() * text["tokens"].as_f64().unwrap() / 2f64.ln();

@@ -117,7 +117,7 @@ impl Found {
                 percent(found.chance),
                 percent(found.majority),
                 percent(found.choices_only),
-                near_chance(found.accuracy, found.standard_error, found.chance)
+                near_chance(found.accuracy, found.count, found.chance)
             );
         }
         if let Some(found) = &self.discrimination {
@@ -138,7 +138,7 @@ pub(crate) fn discrimination_line(found: &Discrimination) -> String {
         found.count,
         percent(found.chance),
         percent(found.shared_words),
-        near_chance(found.accuracy, found.standard_error, found.chance)
+        near_chance(found.accuracy, found.count, found.chance)
     )
 }
 
@@ -181,10 +181,21 @@ fn with_error(share: f64, error: Option<f64>) -> String {
     }
 }
 
-/// Says it where a share is no better than guessing.
-fn near_chance(share: f64, error: Option<f64>, chance: f64) -> &'static str {
-    match error {
-        Some(error) if share - chance <= 2.0 * error => ". That is no better than guessing",
-        _ => "",
+/// Says it where a share is no better than guessing: within two standard errors of what guessing finds of so many.
+fn near_chance(share: f64, count: usize, chance: f64) -> &'static str {
+    let of_guessing = (chance * (1.0 - chance) / count as f64).sqrt();
+    if share - chance <= 2.0 * of_guessing { ". That is no better than guessing" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::near_chance;
+
+    #[test]
+    fn a_few_right_answers_may_be_guessed() {
+        assert!(near_chance(1.0, 1, 0.25).contains("guessing"), "one of one has no spread of its own");
+        assert!(near_chance(0.3, 100, 0.25).contains("guessing"));
+        assert_eq!(near_chance(1.0, 8, 0.25), "");
+        assert_eq!(near_chance(0.4, 100, 0.25), "");
     }
 }

@@ -8,6 +8,7 @@ use gptneo_report::{Findings, ModelCard, Provenance, RunFacts};
 use gptneo_training::TuningKind;
 
 use super::file_name;
+use crate::run::folder::RunFolder;
 use crate::run::manifest::Manifest;
 use crate::run::source::Source;
 use crate::settings::Settings;
@@ -26,6 +27,7 @@ pub(crate) fn card<'a>(
     ModelCard {
         run,
         base: provenance(sources.model.as_ref(), settings.model.path.as_deref()),
+        base_place: base_place(sources.model.as_ref(), settings),
         data: provenance(sources.data.as_ref(), settings.data.path.as_deref()),
         lora: settings.model.tuning == TuningKind::Lora,
         made_by: format!("gptneo-lora {version} on Burn {burn}, backend {backend}, seed {seed}"),
@@ -43,6 +45,24 @@ pub(crate) fn card<'a>(
 fn provenance(source: Option<&Source>, path: Option<&Path>) -> Provenance {
     let repository = source.map(|source| source.repository.clone());
     Provenance { name: repository.clone().unwrap_or_else(|| file_name(path)), repository }
+}
+
+/// What transformers loads the base by: its repository, the folder of the run that an embedded base was unpacked into,
+/// or the path as it was given.
+fn base_place(source: Option<&Source>, settings: &Settings) -> String {
+    let path = settings.model.path.as_deref().unwrap_or(Path::new(""));
+    // A run that goes on may have been named otherwise before.
+    let resolved = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let within = settings.run.output.as_deref().map(RunFolder::at).and_then(|run| {
+        let path = resolved(path);
+        let inside = path.strip_prefix(resolved(run.path())).ok()?;
+        let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
+        path.starts_with(resolved(&run.base())).then(|| parts.join("/"))
+    });
+    match source {
+        Some(source) => source.repository.clone(),
+        None => within.unwrap_or_else(|| path.to_string_lossy().into_owned()),
+    }
 }
 
 fn details(settings: &Settings, manifest: &Manifest) -> Vec<String> {
@@ -112,4 +132,29 @@ fn lora_text(lora: &LoraConfig) -> String {
 fn name_of(value: &impl serde::Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().map_or_else(|| value.to_string(), String::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_is_loaded_by_what_resolves() {
+        let of = |model: &str, source: Option<&Source>| {
+            let mut settings = Settings::default();
+            (settings.model.path, settings.run.output) = (Some(model.into()), Some("runs/first".into()));
+            base_place(source, &settings)
+        };
+        assert_eq!(of("runs/first/base/small-medical", None), "base/small-medical");
+        assert_eq!(of("models/gpt-neo", None), "models/gpt-neo");
+        assert_eq!(of(".", None), ".");
+        let source = Source {
+            repository: "tiny/window".into(),
+            revision: "main".into(),
+            commit: "0".into(),
+            file: None,
+            files: Vec::new(),
+        };
+        assert_eq!(of("tiny/window@main", Some(&source)), "tiny/window");
+    }
 }

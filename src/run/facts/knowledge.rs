@@ -24,6 +24,7 @@ pub(crate) fn discrimination(
         parameters,
         chance: base.chance,
         shared_words: base.shared_words,
+        beside_shared_words: tuned.error_beside_shared_words(),
         models: vec![model("Base Model", base), model(name, tuned)],
         change: change.map(|McNemar { gained, lost, p_value }| PairedShare { gained, lost, p_value }),
     }

@@ -25,6 +25,8 @@ pub struct ModelCard<'a> {
     pub run: &'a RunFacts,
     /// The base model.
     pub base: Provenance,
+    /// What transformers loads the base by: its repository, its folder within the run's, or another path.
+    pub base_place: String,
     /// The data.
     pub data: Provenance,
     /// Whether an adapter was trained, rather than all weights.
@@ -93,7 +95,7 @@ impl ModelCard<'_> {
             results: &results,
         };
         matter.render(text)?;
-        writeln!(text, "# {}\n", one_line(&title))?;
+        writeln!(text, "# {}\n", shown(&title))?;
         render_limits(text)?;
         self.render_results(text)?;
         self.render_knowledge(text)?;
@@ -168,7 +170,7 @@ impl ModelCard<'_> {
         writeln!(text, "\n## Answers to held-out questions\n\n{}\n", self.decoding.sentence())?;
         writeln!(text, "| Question | Before | After |\n|---|---|---|")?;
         for row in self.answers {
-            let cells = [&row.question, &row.base, &row.tuned].map(|cell| table_cell(cell));
+            let cells = [&row.question, &row.base, &row.tuned].map(|cell| shown(cell));
             writeln!(text, "| {} |", cells.join(" | "))?;
         }
         Ok(())
@@ -178,8 +180,8 @@ impl ModelCard<'_> {
         writeln!(text, "\n## Use\n")?;
         writeln!(
             text,
-            "The run's folder holds the folders named here. On the Hub the files stand at the top: put the \
-             repository's name in the folder's place.\n"
+            "`merged` and `adapter` are folders of the run. On the Hub the files stand at the top: put the repository's \
+             name in the folder's place.\n"
         )?;
         writeln!(text, "With transformers:\n\n```python")?;
         writeln!(text, "from transformers import AutoModelForCausalLM, AutoTokenizer\n")?;
@@ -191,7 +193,7 @@ impl ModelCard<'_> {
         if self.lora {
             writeln!(text, "With PEFT, the adapter over its base:\n\n```python")?;
             writeln!(text, "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n")?;
-            writeln!(text, "base = AutoModelForCausalLM.from_pretrained({})", quoted(&self.base.name))?;
+            writeln!(text, "base = AutoModelForCausalLM.from_pretrained({})", quoted(&self.base_place))?;
             writeln!(text, "model = PeftModel.from_pretrained(base, \"adapter\")\n```\n")?;
         }
         writeln!(text, "With the library that made it:\n\n```rust")?;
@@ -210,14 +212,25 @@ fn render_limits(text: &mut String) -> std::fmt::Result {
     )
 }
 
-/// A text on one line.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// A text as a cell of a Markdown table: on one line, its bars escaped.
-fn table_cell(text: &str) -> String {
-    one_line(text).replace('|', "\\|")
+/// A text of data or models as it is to be shown: on one line, what Markdown and HTML would take for their own escaped.
+fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (at, word) in text.split_whitespace().enumerate() {
+        if at > 0 {
+            shown.push(' ');
+        }
+        for c in word.chars() {
+            match c {
+                '<' => shown.push_str("&lt;"),
+                '>' => shown.push_str("&gt;"),
+                '&' => shown.push_str("&amp;"),
+                // The last two are struck-out text and formulas, as GitHub and the Hub read them.
+                '\\' | '`' | '*' | '_' | '[' | ']' | '!' | '|' | '~' | '$' => shown.extend(['\\', c]),
+                c => shown.push(c),
+            }
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -225,8 +238,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_cannot_break_the_table() {
-        assert_eq!(table_cell("a | b\nc"), "a \\| b c");
+    fn what_was_answered_is_shown_and_nothing_of_it_is_markup() {
+        assert_eq!(shown("a | b\nc"), r"a \| b c");
+        assert_eq!(shown("<b>1 & 2</b> &lt;"), "&lt;b&gt;1 &amp; 2&lt;/b&gt; &amp;lt;");
+        assert_eq!(
+            shown("![x](y) *a* __b__ `c` \\| ~~d~~ $e$"),
+            r"\!\[x\](y) \*a\* \_\_b\_\_ \`c\` \\\| \~\~d\~\~ \$e\$"
+        );
+        assert_eq!(
+            shown("Take 0.5 mg (twice), say: \"no\" – 25 °C."),
+            "Take 0.5 mg (twice), say: \"no\" – 25 °C."
+        );
     }
 
     #[test]
@@ -236,6 +258,7 @@ mod tests {
         let mut card = ModelCard {
             run: &run,
             base: named("gpt"),
+            base_place: "base/gpt".into(),
             data: named("cards.json"),
             lora: false,
             made_by: "gptneo-lora 1 on Burn 2, seed 3".into(),
@@ -279,6 +302,11 @@ mod tests {
         let row = "| LoRA Model | 40 | 0.250 | 0.200 | 31.2 | 100.0 % | 12.5 % |\n";
         assert!(card.render().contains(row), "{}", card.render());
         card.lora = true;
-        assert!(card.render().contains("from_pretrained(\"gpt\")"), "{}", card.render());
+        assert!(card.render().contains("from_pretrained(\"base/gpt\")"), "{}", card.render());
+        let answers = [GenerationRow { question: "Why?".into(), base: "<br>".into(), tuned: "*a*".into() }];
+        card.answers = &answers;
+        assert!(card.render().contains("| Why? | &lt;br&gt; | \\*a\\* |\n"), "{}", card.render());
+        card.data = named("<i>_cards");
+        assert!(card.render().contains("# gpt tuned on &lt;i&gt;\\_cards\n"), "{}", card.render());
     }
 }

@@ -30,6 +30,9 @@ pub struct DiscriminationFacts {
     pub chance: f64,
     /// What choosing the answer that shares most words with the question gets.
     pub shared_words: f64,
+    /// The standard error of the tuned model's share less that of shared words, from the differences question by
+    /// question, if in truth there were none.
+    pub beside_shared_words: f64,
     /// What each model gets, the base first.
     pub models: Vec<ModelShare>,
     /// The tuned model against the base, question by question.
@@ -184,6 +187,10 @@ pub fn read_scores(path: impl AsRef<Path>) -> Result<Vec<ScoreRow>, ReportError>
 
 /// What discrimination says, in plain sentences: the model against guessing and against shared words first, then the
 /// change.
+///
+/// "Better" is more than two standard errors, as they are if the model were no better: that of a share which is the
+/// chance, and that of differences from shared words which are none. Of the share that was found none is left where
+/// every answer was.
 pub fn knowledge_reading(found: &DiscriminationFacts) -> String {
     let Some(tuned) = found.models.last() else { return String::new() };
     let percent = |share: f64| format!("{:.1}\u{a0}%", 100.0 * share);
@@ -191,8 +198,12 @@ pub fn knowledge_reading(found: &DiscriminationFacts) -> String {
         Some(error) => format!("{} ± {:.1}", percent(model.share), 100.0 * error),
         None => percent(model.share),
     };
-    let beyond = |share: f64, than: f64| share - than > 2.0 * tuned.standard_error.unwrap_or(f64::INFINITY);
-    let verdict = match (beyond(tuned.share, found.chance), beyond(tuned.share, found.shared_words)) {
+    let beyond = |than: f64, error: f64| tuned.share - than > 2.0 * error;
+    let by_guessing = (found.chance * (1.0 - found.chance) / found.questions as f64).sqrt();
+    let verdict = match (
+        beyond(found.chance, by_guessing),
+        beyond(found.shared_words, found.beside_shared_words),
+    ) {
         (false, _) => format!(
             "That is no better than guessing: by this measure it knows nothing of what is asked.{}",
             if found.parameters < SMALL {
@@ -274,6 +285,7 @@ mod tests {
             parameters: 6_300_000,
             chance: 0.25,
             shared_words: 0.5,
+            beside_shared_words: 0.04,
             models: vec![model("Base Model", 0.3), model("LoRA Model", share)],
             change: Some(PairedShare { gained: 9, lost: 2, p_value: 0.0654 }),
         }
@@ -302,6 +314,23 @@ mod tests {
             ScoreChange { measure: "chrF".into(), difference: 6.0, interval: [2.0, 10.04], p_value: 0.0 };
         let text = answers_reading(&[change]);
         assert!(text.ends_with("chrF +6.0 (+2.0 to +10.0, p = 0.001 or less)."), "{text}");
+    }
+
+    #[test]
+    fn a_few_questions_say_little_even_where_every_answer_is_found() {
+        let of = |questions: usize, share: f64| DiscriminationFacts {
+            questions,
+            shared_words: 0.0,
+            // Every question is found by the model and not by shared words.
+            beside_shared_words: 1.0 / (questions as f64).sqrt(),
+            models: vec![ModelShare { model: "LoRA Model".into(), share, standard_error: Some(0.0) }],
+            change: None,
+            ..found(share)
+        };
+        let reading = |questions, share| knowledge_reading(&of(questions, share));
+        assert!(reading(1, 1.0).contains("no better than guessing"), "{}", reading(1, 1.0));
+        assert!(reading(3, 1.0).contains("but no better than choosing"), "{}", reading(3, 1.0));
+        assert!(reading(5, 1.0).contains("and better than choosing"), "{}", reading(5, 1.0));
     }
 
     #[test]

@@ -231,6 +231,7 @@ mod tests {
                 parameters: 6_300_000,
                 chance: 0.25,
                 shared_words: 0.5,
+                beside_shared_words: 0.04,
                 models: vec![model("Base Model", 0.3), model("LoRA Model", 0.3125)],
                 change: None,
             }),

@@ -43,7 +43,8 @@ pub struct PerplexityRow {
     /// The standard error of `loss`, in nats per token, where it was estimated.
     #[serde(rename = "Standard Error")]
     pub standard_error: Option<f64>,
-    /// What all tokens cost together for each byte of text, in bits, where the bytes were counted.
+    /// What all tokens cost together for each byte of text, in bits, where the bytes were counted; none under
+    /// `notebook`, which scores padding.
     #[serde(rename = "Bits per Byte", default)]
     pub bits_per_byte: Option<f64>,
 }

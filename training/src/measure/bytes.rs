@@ -1,13 +1,13 @@
 //! Bits per byte: a loss in terms of the text itself, so that models with different vocabularies compare.
 //!
 //! A loss per token depends on how long the tokens are. The bits that all tokens of a text cost together, for each byte
-//! of it, do not.
+//! of it, do not. The bytes are those of the tokens that are scored: nothing predicts the first of a text.
 
 use gptneo_datasets::{DataError, Example, Tokenizer};
 
 use super::evaluation::{Evaluation, Score};
 
-/// The bytes of UTF-8 that examples stand for, without their end-of-text.
+/// The bytes of UTF-8 that the scored tokens of examples stand for: without their first token and their end-of-text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes {
     /// Of the whole texts.
@@ -25,10 +25,11 @@ impl Bytes {
         let mut bytes = Self { text: 0, response: 0 };
         for example in examples {
             let ids = &example.ids[..example.ids.len().min(max_length)];
-            bytes.text += tokenizer.decode(ids)?.len() as u64;
+            bytes.text += tokenizer.decode(ids.get(1..).unwrap_or_default())?.len() as u64;
             for answer in example.answers() {
-                let [from, to] = [answer.start, answer.end].map(|position| position.min(ids.len()));
-                bytes.response += tokenizer.decode(&ids[from..to])?.len() as u64;
+                // Of plain text, the answer is all of it.
+                let [from, to] = [answer.start.max(1), answer.end].map(|position| position.min(ids.len()));
+                bytes.response += tokenizer.decode(ids.get(from..to).unwrap_or_default())?.len() as u64;
             }
         }
         Ok(bytes)
@@ -36,12 +37,12 @@ impl Bytes {
 }
 
 impl Evaluation {
-    /// The same with [`Score::bits_per_byte`].
+    /// The same with [`Score::bits_per_byte`]. `notebook` scores padding as well, which stands for no text: it has none.
     #[must_use]
     pub fn in_bytes(self, bytes: Bytes) -> Self {
         let over = |score: Score, bytes: u64| Score { bits_per_byte: bits_per_byte(&score, bytes), ..score };
         Self {
-            notebook: over(self.notebook, bytes.text),
+            notebook: Score { bits_per_byte: None, ..self.notebook },
             text: over(self.text, bytes.text),
             response: over(self.response, bytes.response),
         }
@@ -73,10 +74,17 @@ mod tests {
         let texts = encode_examples(&records, &template, &tokenizer, 64, supervise, cut).unwrap();
         let found = Bytes::of(&texts.examples, &tokenizer, 64).unwrap();
         let length = |texts: [&str; 2]| texts.map(|text| text.len() as u64).iter().sum::<u64>();
-        let whole = length(["Why? Paper – and paste.", "25 °C? Yes."]);
-        assert_eq!(found, Bytes { text: whole, response: length([" Paper – and paste.", " Yes."]) });
+        let first = |example: &Example| tokenizer.decode(&example.ids[..1]).unwrap().len() as u64;
+        let firsts: u64 = texts.examples.iter().map(first).sum();
+        let scored = length(["Why? Paper – and paste.", "25 °C? Yes."]) - firsts;
+        assert_eq!(found, Bytes { text: scored, response: length([" Paper – and paste.", " Yes."]) });
         let cut = Bytes::of(&texts.examples, &tokenizer, 5).unwrap();
-        assert!(cut.text < whole && cut.response < found.response, "{cut:?}");
+        assert!(cut.text < scored && cut.response < found.response, "{cut:?}");
+        assert_eq!(Bytes::of(&texts.examples, &tokenizer, 0).unwrap(), Bytes { text: 0, response: 0 });
+        // Of plain text both protocols score the same.
+        let plain = Example { response_from: 0, ..texts.examples[0].clone() };
+        let found = Bytes::of(&[plain], &tokenizer, 64).unwrap();
+        assert_eq!(found.text, found.response);
     }
 
     #[test]
@@ -102,5 +110,9 @@ mod tests {
             Score { loss: nats, perplexity: 8.0, tokens: 10, standard_error: None, bits_per_byte: None };
         assert_eq!(bits_per_byte(&score, 40), Some(0.75));
         assert_eq!(bits_per_byte(&score, 0), None);
+        let found = Evaluation { notebook: score, text: score, response: score };
+        let found = found.in_bytes(Bytes { text: 40, response: 20 });
+        let bits = [found.notebook, found.text, found.response].map(|score| score.bits_per_byte);
+        assert_eq!(bits, [None, Some(0.75), Some(1.5)]);
     }
 }

@@ -41,6 +41,18 @@ pub struct Discrimination {
     pub items: Vec<DiscriminationItem>,
 }
 
+impl Discrimination {
+    /// The standard error of `accuracy` less `shared_words` if in truth neither found more: `sqrt(sum d^2) / n`, where d
+    /// is what the model finds of a question less what shared words find of it. It is that of McNemar's test, and does
+    /// not vanish where every answer is found.
+    pub fn error_beside_shared_words(&self) -> f64 {
+        let difference =
+            |item: &DiscriminationItem| f64::from(u8::from(item.right)) - item.found_by_shared_words;
+        let squares: f64 = self.items.iter().map(|item| difference(item).powi(2)).sum();
+        squares.sqrt() / self.items.len().max(1) as f64
+    }
+}
+
 /// What a model makes of one question.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DiscriminationItem {
@@ -48,6 +60,8 @@ pub struct DiscriminationItem {
     pub record: usize,
     /// Whether the true answer stands above all others.
     pub right: bool,
+    /// How surely shared words find it: 1 where it shares the most, a part where it ties, 0 elsewhere.
+    pub found_by_shared_words: f64,
 }
 
 /// Questions, each with its true answer and those to other questions, as texts of tokens: the same for every model with
@@ -58,7 +72,6 @@ pub struct DiscriminationTask {
     questions: Vec<Question>,
     /// Each answer that stands somewhere, behind a prompt whose question is empty, by its record.
     alone: BTreeMap<usize, Example>,
-    shared_words: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +79,7 @@ struct Question {
     record: usize,
     /// The true answer first: its record, and the text.
     candidates: Vec<(usize, Example)>,
+    found_by_shared_words: f64,
 }
 
 impl DiscriminationTask {
@@ -108,7 +122,7 @@ impl DiscriminationTask {
             Ok::<_, TrainingError>(text)
         };
         let left = |text: &Example| text.ids.len() > text.response_from;
-        let (mut questions, mut alone, mut shared) = (Vec::new(), BTreeMap::new(), 0.0);
+        let (mut questions, mut alone) = (Vec::new(), BTreeMap::new());
         for (&record, near) in asked.iter().zip(nearest) {
             let all: Vec<usize> = std::iter::once(record).chain(near).collect();
             let candidates: Vec<(usize, Example)> = all
@@ -124,8 +138,8 @@ impl DiscriminationTask {
                     place.insert(encode(&empty, answer)?);
                 }
             }
-            shared += words.found_by_shared_words(record, &all);
-            questions.push(Question { record, candidates });
+            let found_by_shared_words = words.found_by_shared_words(record, &all);
+            questions.push(Question { record, candidates, found_by_shared_words });
         }
         // Behind an empty question there is never less room than behind a question.
         if questions.is_empty() || !alone.values().all(left) {
@@ -135,8 +149,7 @@ impl DiscriminationTask {
                 expected: "more, so that something of an answer is left behind its question".into(),
             });
         }
-        let shared_words = shared / questions.len() as f64;
-        Ok(Self { others, questions, alone, shared_words })
+        Ok(Self { others, questions, alone })
     }
 
     /// Asks a model.
@@ -173,17 +186,19 @@ impl DiscriminationTask {
                 let first = scores.next().unwrap_or(f64::NEG_INFINITY);
                 // Not short-circuited: every candidate takes its losses.
                 let best = scores.fold(f64::NEG_INFINITY, f64::max);
-                DiscriminationItem { record: question.record, right: first > best }
+                let Question { record, found_by_shared_words, .. } = *question;
+                DiscriminationItem { record, right: first > best, found_by_shared_words }
             })
             .collect();
         let right: Vec<bool> = items.iter().map(|item| item.right).collect();
+        let shared: f64 = items.iter().map(|item| item.found_by_shared_words).sum();
         let Share { share: accuracy, standard_error } = share(&right)
             .ok_or_else(|| TrainingError::Settings("there are no questions, expected at least one".into()))?;
         Ok(Discrimination {
             accuracy,
             standard_error,
             chance: 1.0 / (self.others + 1) as f64,
-            shared_words: self.shared_words,
+            shared_words: shared / items.len() as f64,
             count: items.len(),
             items,
         })

@@ -29,7 +29,8 @@ pub struct Score {
     /// for a finite population). `None` for fewer than two examples, and under `notebook`.
     pub standard_error: Option<f64>,
     /// The bits that all tokens cost together for each byte of the text that they stand for: what models with
-    /// different vocabularies compare by. `None` until [`Evaluation::in_bytes`] says how many bytes there are.
+    /// different vocabularies compare by. `None` until [`Evaluation::in_bytes`] says how many bytes there are, and
+    /// under `notebook`.
     #[serde(default)]
     pub bits_per_byte: Option<f64>,
 }

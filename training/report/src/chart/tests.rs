@@ -191,6 +191,7 @@ fn discrimination_shows_its_models_and_what_to_compare_them_with() {
         parameters: 6_300_000,
         chance: 0.25,
         shared_words: 0.5,
+        beside_shared_words: 0.04,
         models: vec![model("Base <Model>", 0.3), model("LoRA Model", 0.625)],
         change: None,
     };

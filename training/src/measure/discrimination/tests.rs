@@ -47,6 +47,9 @@ fn a_random_model_guesses_and_one_that_learned_the_answers_knows_them() {
     assert!((random.accuracy - 0.25).abs() < 2.0 * error, "{} of {}", random.accuracy, random.count);
     // No batch colours a number.
     assert_eq!(task.measure(&base, 3, |_, _| ()).unwrap(), random);
+    let shared: f64 = random.items.iter().map(|item| item.found_by_shared_words).sum();
+    assert_eq!(random.shared_words, shared / random.count as f64);
+    assert!(random.shared_words > 0.0);
 
     let tokenizer = Tokenizer::from_folder(&fixture("wide")).unwrap();
     let examples =
@@ -64,6 +67,25 @@ fn a_random_model_guesses_and_one_that_learned_the_answers_knows_them() {
         .unwrap();
     let knows = task.measure(&trained.model, 16, |_, _| ()).unwrap();
     assert!(knows.accuracy > 0.95, "{} of {}", knows.accuracy, knows.count);
+}
+
+#[test]
+fn what_is_found_beyond_shared_words_is_paired_by_question() {
+    let item = |right, found_by_shared_words| DiscriminationItem { record: 0, right, found_by_shared_words };
+    let of = |items: Vec<DiscriminationItem>| Discrimination {
+        accuracy: 0.0,
+        standard_error: None,
+        chance: 0.25,
+        shared_words: 0.0,
+        count: items.len(),
+        items,
+    };
+    let beside = |items| of(items).error_beside_shared_words();
+    // What both find says nothing of either; a tie counts as its part.
+    let mixed = vec![item(true, 1.0), item(true, 0.0), item(false, 0.5), item(false, 0.0)];
+    assert_eq!(beside(mixed), 1.25f64.sqrt() / 4.0);
+    assert_eq!(beside(vec![item(true, 0.0); 4]), 0.5);
+    assert_eq!((beside(vec![item(true, 1.0)]), beside(Vec::new())), (0.0, 0.0));
 }
 
 #[test]
