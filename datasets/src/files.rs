@@ -245,8 +245,13 @@ pub fn paths_under(folder: &Path) -> std::io::Result<BTreeSet<String>> {
                 Ok(metadata) if metadata.is_dir() && entry.file_type()?.is_symlink() => {}
                 Ok(metadata) if metadata.is_dir() => waiting.push(path),
                 Ok(_) => _ = all.insert(path),
-                // A link to nothing.
-                Err(_) => {}
+                // A link to nothing, or a name that is not UTF-8: to leave it out would be to read half of a folder.
+                Err(error) => {
+                    return Err(std::io::Error::new(
+                        error.kind(),
+                        format!("{path} in it cannot be read: {error}"),
+                    ));
+                }
             }
         }
     }
@@ -281,6 +286,17 @@ mod tests {
             test: paths(test),
             passed_over: Vec::new(),
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_cannot_be_read_whole_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("train.jsonl"), "{}").unwrap();
+        assert_eq!(paths_under(folder.path()).unwrap().len(), 1);
+        std::os::unix::fs::symlink("nowhere", folder.path().join("train-2.jsonl")).unwrap();
+        let said = paths_under(folder.path()).unwrap_err().to_string();
+        assert!(said.contains("train-2.jsonl in it cannot be read"), "{said}");
     }
 
     #[test]

@@ -89,4 +89,6 @@ pub use rows::read_records;
 pub use size::DataSize;
 pub use source::is_data;
 pub use split::{Split, split_by_question};
-pub use tokenizer::{ByteLevelBpe, DEFAULT_END_OF_TEXT, StreamDecoder, TokenKind, Tokenizer};
+pub use tokenizer::{
+    ByteLevelBpe, DEFAULT_END_OF_TEXT, StreamDecoder, TOKENIZER_FILES, TokenKind, Tokenizer,
+};

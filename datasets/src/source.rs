@@ -139,6 +139,35 @@ impl Read for Metered {
     }
 }
 
+/// Reads as much as there is room for, so that what comes next can be looked at: files come in parts.
+struct Filled {
+    inner: Box<dyn Read>,
+    /// What went wrong behind what was read last.
+    failed: Option<io::Error>,
+}
+
+impl Read for Filled {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.inner.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if filled == 0 => return Err(error),
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
+            }
+        }
+        Ok(filled)
+    }
+}
+
 impl Source {
     /// Opens the file; a mark that says UTF-8 is passed over.
     ///
@@ -169,6 +198,7 @@ impl Source {
         } else {
             (Box::new(whole), None)
         };
+        let inner = Box::new(Filled { inner, failed: None });
         let reader = BufReader::with_capacity(1 << 16, Metered { inner, budget: budget.clone() });
         let mut source = Self { path: path.to_path_buf(), reader, packed, budget: budget.clone(), passed: 0 };
         source.pass_mark()?;

@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use tokenizers::Tokenizer as Inner;
 
 pub use added::DEFAULT_END_OF_TEXT;
+pub use files::TOKENIZER_FILES;
 pub use stream::StreamDecoder;
 pub use tables::{ByteLevelBpe, TokenKind};
 

@@ -136,7 +136,8 @@ impl<B: NeoBackend> FineTune<B> {
         Self { training, ..self }
     }
 
-    /// How records become texts; a share of them can be put aside to measure on.
+    /// How records become texts; a share of them can be put aside to measure on. The split follows from the training's
+    /// seed, and not from one of its own.
     #[must_use]
     pub fn data(self, data: DataOptions) -> Self {
         Self { data, ..self }

@@ -238,8 +238,8 @@ impl RunFolder {
         if self.manifest()?.inputs != manifest.inputs {
             return Err(Error::input(
                 format!(
-                    "the model, adapter or data changed since the run in {} began (their hashes in its manifest.json \
-                     differ)",
+                    "the model, its tokenizer, the adapter or data changed since the run in {} began (their hashes in \
+                     its manifest.json differ)",
                     self.path.display()
                 ),
                 Remedy::say("bring the old files back, or start a new run"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use gptneo_datasets::DataFiles;
+use gptneo_datasets::{DataFiles, TOKENIZER_FILES};
 use gptneo_files::sha256;
 use gptneo_model::WeightFormat;
 use gptneo_model::checkpoint::weight_files;
@@ -53,7 +53,7 @@ impl Manifest {
 /// The SHA-256 of every input file, by its name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Inputs {
-    /// The base model's configuration and weights.
+    /// The base model's configuration, weights and tokenizer.
     pub model: BTreeMap<String, String>,
     /// The adapter that training began with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -95,6 +95,9 @@ impl Inputs {
     pub fn hash(model: &Path, adapter: Option<&Path>, data: &DataFiles) -> Result<Self> {
         let mut files = vec![model.join("config.json")];
         files.extend(weight_files(model)?);
+        // Which tensor is in which file, and which numbers a text becomes.
+        let others = ["model.safetensors.index.json"].into_iter().chain(TOKENIZER_FILES);
+        files.extend(others.map(|name| model.join(name)).filter(|file| file.is_file()));
         let adapter_files = adapter.map(gptneo_model::adapter::adapter_files);
         Ok(Self {
             model: hashes(files.iter())?,
@@ -150,6 +153,16 @@ mod tests {
         // The first example of FIPS 180-2, appendix B.
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(sha256(file.path()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_a_text_becomes_is_an_input_as_the_weights_are() {
+        let model = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/window"));
+        let inputs = Inputs::hash(model, None, &DataFiles::default()).unwrap();
+        for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+            assert!(inputs.model.contains_key(name), "{name}: {:?}", inputs.model.keys());
+        }
+        assert!(!inputs.model.contains_key("model.safetensors.index.json"));
     }
 
     #[test]

@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use gptneo_files::{Claim, Lock, recover, write_file};
 use gptneo_model::WeightFormat;
 use gptneo_report::{Chart, TrialCurve, TrialRow, write_trials};
-use gptneo_training::TuningKind;
 use gptneo_training::measure::{Discrimination, Evaluation};
+use gptneo_training::{TrainingError, TuningKind};
 use serde::Serialize;
 
 use self::inputs::Inputs;
@@ -165,6 +165,7 @@ impl Sweep {
             })
             .collect();
         let mut alive: Vec<usize> = (0..runs.len()).collect();
+        let mut failure = None;
         for rung in 0..halving.rungs {
             // In the grid's order, whatever their rank.
             let mut order = alive.clone();
@@ -179,7 +180,13 @@ impl Sweep {
                         until: run.until(rung),
                         settings: &trials[at].shown(),
                     });
-                    run.train(rung, &inputs, watch()?)?;
+                    match run.train(rung, &inputs, watch()?) {
+                        Err(error) if has_diverged(&error) => {
+                            tell(Moment::Warning(&lost(at + 1, &error)));
+                            (run.is_lost, failure) = (true, Some(error));
+                        }
+                        trained => trained?,
+                    }
                 }
                 run.rungs = rung + 1;
             }
@@ -193,7 +200,11 @@ impl Sweep {
                 tell(Moment::Halved { rung: rung + 1, survivors: &survivors });
             }
         }
-        Ok(self.conclude(&inputs, &runs, alive[0], tell)?)
+        match failure {
+            // None is left to choose.
+            Some(error) if runs[alive[0]].is_lost => Err(error.into()),
+            _ => Ok(self.conclude(&inputs, &runs, alive[0], tell)?),
+        }
     }
 
     /// Tells of the trials in a table and a chart, and measures the chosen one on what was put aside.
@@ -328,5 +339,18 @@ impl Sweep {
 impl From<Examined> for TestScores {
     fn from(found: Examined) -> Self {
         Self { protocols: found.protocols, discrimination: found.discrimination }
+    }
+}
+
+/// Whether a trial's own settings let its numbers run away: others may do better.
+fn has_diverged(error: &Error) -> bool {
+    use TrainingError::{LossScaleExhausted, NonFinite};
+    matches!(error, Error::Training(NonFinite { .. } | LossScaleExhausted { .. }))
+}
+
+fn lost(trial: usize, error: &Error) -> Problem {
+    Problem {
+        what: format!("trial {trial} is lost: {error}"),
+        remedy: Remedy::say("the others go on; leave its settings out of the next sweep"),
     }
 }

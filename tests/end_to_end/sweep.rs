@@ -162,6 +162,28 @@ fn a_sweep_stops_the_hopeless_goes_on_and_measures_once() {
 }
 
 #[test]
+fn a_trial_that_diverges_is_no_candidate_and_ends_no_sweep() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, output) = (sweep_file(folder.path()), folder.path().join("sweep"));
+    let sweep = |rates: &str, name: &str| {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let text = text.replace("[1e-6, 3e-3]", rates).replace("[2.0, 4.0]", "[2.0]");
+        let own = folder.path().join(format!("{name}.toml"));
+        std::fs::write(&own, text).unwrap();
+        let output = output.join(name).display().to_string();
+        super::run(&["sweep", &own.display().to_string(), "--output", &output, "--json"])
+    };
+    let ran = sweep("[1e30, 3e-3]", "one");
+    let said = text(&ran.stderr);
+    assert!(ran.status.success() && said.contains("trial 1 is lost: "), "{said}");
+    let found: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!((found["chosen"].as_u64(), found["trials"][0]["validation_loss"].is_null()), (Some(2), true));
+    let ran = sweep("[1e30, 1e29]", "none");
+    let said = text(&ran.stderr);
+    assert!(ran.status.code() == Some(1) && said.contains("not a finite number"), "{said}");
+}
+
+#[test]
 fn a_sweep_chooses_by_and_reports_on_files_of_ones_own() {
     let folder = tempfile::tempdir().unwrap();
     let train = lines(folder.path(), "train.jsonl", &asked(0..24));

@@ -25,7 +25,8 @@ pub(super) fn read(
 ) -> Result<(), DataError> {
     let path = source.path.clone();
     let malformed = |reason| DataError::Malformed { path: path.clone(), expected: EXPECTED, reason };
-    let watched = Quotes { source, separator, state: State::FieldBegins, line: 1, opened: 1 };
+    let watched =
+        Quotes { source, separator, state: State::FieldBegins, line: 1, opened: 1, returned: false };
     // Flexible, because a row of the wrong length is that row's fault and must not hide the others.
     let mut reader =
         ReaderBuilder::new().flexible(true).has_headers(false).delimiter(separator).from_reader(watched);
@@ -94,6 +95,8 @@ struct Quotes {
     line: u64,
     /// The line on which the last quotes opened.
     opened: u64,
+    /// The last byte ended a line as old Macs do, or is the first of two that end one.
+    returned: bool,
 }
 
 /// Where in a field the table is.
@@ -111,7 +114,7 @@ impl Quotes {
         self.state = match (self.state, byte) {
             (State::Quoted, b'"') => State::QuoteInQuotes,
             (State::Quoted, _) | (State::QuoteInQuotes, b'"') => State::Quoted,
-            (_, b'\n' | b'\r') => State::FieldBegins,
+            (_, b'\n') => State::FieldBegins,
             (_, byte) if byte == self.separator => State::FieldBegins,
             (State::FieldBegins, b'"') => {
                 self.opened = self.line;
@@ -125,8 +128,28 @@ impl Quotes {
 
 impl Read for Quotes {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.source.read(buffer)?;
-        buffer[..read].iter().for_each(|byte| self.see(*byte));
-        Ok(read)
+        loop {
+            let read = self.source.read(buffer)?;
+            let mut kept = 0;
+            for at in 0..read {
+                let byte = buffer[at];
+                let second = std::mem::take(&mut self.returned) && byte == b'\n';
+                // The table's reader takes the second byte of a line's end for the next line's first.
+                if self.state != State::Quoted && (second || byte == b'\r') {
+                    self.returned = byte == b'\r';
+                    if second {
+                        continue;
+                    }
+                    buffer[kept] = b'\n';
+                } else {
+                    buffer[kept] = byte;
+                }
+                self.see(buffer[kept]);
+                kept += 1;
+            }
+            if kept > 0 || read == 0 {
+                return Ok(kept);
+            }
+        }
     }
 }

@@ -151,9 +151,13 @@ fn all_bad_records_are_told_at_once_with_their_lines() {
     assert_eq!(lines[4], "  record 5 (line 6): an array, expected an object");
     assert_eq!(lines.len(), 5);
 
-    let csv = fault("a.csv", "instruction,input,output\ni,\"q\nq\",a\ni,q\ni,q,\n");
-    assert!(csv.contains("\n  record 2 (line 4): 2 fields, expected 3"), "{csv}");
-    assert!(csv.contains("\n  record 3 (line 5): `output` is empty"), "{csv}");
+    // Whatever ends its lines.
+    for end in ["\n", "\r\n", "\r"] {
+        let table = "instruction,input,output~i,\"q\nq\",a~i,q~i,q,~".replace('~', end);
+        let csv = fault("a.csv", &table);
+        assert!(csv.contains("\n  record 2 (line 4): 2 fields, expected 3"), "{end:?}: {csv}");
+        assert!(csv.contains("\n  record 3 (line 5): `output` is empty"), "{end:?}: {csv}");
+    }
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
@@ -179,6 +183,8 @@ fn damaged_empty_and_unknown_files_are_refused() {
     let json = fault("a.json", "[{\"input\": \"q\"},\n  oops]");
     assert!(json.contains("line 2, column 3"), "{json}");
     assert!(fault("a.json", "{\"input\": \"q\"}").contains("array of objects"));
+    let long = format!("{{\"input\": \"{}\",\n\"output\": \"a\"}}", "q".repeat(99));
+    assert!(fault("a.json", &long).contains("one object over several lines"));
     for (name, text) in [("a.json", "[]"), ("b.json", ""), ("a.jsonl", "\n"), ("a.csv", "input,output\n")] {
         assert!(fault(name, text).contains("no records"), "{name}");
     }
@@ -189,6 +195,16 @@ fn damaged_empty_and_unknown_files_are_refused() {
         let missing = read(Path::new(name)).unwrap_err();
         assert!(matches!(missing, DataError::Io { .. }), "{missing}");
         assert!(missing.to_string().contains(name));
+    }
+}
+
+#[test]
+fn blanks_before_the_records_hide_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = "[{\"instruction\": \"i\",\n\"input\": \"q\", \"output\": \"a\"}]";
+    for (name, blanks) in [("a.json", " ".repeat(100)), ("a.jsonl", "\n".repeat(70_000 / 2))] {
+        let path = write(&folder, name, &format!("{blanks}{records}"));
+        assert_eq!(read(&path).unwrap().len(), 1, "{name}");
     }
 }
 

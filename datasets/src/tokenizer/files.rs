@@ -17,9 +17,10 @@ use crate::error::DataError;
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 const VOCAB: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
-/// Everything that is carried along if the folder has it.
-const CARRIED: [&str; 8] =
-    [TOKENIZER, CONFIG, SPECIAL, VOCAB, MERGES, ADDED, "chat_template.jinja", "chat_template.json"];
+/// The files of a folder that decide which numbers a text becomes, those that it has.
+pub const TOKENIZER_FILES: [&str; 6] = [TOKENIZER, CONFIG, SPECIAL, VOCAB, MERGES, ADDED];
+/// What else is carried along if the folder has it.
+const CARRIED: [&str; 2] = ["chat_template.jinja", "chat_template.json"];
 
 /// A tokenizer with its end-of-text token and the files for a model folder.
 pub(crate) struct Loaded {
@@ -33,7 +34,7 @@ pub(crate) struct Loaded {
 pub(super) fn load(folder: &Path, rows: Option<usize>) -> Result<Loaded, DataError> {
     let refuse = |reason: String| DataError::TokenizerFiles { folder: folder.to_path_buf(), reason };
     let mut files = Vec::new();
-    for name in CARRIED {
+    for name in TOKENIZER_FILES.into_iter().chain(CARRIED) {
         let path = folder.join(name);
         match read_small(&path) {
             Ok(bytes) if is_git_lfs_pointer(&bytes) => {

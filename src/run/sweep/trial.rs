@@ -25,6 +25,8 @@ pub(super) struct TrialRun {
     rung_steps: Vec<usize>,
     /// How many rungs it was trained for.
     pub(super) rungs: usize,
+    /// Its numbers stopped being finite: it is no candidate, whatever it reached before.
+    pub(super) is_lost: bool,
 }
 
 impl TrialRun {
@@ -40,7 +42,7 @@ impl TrialRun {
         // All rungs but the last end at a multiple of the first, and the last with the training.
         settings.training.eval_steps = rung_steps.first().copied();
         settings.run.output = Some(folder.path().to_path_buf());
-        Self { number, settings, folder, rung_steps, rungs: 0 }
+        Self { number, settings, folder, rung_steps, rungs: 0, is_lost: false }
     }
 
     /// The step at which a rung, from 0, ends.
@@ -95,6 +97,9 @@ impl TrialRun {
     /// The lowest validation loss up to the end of a rung, whatever came behind it: a sweep that goes on must choose as
     /// it chose before.
     pub(super) fn validation_loss(&self, rung: usize) -> Result<Option<f64>> {
+        if self.is_lost {
+            return Ok(None);
+        }
         let until = self.until(rung);
         let rows = self.validations()?.into_iter().filter(|row| row.step <= until);
         Ok(rows.map(|row| row.loss).min_by(f64::total_cmp))
@@ -145,7 +150,8 @@ impl<O: Observer> Observer for Pausing<O> {
         match event {
             Event::TrainingBegins { interrupter, .. } => self.interrupter = Some(interrupter.clone()),
             Event::Row(MetricsRow::Validation(row)) if row.step >= self.until => {
-                if let Some(interrupter) = &self.interrupter {
+                // Who was interrupted before is not paused.
+                if let Some(interrupter) = self.interrupter.as_ref().filter(|one| !one.should_stop()) {
                     self.paused.store(true, Ordering::SeqCst);
                     interrupter.stop(None);
                 }
