@@ -28,10 +28,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     place.check()?;
     let model = ModelFolder::open(hub::model(name)?)?;
     check_exportable(&model, *format, how.max_positions)?;
-    let template = match &args.prompt_template {
-        Some(template) => template.clone(),
-        None => model.template(adapter.as_deref())?,
-    };
+    let template = super::prompt_template(args.prompt_template.as_ref(), &model, adapter.as_deref())?;
     let text = match &args.data {
         None => SampleText::embedded(model.tokenizer(), &template)?,
         Some(data) => {

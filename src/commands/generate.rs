@@ -72,10 +72,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
 fn prompts(args: &GenerateArgs, model: &ModelFolder) -> Result<Vec<String>> {
     let mut prompts = args.prompt.clone();
     if !args.question.is_empty() {
-        let template = match &args.prompt_template {
-            Some(template) => template.clone(),
-            None => model.template(args.adapter.as_deref())?,
-        };
+        let template = super::prompt_template(args.prompt_template.as_ref(), model, args.adapter.as_deref())?;
         let asked = |question: &String| template.question_prompt(question, DEFAULT_INSTRUCTION);
         prompts.extend(args.question.iter().map(asked));
     }

@@ -37,6 +37,15 @@ fn open_model(folder: PathBuf) -> gptneo_lora::Result<ModelFolder> {
     Ok(model)
 }
 
+/// The template to ask with: the one given, else that which the weights were tuned with.
+fn prompt_template(
+    given: Option<&PromptTemplate>,
+    model: &ModelFolder,
+    adapter: Option<&Path>,
+) -> gptneo_lora::Result<PromptTemplate> {
+    given.map_or_else(|| model.template(adapter), |given| Ok(given.clone()))
+}
+
 /// Has records become texts by the template that the weights were tuned with, where neither flags nor settings name
 /// another than the recipe's.
 fn read_as_tuned(

@@ -130,7 +130,8 @@ pub fn export(place: Place, what: Export<'_>) -> Result<ExportReport> {
     dispatch(place, Making { export: what, room })
 }
 
-/// Refuses positions, an activation and a tokenizer that an export of `model` cannot have, before anything is computed for it.
+/// Refuses positions, an activation and a tokenizer that an export of `model` cannot have, before anything is computed for
+/// it.
 ///
 /// # Errors
 /// As [`export`].

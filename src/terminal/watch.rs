@@ -69,7 +69,7 @@ impl Watch {
                 Some(story) => story.notice(NOTICE),
                 None => notes::warn(NOTICE),
             }
-            stops.stop(None);
+            stops.stop(Some("interrupted"));
         })?);
         Ok(())
     }

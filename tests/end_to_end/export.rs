@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::folders::{copy, write};
 use super::*;
 
 fn export(more: &[&str]) -> Vec<String> {
@@ -108,18 +109,11 @@ fn what_cannot_be_exported_is_refused_in_one_line_and_nothing_is_left() {
 fn the_template_that_the_weights_were_tuned_with_is_written_unless_another_is_given() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let copied = |from: &str, to: &str| {
-        std::fs::create_dir_all(path(to)).unwrap();
-        for entry in std::fs::read_dir(fixture(from)).unwrap() {
-            let file = entry.unwrap().path();
-            std::fs::copy(&file, Path::new(&path(to)).join(file.file_name().unwrap())).unwrap();
-        }
-    };
-    copied("window", "model");
-    copied("adapter_qv", "run/adapter");
-    std::fs::write(path("model/prompt_template.txt"), "Q: {input}\nA: {output}").unwrap();
-    std::fs::write(path("run/adapter/prompt_template.txt"), "Ask: {input}\nSay: {output}\n").unwrap();
-    let (model, run, data) = (path("model"), path("run"), path("cards.json"));
+    let model = copy("window", &folder.path().join("model"));
+    let adapter = copy("adapter_qv", &folder.path().join("run/adapter"));
+    write(&model, "prompt_template.txt", "Q: {input}\nA: {output}");
+    write(&adapter, "prompt_template.txt", "Ask: {input}\nSay: {output}\n");
+    let (run, data) = (path("run"), path("cards.json"));
     std::fs::write(&data, r#"[{"input": "Why?", "output": "For rest."}]"#).unwrap();
     let given = ["--prompt-template", "{input} = {output}"];
     let with_adapter = ["--adapter", &run];

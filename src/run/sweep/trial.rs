@@ -1,8 +1,7 @@
 //! One trial of a sweep: a training run that is paused at each rung and goes on from there.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use gptneo_training::metrics::{MetricsRow, ValidationRow};
 use gptneo_training::{Interrupter, TuningKind};
@@ -14,6 +13,9 @@ use crate::run::opening::Opening;
 use crate::run::progress::{Event, Observer};
 use crate::settings::{Layer, Settings};
 use crate::{Error, Result};
+
+/// What the sweep gives a training as the reason to stop; whoever else stops it gives another, also later.
+const PAUSE: &str = "measured at the end of a rung";
 
 /// A trial and its folder.
 pub(super) struct TrialRun {
@@ -76,12 +78,12 @@ impl TrialRun {
             true => Opening::resume(self.folder.path(), Layer::default())?,
             false => Opening::new(self.settings.clone())?,
         };
-        let paused = Arc::new(AtomicBool::new(false));
+        let interrupter = Arc::new(OnceLock::new());
         let until = self.until(rung);
         let first = self.number == 1 && rung == 0;
-        let pausing = Pausing { observer, first, until, interrupter: None, paused: paused.clone() };
+        let pausing = Pausing { observer, first, until, interrupter: interrupter.clone() };
         match opening.read::<Error>(|_, name, _| Ok(inputs.found(name)))?.train(pausing) {
-            Err(Error::Interrupted { .. }) if paused.load(Ordering::SeqCst) => Ok(()),
+            Err(Error::Interrupted { .. }) if interrupter.get().is_some_and(is_paused) => Ok(()),
             other => other,
         }
     }
@@ -141,19 +143,22 @@ struct Pausing<O> {
     /// Whether it is the sweep's first training.
     first: bool,
     until: usize,
-    interrupter: Option<Interrupter>,
-    paused: Arc<AtomicBool>,
+    interrupter: Arc<OnceLock<Interrupter>>,
+}
+
+/// Whether the sweep stopped a training, and nobody else did.
+fn is_paused(interrupter: &Interrupter) -> bool {
+    interrupter.get_message().as_deref() == Some(PAUSE)
 }
 
 impl<O: Observer> Observer for Pausing<O> {
     fn hear(&mut self, event: Event<'_>) {
         match event {
-            Event::TrainingBegins { interrupter, .. } => self.interrupter = Some(interrupter.clone()),
+            Event::TrainingBegins { interrupter, .. } => _ = self.interrupter.set(interrupter.clone()),
             Event::Row(MetricsRow::Validation(row)) if row.step >= self.until => {
-                // Who was interrupted before is not paused.
-                if let Some(interrupter) = self.interrupter.as_ref().filter(|one| !one.should_stop()) {
-                    self.paused.store(true, Ordering::SeqCst);
-                    interrupter.stop(None);
+                // One that is stopped already is not paused.
+                if let Some(interrupter) = self.interrupter.get().filter(|one| !one.should_stop()) {
+                    interrupter.stop(Some(PAUSE));
                 }
             }
             // Of trials that are alike, one is told what it will take and what is to be known.
@@ -161,5 +166,44 @@ impl<O: Observer> Observer for Pausing<O> {
             _ => {}
         }
         self.observer.hear(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::progress::Silent;
+
+    /// Whether a training that is stopped before or after the end of its rung counts as paused.
+    fn ends_paused(before: bool, after: bool) -> bool {
+        let interrupter = Interrupter::new();
+        let mut pausing = Pausing {
+            observer: Silent,
+            first: false,
+            until: 4,
+            interrupter: Arc::new(OnceLock::from(interrupter.clone())),
+        };
+        let stop = |now: bool| {
+            if now {
+                interrupter.stop(Some("interrupted"))
+            }
+        };
+        let measured = |step| {
+            MetricsRow::Validation(ValidationRow { step, loss: 1.0, perplexity: 1f64.exp(), tokens: 1 })
+        };
+        pausing.hear(Event::Row(&measured(3)));
+        assert!(!interrupter.should_stop());
+        stop(before);
+        pausing.hear(Event::Row(&measured(4)));
+        assert!(interrupter.should_stop());
+        stop(after);
+        is_paused(&interrupter)
+    }
+
+    #[test]
+    fn who_is_interrupted_as_well_is_not_merely_paused() {
+        assert!(ends_paused(false, false));
+        assert!(!ends_paused(true, false));
+        assert!(!ends_paused(false, true));
     }
 }
