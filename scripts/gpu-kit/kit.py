@@ -17,8 +17,6 @@ from pathlib import Path
 from commands import MemoryWatch, Runner, json_lines
 from table import write_table
 
-TRAIN = ["8x256", "1x256", "4x1024"]
-DECODE = [1, 8]
 NO_TORCH = "PyTorch with CUDA and PEFT is not there"
 
 
@@ -75,11 +73,12 @@ class Kit:
             return ["f32"]
         backends = self.runner.run([self.program, "devices", "--json"]).json()["backends"]
         devices = [device for each in backends if each["backend"] == self.args.backend for device in each["devices"]]
-        return ["f32", *(name for name in ("f16", "bf16") if devices and devices[0][name])]
+        has = ["f32", *(name for name in ("f16", "bf16") if devices and devices[0][name])]
+        return [name for name in has if name in self.args.precisions]
 
     def some(self, *names):
-        """Those of these precisions that the device has; TF32 is PyTorch's name for f32 made faster."""
-        return [name for name in names if name == "tf32" or name in self.precisions]
+        """Those of these precisions that are measured; TF32 is PyTorch's name for f32 made faster."""
+        return [name for name in names if ("f32" if name == "tf32" else name) in self.precisions]
 
     def ours(self, *arguments, **options):
         command = [self.program, *arguments, "--backend", self.args.backend]
@@ -173,7 +172,7 @@ class Kit:
 
     def bench_ours(self, stage):
         steps = "2" if self.quick else "12"
-        shapes = ["2x32"] if self.quick else TRAIN
+        shapes = ["2x32"] if self.quick else self.args.train
         for precision in self.precisions:
             for shape in shapes:
                 batch, length = shape.split("x")
@@ -183,7 +182,7 @@ class Kit:
                     "--steps", steps, "--precision", precision, "--json",
                 )
         for weights in self.some("f32", "f16"):
-            for batch in DECODE[:1] if self.quick else DECODE:
+            for batch in self.args.decode[:1] if self.quick else self.args.decode:
                 self.one(
                     stage, f"decode {batch} {weights}",
                     "bench", "generate", "--model", self.model, "--batch-size", str(batch), "--weights", weights,
@@ -207,7 +206,7 @@ class Kit:
             return
         done = self.gpu_py(
             "speed", "--config", self.config, "--precisions", ",".join(self.some("f16", "f32", "tf32", "bf16")),
-            "--train", ",".join(TRAIN), "--decode", ",".join(map(str, DECODE)),
+            "--train", ",".join(self.args.train), "--decode", ",".join(self.args.decode),
         )
         stage["ok"] = done.ok
         stage["rows"] = done.json_lines()
@@ -261,7 +260,7 @@ class Kit:
         if not program.is_file():
             stage["skipped"] = "the kit has no second program"
             return
-        number = self.some("f16", "f32")[0]
+        number = [*self.some("f16"), "f32"][0]
         runs = [
             (f"train 8x256 {number}", "train", "--config", self.config, "--steps", "30", "--precision", number),
             (f"decode 1 {number}", "generate", "--model", self.model, "--weights", number),
@@ -355,6 +354,10 @@ def main():
     parser.add_argument("--backend", choices=["cuda", "wgpu"], default="cuda")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", help="these stages alone: environment,check,tests,prepare,curves,ours,torch,profile,ncu,beside,products,keep")
+    listed = lambda text: text.split(",")
+    parser.add_argument("--precisions", type=listed, default=["f32", "f16", "bf16"], help="those of these that the device has")
+    parser.add_argument("--train", type=listed, default=["8x256", "1x256", "4x1024"], help="texts x tokens of a step")
+    parser.add_argument("--decode", type=listed, default=["1", "8"], help="texts at a time")
     parser.add_argument("--minutes", type=float, default=8.0, help="no stage goes on after that")
     parser.add_argument("results")
     kit = Kit(parser.parse_args())

@@ -2,10 +2,12 @@
 # Measures gptneo-lora on this machine's GPU, beside PyTorch where python3 has it: everything that scripts/gpu-kit.sh put
 # into this folder is unpacked, CUDA is looked for, and kit.py does the rest. Needs no network, cargo or Rust.
 #
-#   run.sh [--backend cuda|wgpu] [--quick] [--only STAGE,STAGE] [--minutes N] RESULTS
+#   run.sh [--backend cuda|wgpu] [--quick] [--only STAGE,STAGE] [--precisions f32,f16,bf16] [--train 8x256,1x256,4x1024]
+#          [--decode 1,8] [--minutes N] RESULTS
 #
-# RESULTS gets results.json and table.md, written anew after each stage, log.txt, and the kernels that were compiled. --quick takes a tiny model and
-# needs no GPU with --backend wgpu: software Vulkan will do. PYTHON names another python3.
+# RESULTS gets results.json and table.md, written anew after each stage, log.txt, and the kernels that were compiled.
+# --precisions, --train and --decode say what is measured, where it is less than all. --quick takes a tiny model and needs
+# no GPU with --backend wgpu: software Vulkan will do. PYTHON names another python3.
 set -euo pipefail
 kit=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-$(command -v python3)}

@@ -84,7 +84,7 @@ def tell_speed(args):
             batch, length = map(int, shape.split("x"))
             asked = Namespace(
                 config=args.config, device=args.device, batch_size=batch, length=length, steps=args.steps,
-                autocast=AUTOCAST[precision],
+                autocast=AUTOCAST[precision], target_modules="q_proj,v_proj", dora=False,
             )
             measured("train", lambda: bench.time_training(asked), precision=precision, shape=shape, device=args.device)
     for precision in args.precisions.split(","):

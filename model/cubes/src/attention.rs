@@ -13,6 +13,7 @@
 mod backward;
 mod forward;
 mod tile;
+mod units;
 
 use cubecl::ir::StorageType;
 use cubecl::prelude::*;

@@ -7,6 +7,8 @@
 
 mod ways;
 
+use std::ops::Range;
+
 use cubecl::ir::{ElemType, FloatKind, StorageType};
 use cubecl::prelude::*;
 use cubecl::zspace::{Shape, Strides};
@@ -19,9 +21,16 @@ use crate::sums::Parts;
 /// Rows and columns of the tile that a cube makes, as a rule.
 const TILE: usize = 128;
 
+/// Parts up to which a product is not divided where a fast kernel takes it whole. Of 2048 x 50304 x 768 in f16, which would
+/// have two, the fast one makes all in 1.2 ms and the simplest in 3.1 ms (an H200, docs/benchmarks.md).
+const MOST_LEFT_IDLE: usize = 3;
+
 /// Terms from which on they are divided, and how many a part has at least.
 const MANY_TERMS: usize = 4096;
 const TERMS_OF_A_PART: usize = 512;
+
+/// How many times as many rows as columns make a product narrow.
+const NARROW: usize = 4;
 
 /// Multiprocessors of a GPU that does not tell.
 const MULTIPROCESSORS: u32 = 32;
@@ -39,9 +48,16 @@ pub fn product<R: Runtime>(
     number: StorageType,
 ) {
     let sizes = Sizes { m: lhs.shape[0], k: lhs.shape[1], n: rhs.shape[1] };
-    let Some(count) = sizes.parts(client) else {
-        let is_large = sizes.m.min(sizes.n) >= TILE && lhs.strides[1] == 1;
-        make(client, &ways::best(client, number, is_large), [lhs, rhs], result, number, number);
+    let best = ways::best(client, number, &sizes, lhs.strides[1] == 1);
+    // What a fast kernel leaves idle is not worth dividing for, unless it is most of the GPU.
+    let few = if ways::is_fast(&best[0]) { MOST_LEFT_IDLE } else { 1 };
+    let Some(count) = sizes.parts(client).filter(|count| *count > few) else {
+        let rows = if number.size() == 2 { sizes.rows_at_a_time() } else { sizes.m };
+        for first in (0..sizes.m).step_by(rows.max(1)) {
+            let rows = first..(first + rows).min(sizes.m);
+            let factors = [of_rows(&lhs, rows.clone(), number), rhs.clone()];
+            make(client, &best, factors, of_rows(&result, rows, number), number, number);
+        }
         return;
     };
     let full = StorageType::Scalar(ElemType::Float(FloatKind::F32));
@@ -55,8 +71,7 @@ pub fn product<R: Runtime>(
         strides: Strides::from([sizes.m * sizes.n, sizes.n, 1].as_slice()),
         runtime: Default::default(),
     };
-    let is_large = false;
-    make(client, &ways::best(client, number, is_large), [lhs, rhs], made, number, full);
+    make(client, &ways::any(), [lhs, rhs], made, number, full);
     parts.sum(client, result, number);
 }
 
@@ -68,6 +83,14 @@ struct Sizes {
 }
 
 impl Sizes {
+    /// How many rows are made at a time in a half type. With four times as many rows as columns cubek takes narrow tiles and
+    /// four times as many units for a cube, for which a multiprocessor has too few registers: 4096 x 768 x 768 in f16 takes
+    /// 748 us then, and half of its rows 34 (an H200, docs/benchmarks.md).
+    fn rows_at_a_time(&self) -> usize {
+        let parts = (1..).find(|parts| self.m.div_ceil(*parts) < NARROW * self.n).unwrap_or(1);
+        self.m.div_ceil(parts).next_multiple_of(TILE)
+    }
+
     /// Into how many parts its terms are divided, if they are: as many as give each multiprocessor two tiles.
     fn parts<R: Runtime>(&self, client: &ComputeClient<R>) -> Option<usize> {
         let tiles = self.m.div_ceil(TILE) * self.n.div_ceil(TILE);
@@ -78,6 +101,23 @@ impl Sizes {
         // Parts begin where numbers are read eight at a time.
         let even = |count: &usize| self.k.is_multiple_of(*count) && (self.k / count).is_multiple_of(8);
         (self.k >= MANY_TERMS).then(|| (2..=most).rev().find(even)).flatten()
+    }
+}
+
+/// Some rows of a matrix.
+fn of_rows<R: Runtime>(
+    matrix: &TensorBinding<R>,
+    rows: Range<usize>,
+    number: StorageType,
+) -> TensorBinding<R> {
+    let mut handle = matrix.handle.clone();
+    let before = rows.start * matrix.strides[0] * number.size();
+    handle.offset_start = Some(handle.offset_start.unwrap_or(0) + before as u64);
+    TensorBinding {
+        handle,
+        shape: Shape::from([rows.len(), matrix.shape[1]]),
+        strides: matrix.strides.clone(),
+        runtime: Default::default(),
     }
 }
 

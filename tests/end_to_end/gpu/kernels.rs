@@ -14,6 +14,7 @@ macro_rules! on_the_gpu {
 }
 
 mod decoding;
+mod halves;
 mod joined;
 mod products;
 
@@ -100,9 +101,12 @@ fn attention<B: NeoBackend>() {
     }
     for (index, shape) in ATTENTIONS.iter().enumerate() {
         let (found, expected) = (outcome::<B>(index), outcome::<NdArray>(index));
+        // Heads that units cannot share out are left to products.
+        let is_by_products = shape.4 == 66;
+        let tolerance = if is_by_products { of_products(2e-5) } else { 2e-5 };
         for ((found, expected), what) in found.iter().zip(&expected).zip(["output", "query", "key", "value"])
         {
-            near(found, expected, 2e-5, &format!("{what} of {shape:?}"));
+            near(found, expected, tolerance, &format!("{what} of {shape:?}"));
         }
     }
 }

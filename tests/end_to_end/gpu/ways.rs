@@ -20,20 +20,20 @@ const ROUNDS: u32 = 3;
 /// Rows, terms, columns, and which factor is a transposed view.
 type Product = ([usize; 3], [bool; 2]);
 
-/// A layer's products forward and backward, the head's, and the gradients of weights.
+/// The head's products forward and backward, those of weights' gradients, and a layer's: the longest first, since a kit's
+/// sweep ends at its limit.
 fn products() -> Vec<Product> {
     let (forward, backward, of_weight) = ([false, true], [false, false], [true, false]);
     if std::env::var("GPTNEO_LORA_TEST_SIZES").is_ok_and(|sizes| sizes == "small") {
         return vec![([32, 64, 48], forward), ([48, 32, 64], of_weight)];
     }
-    let mut products = Vec::new();
+    let mut products = vec![([2048, 768, 50_304], forward), ([2048, 50_304, 768], backward)];
+    products.extend([([768, 2048, 3072], of_weight), ([224, 16_384, 896], of_weight)]);
     for rows in [2048, 256] {
         for (terms, columns) in [(768, 768), (768, 3072), (3072, 768)] {
             products.extend([([rows, terms, columns], forward), ([rows, terms, columns], backward)]);
         }
     }
-    products.extend([([2048, 768, 50_304], forward), ([2048, 50_304, 768], backward)]);
-    products.extend([([768, 2048, 3072], of_weight), ([224, 16_384, 896], of_weight)]);
     products
 }
 

@@ -6,11 +6,11 @@ use cubecl::prelude::*;
 use super::tile::{
     add, dot, holder, own_query, put_parts, read, room_for_parts, sees, share, wait_for_parts, write, zeros,
 };
-use super::{AttentionShape, LEAST, UNITS};
+use super::{AttentionShape, LEAST, UNITS, units};
 
 /// Where the cube's head has its number of query `index`, in `[batch, heads, queries]`.
 #[cube]
-fn number(index: usize, queries: usize) -> usize {
+pub(super) fn number(index: usize, queries: usize) -> usize {
     (CUBE_POS_Z as usize * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize) * queries + index
 }
 
@@ -164,9 +164,6 @@ pub fn attention_backward<R: Runtime>(
     shape: AttentionShape,
 ) {
     let AttentionShape { batch, queries, keys, heads, .. } = shape;
-    let (window, vector, tile) = (shape.reach(), shape.vector(), shape.tile());
-    let (parts, holders) = (shape.parts(), shape.holders());
-    let dim = CubeDim::new_1d(UNITS as u32);
     let array = |tensor: &TensorBinding<R>| tensor.clone().into_tensor_arg().into_array_arg();
     let numbers = batch * heads * queries;
     let [log_sums, means] = [(); 2].map(|()| client.empty(numbers * size_of::<f32>()));
@@ -174,6 +171,16 @@ pub fn attention_backward<R: Runtime>(
     #[allow(unsafe_code)]
     let of_each =
         |handle: &cubecl::server::Handle| unsafe { ArrayArg::from_raw_parts(handle.clone(), numbers) };
+    if units::take(client, &shape) {
+        let given = || [&query, &key, &value, &gradient].map(array);
+        let found = || [&log_sums, &means].map(of_each);
+        units::of_queries(client, given(), array(&of_query), found(), shape);
+        units::of_keys(client, given(), found(), [&of_key, &of_value].map(array), shape);
+        return;
+    }
+    let (window, vector, tile) = (shape.reach(), shape.vector(), shape.tile());
+    let (parts, holders) = (shape.parts(), shape.holders());
+    let dim = CubeDim::new_1d(UNITS as u32);
     attention_of_queries::launch::<R>(
         client,
         shape.cubes(queries),

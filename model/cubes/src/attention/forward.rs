@@ -6,7 +6,7 @@ use cubecl::prelude::*;
 use super::tile::{
     add, dot, own_query, put_parts, read, room_for_parts, sees, share, wait_for_parts, write, zeros,
 };
-use super::{AttentionShape, LEAST, UNITS};
+use super::{AttentionShape, LEAST, UNITS, units};
 
 #[cube(launch)]
 fn attention_forward<F: Float, N: Size>(
@@ -69,6 +69,10 @@ pub fn attention<R: Runtime>(
 ) {
     let [query, key, value, output] =
         [query, key, value, output].map(|tensor| tensor.into_tensor_arg().into_array_arg());
+    if units::take(client, &shape) {
+        units::forward(client, [query, key, value, output], shape);
+        return;
+    }
     attention_forward::launch::<R>(
         client,
         shape.cubes(shape.queries),

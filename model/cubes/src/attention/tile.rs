@@ -23,8 +23,21 @@ pub(super) struct Query {
 pub(super) fn own_query(queries: usize, keys: usize, window: usize, #[comptime] holders: usize) -> Query {
     let rows = comptime!(UNITS / holders);
     let first = CUBE_POS_X as usize * rows;
+    query_of_cube(first, UNIT_POS as usize / holders, rows, queries, keys, window)
+}
+
+/// The query `row` of a cube that has `rows` of them from `first` on.
+#[cube]
+pub(super) fn query_of_cube(
+    first: usize,
+    row: usize,
+    #[comptime] rows: usize,
+    queries: usize,
+    keys: usize,
+    window: usize,
+) -> Query {
     let before = keys - queries;
-    let index = first + UNIT_POS as usize / holders;
+    let index = first + row;
     let begin = max(before + first + 1, window) - window;
     Query { index, position: before + index, begin, end: min(before + first + rows, keys) }
 }

@@ -10,28 +10,54 @@ use cubek_matmul::routines::double_unit::DoubleUnitSelectionArgs;
 use cubek_matmul::routines::ordered_double_buffering::OrderedSelectionArgs;
 use cubek_matmul::routines::simple::SimpleArgs;
 
-/// The kernels for a product, the best first; the later ones are for GPUs and sizes that those before do not take. `is_large`
-/// tells that it has rows and columns for whole tiles and that the rows of its left factor are together.
+use super::{Sizes, TILE};
+
+/// Terms that the kernel whose units load while others multiply takes at a time. Where a last half of them is all that is
+/// left, it multiplies what lies beyond the factors as well (cubek 0.2.0, its issue 434).
+const TERMS: usize = 64;
+
+/// Columns from which on a cube is better off with two rows of tiles for each column of them.
+const MANY_COLUMNS: usize = 16_384;
+
+/// The kernels for a product, the best first; the later ones are for GPUs and sizes that those before do not take. The rows
+/// of its left factor are together, or its columns.
 ///
-/// From the sweep of an H200 (docs/benchmarks.md): in f16, with 256 and 2,048 rows and 768 and 3,072 terms and columns, units
-/// that load while others multiply are 1.2 to 1.9 times as fast as the simplest kernel on matrix units. The GPU's loads of
-/// whole tiles are up to another third faster, but each launch then sends its tiles' layout, and every 64 of them the host
-/// waits. Other types and GPUs were not measured and take the simplest kernel.
+/// From two sweeps of an H200 (docs/benchmarks.md): in f16, with 256 and 2,048 rows, 768 to 50,304 terms, and 768 and 3,072
+/// columns, units that load while others multiply are 1.2 to 2.6 times as fast as the simplest kernel on matrix units; with
+/// 50,304 columns two rows of tiles are 2.4 times as fast as that, and 1.4 times as fast as those. The GPU's loads of whole
+/// tiles are up to another third faster, but each launch then sends its tiles' layout, and every 64 of them the host waits.
+/// Other types and GPUs were not measured and take the simplest kernel.
 pub(super) fn best<R: Runtime>(
     client: &ComputeClient<R>,
     number: StorageType,
-    is_large: bool,
+    sizes: &Sizes,
+    rows_are_together: bool,
 ) -> Vec<Strategy> {
     // cubek does not ask, and would fail when the kernel is compiled.
     let loads_meanwhile = client.properties().features.copy_async;
-    let best = (is_large && number.size() == 2 && loads_meanwhile)
-        .then(|| Strategy::SpecializedCyclicCmma(Inferred(().into())));
-    let others = [
+    let is_measured = number.size() == 2 && loads_meanwhile && rows_are_together;
+    let is_large = sizes.m.min(sizes.n) >= TILE && sizes.k.is_multiple_of(TERMS);
+    let best = (is_measured && is_large).then(|| match sizes.n {
+        MANY_COLUMNS.. => {
+            Strategy::SimpleCyclicCmma(Inferred(SimpleArgs { multi_rows: true, tile_matmul: Cmma }))
+        }
+        _ => Strategy::SpecializedCyclicCmma(Inferred(().into())),
+    });
+    best.into_iter().chain(any()).collect()
+}
+
+/// Those that take any product, the best first.
+pub(super) fn any() -> [Strategy; 3] {
+    [
         Strategy::SimpleCyclicCmma(Default::default()),
         Strategy::SimpleUnit(Default::default()),
         Strategy::Naive,
-    ];
-    best.into_iter().chain(others).collect()
+    ]
+}
+
+/// Whether it is faster by far than those that take any product.
+pub(super) fn is_fast(way: &Strategy) -> bool {
+    matches!(way, Strategy::SpecializedCyclicCmma(_))
 }
 
 /// All that a sweep compares.

@@ -6,9 +6,19 @@ use burn_flex::Flex;
 use super::joined::halves;
 use super::*;
 
-/// Rows, terms, columns: one of each, odd sizes, more than a tile, terms that are divided, and many that cannot be.
-const SIZES: [[usize; 3]; 6] =
-    [[1, 1, 1], [3, 37, 21], [130, 64, 200], [16, 4096, 24], [7, 4099, 5], [200, 8192, 130]];
+/// Rows, terms, columns: one of each, odd sizes, more than a tile, also where terms end in the middle of what a kernel takes
+/// at a time, more rows than are made at a time, terms that are divided, and many that cannot be.
+const SIZES: [[usize; 3]; 9] = [
+    [1, 1, 1],
+    [3, 37, 21],
+    [130, 64, 200],
+    [130, 32, 200],
+    [220, 224, 136],
+    [1100, 64, 136],
+    [16, 4096, 24],
+    [7, 4099, 5],
+    [200, 8192, 130],
+];
 
 /// A matrix whose numbers are of `number`, in f32, or its transposed as a view.
 fn matrix<B: Backend>(
