@@ -81,10 +81,12 @@ def whole(counts):
 
 
 def train_step(counter, config, precision, few=2, more=4):
+    """The counts of a step of 8 texts of 256 tokens, and the most memory that was taken from the driver."""
     shape = ["bench", "train", "--config", config, "--batch-size", 8, "--length", 256, "--precision", precision, "--json"]
     first, _ = counter.run(*shape, "--steps", few)
     second, printed = counter.run(*shape, "--steps", more)
     counts = whole(difference(second, first, more - few))
+    counts["most_bytes_in_use"] = second.get("most_bytes_in_use")
     if printed:
         counts["host_seconds"] = round(json.loads(printed)["seconds_per_step"], 4)
     return counts
@@ -137,7 +139,8 @@ def measure(args):
                 report["bf16_refused_on_sm_75"] = refuses_bf16(counter, config)
             failed = sum("Compilation Error" in said for said in counter.failures)
             report["architectures"][name] = {
-                "kernels": counter.kernels(), "failed": failed, "runs_failed": len(counter.failures)
+                "kernels": counter.kernels(), "failed": failed, "runs_failed": len(counter.failures),
+                "most_bytes_in_use": report["train_step"]["most_bytes_in_use"],
             }
     return report
 

@@ -7,6 +7,7 @@ next one starts, so that a machine taken away keeps what was measured.
 import argparse
 import csv
 import json
+import re
 import shutil
 import sys
 import tarfile
@@ -74,7 +75,10 @@ class Kit:
         backends = self.runner.run([self.program, "devices", "--json"]).json()["backends"]
         devices = [device for each in backends if each["backend"] == self.args.backend for device in each["devices"]]
         has = ["f32", *(name for name in ("f16", "bf16") if devices and devices[0][name])]
-        return [name for name in has if name in self.args.precisions]
+        asked = [name for name in has if name in self.args.precisions]
+        if not asked:
+            raise ValueError(f"the device has {', '.join(has)} and none of {', '.join(self.args.precisions)}")
+        return asked
 
     def some(self, *names):
         """Those of these precisions that are measured; TF32 is PyTorch's name for f32 made faster."""
@@ -347,6 +351,17 @@ def by_kernel(log, last):
     return {"all_launches": len(seen)} | ranked(totals)
 
 
+def listed(pattern):
+    """A reader of parts with commas between them, each of which is as the pattern says."""
+    def read(text):
+        parts = text.split(",")
+        for part in parts:
+            if not re.fullmatch(pattern, part):
+                raise argparse.ArgumentTypeError(f"{part!r} is not {pattern}")
+        return parts
+    return read
+
+
 def main():
     parser = argparse.ArgumentParser()
     for name in ("--kit", "--work", "--python"):
@@ -354,10 +369,9 @@ def main():
     parser.add_argument("--backend", choices=["cuda", "wgpu"], default="cuda")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", help="these stages alone: environment,check,tests,prepare,curves,ours,torch,profile,ncu,beside,products,keep")
-    listed = lambda text: text.split(",")
-    parser.add_argument("--precisions", type=listed, default=["f32", "f16", "bf16"], help="those of these that the device has")
-    parser.add_argument("--train", type=listed, default=["8x256", "1x256", "4x1024"], help="texts x tokens of a step")
-    parser.add_argument("--decode", type=listed, default=["1", "8"], help="texts at a time")
+    parser.add_argument("--precisions", type=listed("f32|f16|bf16"), default="f32,f16,bf16", help="those that the device has")
+    parser.add_argument("--train", type=listed(r"\d+x\d+"), default="8x256,1x256,4x1024", help="texts x tokens of a step")
+    parser.add_argument("--decode", type=listed(r"\d+"), default="1,8", help="texts at a time")
     parser.add_argument("--minutes", type=float, default=8.0, help="no stage goes on after that")
     parser.add_argument("results")
     kit = Kit(parser.parse_args())

@@ -99,8 +99,17 @@ fn read_rows(
         return Ok(());
     }
     let projection = Type::group_type_builder(schema.name()).with_fields(wanted).build()?;
+    let metadata = reader.metadata();
+    let rows = metadata.row_groups().iter().try_fold(0i64, |rows, group| rows.checked_add(group.num_rows()));
+    if rows != Some(metadata.file_metadata().num_rows()) {
+        return Err(Stop::Damaged("its groups have other rows than it says".into()));
+    }
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group)?;
+        // Some writers say of the pages of a group without rows that they begin at 0.
+        if group.metadata().num_rows() == 0 {
+            continue;
+        }
         check_group(group.as_ref(), &stored, &pages, path, budget)?;
         for row in group.get_row_iter(Some(projection.clone()))? {
             let fields = fields(row?, &stored);

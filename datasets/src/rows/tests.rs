@@ -44,19 +44,26 @@ fn fault(name: &str, text: &str) -> String {
 }
 
 fn write_parquet(path: &Path, names: &[&str], rows: &[Vec<Option<&str>>], compression: Compression) {
+    write_groups(path, names, &[rows], compression);
+}
+
+fn write_groups(path: &Path, names: &[&str], groups: &[&[Vec<Option<&str>>]], compression: Compression) {
     let fields: String = names.iter().map(|name| format!("optional binary {name} (UTF8);")).collect();
     let schema = Arc::new(parse_message_type(&format!("message schema {{ {fields} }}")).unwrap());
     let properties = Arc::new(WriterProperties::builder().set_compression(compression).build());
     let mut writer = SerializedFileWriter::new(File::create(path).unwrap(), schema, properties).unwrap();
-    let mut group = writer.next_row_group().unwrap();
-    for column in 0..names.len() {
-        let levels: Vec<i16> = rows.iter().map(|row| i16::from(row[column].is_some())).collect();
-        let values: Vec<ByteArray> = rows.iter().filter_map(|row| row[column]).map(ByteArray::from).collect();
-        let mut column = group.next_column().unwrap().unwrap();
-        column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None).unwrap();
-        column.close().unwrap();
+    for rows in groups {
+        let mut group = writer.next_row_group().unwrap();
+        for column in 0..names.len() {
+            let levels: Vec<i16> = rows.iter().map(|row| i16::from(row[column].is_some())).collect();
+            let values: Vec<ByteArray> =
+                rows.iter().filter_map(|row| row[column]).map(ByteArray::from).collect();
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
     }
-    group.close().unwrap();
     writer.close().unwrap();
 }
 
@@ -248,6 +255,17 @@ fn records_of_many_fields_and_deep_ones_are_read_or_refused_and_take_no_room() {
     assert!(fault("a.jsonl", &deep).contains("recursion limit"));
     let wide = format!("[{{\"input\": [{}1]}}]", "0,".repeat(200_000));
     assert!(fault("a.json", &wide).contains("more than 100,000 values"));
+}
+
+#[test]
+fn a_group_without_rows_hides_none_of_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let (names, rows) = (["instruction", "input", "output"], vec![vec![Some("i"), Some("q"), Some("a")]; 3]);
+    write_groups(&path, &names, &[&rows, &[], &rows], Compression::SNAPPY);
+    assert_eq!(read(&path).unwrap().len(), 6);
+    write_groups(&path, &names, &[&[]], Compression::SNAPPY);
+    assert!(read(&path).unwrap_err().to_string().contains("no records"));
 }
 
 #[test]

@@ -29,8 +29,9 @@ const MOST_LEFT_IDLE: usize = 3;
 const MANY_TERMS: usize = 4096;
 const TERMS_OF_A_PART: usize = 512;
 
-/// How many times as many rows as columns make a product narrow.
+/// How many times as many rows as columns make a product narrow, and rows that are worth a launch.
 const NARROW: usize = 4;
+const MANY_ROWS: usize = 2048;
 
 /// Multiprocessors of a GPU that does not tell.
 const MULTIPROCESSORS: u32 = 32;
@@ -84,11 +85,14 @@ struct Sizes {
 
 impl Sizes {
     /// How many rows are made at a time in a half type. With four times as many rows as columns cubek takes narrow tiles and
-    /// four times as many units for a cube, for which a multiprocessor has too few registers: 4096 x 768 x 768 in f16 takes
-    /// 748 us then, and half of its rows 34 (an H200, docs/benchmarks.md).
+    /// more units for a cube: 4096 x 768 x 768 in f16 takes 748 us then, and half of its rows 34 (an H200,
+    /// docs/benchmarks.md). Where that would leave few rows for a launch, all are made together.
     fn rows_at_a_time(&self) -> usize {
-        let parts = (1..).find(|parts| self.m.div_ceil(*parts) < NARROW * self.n).unwrap_or(1);
-        self.m.div_ceil(parts).next_multiple_of(TILE)
+        let most = (NARROW * self.n).saturating_sub(1) / TILE * TILE;
+        if self.m < NARROW * self.n || most < MANY_ROWS {
+            return self.m;
+        }
+        self.m.div_ceil(self.m.div_ceil(most)).next_multiple_of(TILE)
     }
 
     /// Into how many parts its terms are divided, if they are: as many as give each multiprocessor two tiles.

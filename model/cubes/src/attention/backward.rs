@@ -4,15 +4,10 @@ use cubecl::ir::StorageType;
 use cubecl::prelude::*;
 
 use super::tile::{
-    add, dot, holder, own_query, put_parts, read, room_for_parts, sees, share, wait_for_parts, write, zeros,
+    add, dot, holder, number, own_query, put_parts, read, room_for_parts, sees, share, wait_for_parts, write,
+    zeros,
 };
 use super::{AttentionShape, LEAST, UNITS, units};
-
-/// Where the cube's head has its number of query `index`, in `[batch, heads, queries]`.
-#[cube]
-pub(super) fn number(index: usize, queries: usize) -> usize {
-    (CUBE_POS_Z as usize * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize) * queries + index
-}
 
 /// A unit's query: its log-sum-exp, its D and its dQ.
 #[cube(launch)]

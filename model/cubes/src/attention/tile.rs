@@ -55,6 +55,12 @@ pub(super) fn place(index: usize, rows: usize, #[comptime] vectors: usize) -> us
     ((text * rows + index) * CUBE_COUNT_Y as usize + head) * vectors
 }
 
+/// Where the cube's head has its number of query `index`, in `[batch, heads, queries]`.
+#[cube]
+pub(super) fn number(index: usize, queries: usize) -> usize {
+    (CUBE_POS_Z as usize * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize) * queries + index
+}
+
 /// Which of a row's holders the unit is.
 #[cube]
 pub(super) fn holder(#[comptime] holders: usize) -> usize {

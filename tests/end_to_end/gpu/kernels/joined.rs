@@ -9,11 +9,7 @@ use gptneo_lora::model::ops::{Dropout, LinearGradients, LinearInputs, LoraInputs
 use super::*;
 
 /// A tensor's numbers, rounded to a type first.
-pub(super) fn rounded<B: Backend, const D: usize>(
-    seed: u64,
-    shape: [usize; D],
-    dtype: DType,
-) -> FloatTensor<B> {
+fn rounded<B: Backend, const D: usize>(seed: u64, shape: [usize; D], dtype: DType) -> FloatTensor<B> {
     let tensor = Tensor::<B, D>::from_data(numbers(seed, shape), &Default::default());
     tensor.cast(dtype).into_primitive().tensor()
 }

@@ -3,8 +3,7 @@
 use cubecl::ir::StorageType;
 use cubecl::prelude::*;
 
-use super::super::backward::number;
-use super::super::tile::sees;
+use super::super::tile::{number, sees};
 use super::super::{AttentionShape, LEAST};
 use super::forward::own_query;
 use super::tile::{
