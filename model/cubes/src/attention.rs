@@ -8,7 +8,7 @@
 //!
 //! Backward, from dO: `dV = P^T dO`, `dP = dO V^T`, `D = rowsum(P * dP)`, `dS = P * (dP - D)`, `dQ = dS K`,
 //! `dK = dS^T Q`. P is worked out again from each query's log-sum-exp, `L = log(sum(exp(S)))`. A unit takes a query for
-//! L, D and dQ, a key for dV, a key for dK.
+//! L, D and dQ, a key for dV, a key for dK. Where a GPU has matrix units, those take heads of half types (`units`).
 
 mod backward;
 mod forward;
