@@ -126,8 +126,10 @@ impl Seeds {
 
 /// The seeds from the first on.
 fn seeds(first: u64, count: usize) -> Result<impl Iterator<Item = u64>> {
+    // A settings file has no whole number beyond that.
+    const LARGEST: u64 = i64::MAX as u64;
     match first.checked_add(count as u64) {
-        Some(end) if count > 0 => Ok(first..end),
+        Some(end) if count > 0 && end - 1 <= LARGEST => Ok(first..end),
         _ => Err(Error::settings(
             format!("{count} seeds from {first} on cannot be had"),
             Remedy::Either(vec![Remedy::say("ask for at least one"), Remedy::Lower("training.seed")]),
@@ -209,6 +211,8 @@ mod tests {
         settings.data.split_seed = Some(1);
         assert_eq!(of_seed(&settings, folder, 7, 8).data_options().seed, 1);
         assert!(seeds(7, 0).is_err() && seeds(u64::MAX, 2).is_err());
+        let largest = i64::MAX as u64;
+        assert!(seeds(largest - 1, 2).is_ok() && seeds(largest - 1, 3).is_err());
     }
 
     #[test]

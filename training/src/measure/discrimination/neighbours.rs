@@ -75,7 +75,7 @@ impl Words {
         near.sort_by(|a, b| b.0.total_cmp(&a.0).then(behind(a.1).cmp(&behind(b.1))));
         // Where no more share a word, the file's order goes on.
         let rest = (1..records).map(|step| (index + step) % records);
-        let mut taken = Vec::with_capacity(count);
+        let mut taken = Vec::with_capacity(count.min(records));
         for record in near.into_iter().map(|(_, record)| record).chain(rest) {
             if taken.len() == count {
                 break;
