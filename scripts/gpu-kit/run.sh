@@ -6,8 +6,9 @@
 #          [--decode 1,8] [--minutes N] RESULTS
 #
 # RESULTS gets results.json and table.md, written anew after each stage, log.txt, and the kernels that were compiled.
-# --precisions, --train and --decode say what is measured, where it is less than all. --quick takes a tiny model and needs
-# no GPU with --backend wgpu: software Vulkan will do. PYTHON names another python3.
+# --precisions, --train and --decode say what is measured, where it is less than all. --quick takes a tiny model and sizes
+# of its own in f32, whatever these say, and needs no GPU with --backend wgpu: software Vulkan will do. PYTHON names another
+# python3.
 set -euo pipefail
 kit=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-$(command -v python3)}

@@ -181,7 +181,7 @@ fn attention_of_keys_on_units<F: Float, N: Size>(
     write(&sums_of_value, of_value, &mut scores, first, keys, size);
 }
 
-/// dQ, and the log-sum-exps and D of the queries, `[batch, heads, queries]`; `given` are Q, K, V and dO.
+/// dQ, and the log-sum-exps and D of the queries, `[batch, heads, queries]`, from Q, K, V and dO.
 pub(in super::super) fn of_queries<R: Runtime>(
     client: &ComputeClient<R>,
     [query, key, value, gradient]: [ArrayArg<R>; 4],
