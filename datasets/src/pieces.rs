@@ -4,7 +4,7 @@
 use crate::error::DataError;
 use crate::tokenizer::Tokenizer;
 
-/// The longest piece, in bytes.
+/// The longest piece, in bytes, where a tokenizer lets texts be cut.
 const PIECE: usize = 1 << 16;
 /// How many bytes of pieces are worked on at once.
 const PORTION: usize = 1 << 18;
@@ -20,6 +20,7 @@ pub(crate) fn encode_all(
     let mut encoded: Vec<Vec<u32>> = Vec::with_capacity(texts.len());
     let mut portion: Vec<(usize, &str)> = Vec::new();
     let mut bytes = 0;
+    let borders = tokenizer.borders();
     let encode = |portion: &mut Vec<(usize, &str)>, encoded: &mut Vec<Vec<u32>>| {
         let pieces: Vec<&str> = portion.iter().map(|(_, piece)| *piece).collect();
         for (ids, (text, _)) in tokenizer.encode_batch(&pieces)?.into_iter().zip(portion.drain(..)) {
@@ -31,7 +32,7 @@ pub(crate) fn encode_all(
         Ok::<(), DataError>(())
     };
     for (number, text) in texts.iter().enumerate() {
-        for piece in pieces(text.as_ref(), PIECE) {
+        for piece in pieces(text.as_ref(), PIECE, borders) {
             bytes += piece.len();
             portion.push((number, piece));
             if bytes >= PORTION {
@@ -44,33 +45,35 @@ pub(crate) fn encode_all(
     Ok(encoded)
 }
 
-/// `text` in pieces of about `most` bytes; in one where it is no longer.
+/// `text` in pieces of about `most` bytes, cut where the tokenizer sees no difference; in one where it is no longer.
 ///
-/// It is cut before a single white space between two words, where a byte-level tokenizer lets no token go across.
-/// Where no such place is near, as in a word of many thousand letters, it is cut between any two characters.
-fn pieces(mut text: &str, most: usize) -> impl Iterator<Item = &str> {
+/// Such a place is before a single blank of `borders` between two words: a byte-level tokenizer lets no token go across.
+/// Where none is near, the piece is as long as it must be.
+fn pieces<'a>(mut text: &'a str, most: usize, borders: &[char]) -> impl Iterator<Item = &'a str> {
     let mut done = false;
     std::iter::from_fn(move || {
         if done {
             return None;
         }
         let piece;
-        (piece, text) = text.split_at(if text.len() > most { border(text, most) } else { text.len() });
+        (piece, text) =
+            text.split_at(if text.len() > most { border(text, most, borders) } else { text.len() });
         done = text.is_empty();
         Some(piece)
     })
 }
 
-/// Where to cut a text that is longer than `most` bytes.
-fn border(text: &str, most: usize) -> usize {
-    let any = text.floor_char_boundary(most);
-    let bytes = &text.as_bytes()[..any];
-    let between_words = |&at: &usize| {
-        matches!(bytes[at], b' ' | b'\n')
-            && bytes[at - 1].is_ascii_alphanumeric()
-            && bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric)
+/// Where to cut a text that is longer than `most` bytes: the last border within them, else the first one behind.
+fn border(text: &str, most: usize, borders: &[char]) -> usize {
+    let between_words = |&(at, blank): &(usize, &str)| {
+        let is_text = |end: Option<char>| end.is_some_and(|end| !end.is_whitespace() && !end.is_control());
+        is_text(text[..at].chars().next_back()) && is_text(text[at + blank.len()..].chars().next())
     };
-    (most / 2..any).rev().find(between_words).unwrap_or(any)
+    let near = text.floor_char_boundary(most);
+    let within = text[..near].rmatch_indices(borders).find(between_words);
+    let behind =
+        || text[near..].match_indices(borders).map(|(at, blank)| (near + at, blank)).find(between_words);
+    within.or_else(behind).map_or(text.len(), |(at, _)| at)
 }
 
 #[cfg(test)]
@@ -82,13 +85,59 @@ mod tests {
     #[test]
     fn pieces_are_the_text_and_their_ids_the_same() {
         let tokenizer = small();
-        let text = "The virus, and a cold;\nthe  flu 3 days later. ".repeat(40);
-        let cut: Vec<&str> = pieces(&text, 64).collect();
-        assert!(cut.len() > 10 && cut.concat() == text && cut.iter().all(|piece| piece.len() <= 64));
-        let ids: Vec<u32> = cut.iter().flat_map(|piece| tokenizer.encode(piece).unwrap()).collect();
-        assert_eq!(ids, tokenizer.encode(&text).unwrap());
-        assert_eq!(pieces("", 4).collect::<Vec<_>>(), [""]);
-        assert_eq!(pieces("ééééé", 5).collect::<Vec<_>>(), ["éé", "éé", "é"]);
+        let borders = tokenizer.borders();
+        for text in [
+            "The virus, and a cold;\nthe  flu 3 days later. ",
+            "it\'s «la» grippe :\n\n— né à 3 \u{200b}km\t ",
+            "é",
+        ] {
+            let text = text.repeat(40);
+            let cut: Vec<&str> = pieces(&text, 64, borders).collect();
+            assert!(cut.concat() == text && (text.starts_with('é') || cut.len() > 10), "{cut:?}");
+            let ids: Vec<u32> = cut.iter().flat_map(|piece| tokenizer.encode(piece).unwrap()).collect();
+            assert_eq!(ids, tokenizer.encode(&text).unwrap());
+        }
+        let cut = |text, most| pieces(text, most, &[' ', '\n']).collect::<Vec<_>>();
+        assert_eq!(cut("", 4), [""]);
+        // As near to the length as a border is, then the first behind it; none within a run of blanks.
+        assert_eq!(cut("a b c dddddd e", 6), ["a b c", " dddddd", " e"]);
+        assert_eq!(cut("ééééé a  b\tc", 5), ["ééééé", " a  b\tc"]);
+    }
+
+    #[test]
+    fn what_may_look_across_a_border_is_not_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        small().save(folder.path()).unwrap();
+        let path = folder.path().join("tokenizer.json");
+        let plain: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let borders = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut value = plain.clone();
+            change(&mut value);
+            std::fs::write(&path, value.to_string()).unwrap();
+            let config = r#"{"eos_token": "<|endoftext|>", "tokenizer_class": "PreTrainedTokenizerFast"}"#;
+            std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+            Tokenizer::from_folder(folder.path()).unwrap()
+        };
+        assert_eq!(borders(&|_| {}).borders(), [' ', '\n']);
+        let none: [&dyn Fn(&mut serde_json::Value); 4] = [
+            &|value| value["normalizer"] = serde_json::json!({ "type": "NFC" }),
+            &|value| value["pre_tokenizer"] = serde_json::json!({ "type": "Whitespace" }),
+            &|value| value["added_tokens"][0]["rstrip"] = true.into(),
+            &|value| {
+                value["added_tokens"].as_array_mut().unwrap().push(serde_json::json!({
+                    "id": 300, "content": "the flu", "special": false, "single_word": false, "lstrip": false,
+                    "rstrip": false, "normalized": false,
+                }))
+            },
+        ];
+        for change in none {
+            assert!(borders(change).borders().is_empty());
+        }
+        // With a space before each text, lines are not cut apart.
+        let tokenizer = borders(&|value| value["pre_tokenizer"]["add_prefix_space"] = true.into());
+        let long = "a\ncold\nand\nthe\nflu ".repeat(PIECE / 8);
+        let encoded = encode_all(&[&long], &tokenizer).unwrap();
+        assert!(tokenizer.borders() == [' '] && encoded[0] == tokenizer.encode(&long).unwrap());
     }
 
     #[test]

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use gptneo_files::{excerpt, write_files};
 use rayon::prelude::*;
-use tokenizers::Tokenizer as Inner;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::{AddedToken, Tokenizer as Inner};
 
 pub use added::DEFAULT_END_OF_TEXT;
 pub use files::TOKENIZER_FILES;
@@ -113,6 +114,22 @@ impl Tokenizer {
                 Err(self.cannot("encode", reason))
             }
         }
+    }
+
+    /// Before which single blanks, between two characters that are none, a text can be cut without its ids becoming
+    /// others; none where the tokenizer may look across.
+    pub(crate) fn borders(&self) -> &'static [char] {
+        let level = match self.inner.get_pre_tokenizer() {
+            Some(PreTokenizerWrapper::ByteLevel(level)) if level.use_regex => level,
+            _ => return &[],
+        };
+        let added = self.inner.get_added_tokens_decoder();
+        let across = |token: &AddedToken| token.rstrip || token.content.contains(char::is_whitespace);
+        if self.inner.get_normalizer().is_some() || added.values().any(across) {
+            return &[];
+        }
+        // What begins with another character would get a space before it.
+        if level.add_prefix_space { &[' '] } else { &[' ', '\n'] }
     }
 
     fn cannot(&self, action: &'static str, reason: String) -> DataError {

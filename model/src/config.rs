@@ -136,7 +136,8 @@ impl GptNeoConfig {
         let dropouts = ["attention_dropout", "embed_dropout", "resid_dropout"];
         let rate = |rate: f64| (0.0..=1.0).contains(&rate);
         let dropouts = dropouts.map(|name| fields.number(name, "0 to 1", rate).unwrap_or(0.0));
-        let positive = |number: f64| number.is_finite() && number >= 0.0;
+        // What is computed with them stays within f32.
+        let positive = |number: f64| (0.0..=1e30).contains(&number);
         let config = Self {
             hidden_size,
             intermediate_size: fields.size(&["intermediate_size"]).unwrap_or(hidden_size.saturating_mul(4)),
@@ -146,8 +147,8 @@ impl GptNeoConfig {
             max_position_embeddings: fields.size(&["max_position_embeddings"]).unwrap_or(2048),
             window_size: fields.size(&["window_size"]).unwrap_or(256),
             activation,
-            layer_norm_epsilon: fields.number("layer_norm_epsilon", "0 or more", positive).unwrap_or(1e-5),
-            initializer_range: fields.number("initializer_range", "0 or more", positive).unwrap_or(0.02),
+            layer_norm_epsilon: fields.number("layer_norm_epsilon", "0 to 1e30", positive).unwrap_or(1e-5),
+            initializer_range: fields.number("initializer_range", "0 to 1e30", positive).unwrap_or(0.02),
             tie_word_embeddings: fields.flag("tie_word_embeddings").unwrap_or(true),
             base_dropout: dropouts.into_iter().fold(0.0, f64::max),
             eos_token_ids: fields.tokens("eos_token_id"),

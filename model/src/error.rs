@@ -54,17 +54,6 @@ pub enum ModelError {
         /// The type's name.
         dtype: &'static str,
     },
-    /// A model whose output is not a number.
-    #[error(
-        "the model's output for prompt {prompt} is not a number after {tokens} new tokens: its weights or its adapter are \
-         damaged, or the precision is too low; try full precision"
-    )]
-    NotANumber {
-        /// The prompt's index.
-        prompt: usize,
-        /// The tokens that it was continued by.
-        tokens: usize,
-    },
     /// A LoRA adapter takes more than all memory of a device.
     #[error(
         "an adapter of this rank takes {size:.2} GB to train, but {device} has {memory:.2} GB",
@@ -121,6 +110,9 @@ pub enum ModelError {
     /// A prompt or a generation setting that does not work.
     #[error("{0}")]
     Generation(String),
+    /// An answer that broke off though what was asked is right, as where the model's output is not a number.
+    #[error("{0}")]
+    Unanswered(String),
     /// A device failed while it computed; see [`crate::device_failure`].
     #[error(
         "the device failed, and what it computed since is worth nothing: {0}. Where memory is short, lower \

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::flags::{BackendFlag, BatchSizeFlag, FileFlags, LengthFlag, ModelFlags, ReadFlags, WeightsFlag};
-use super::numbers::at_least_one;
+use super::numbers::{at_least_one, whole};
 
 /// What `evaluate` takes.
 #[derive(Debug, Args)]
@@ -29,13 +29,13 @@ pub(crate) struct EvaluateArgs {
     #[arg(long)]
     pub(crate) per_item: bool,
     /// Find each record's answer among K answers to other questions, the nearest in words; 0 for not
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    #[arg(long, value_name = "K", default_value_t = 0, value_parser = whole)]
     pub(crate) discriminate: usize,
     /// Answer N of the records' questions and measure the answers; 0 for none
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole)]
     pub(crate) questions: usize,
     /// The longest answer in tokens
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one, requires = "questions")]
     pub(crate) max_new_tokens: usize,
     /// Examine another model on the same rows, and test whether the two differ: a model's folder or name on the Hub, such
     /// as the base itself, or the folder of another adapter

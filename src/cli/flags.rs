@@ -265,7 +265,7 @@ pub(crate) struct ExportFlags {
     pub(crate) gguf_type: Option<GgufType>,
     /// The longest text of prompt and answer in tokens; more than the model's smallest local window are not exact
     /// [default: the smallest local window]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) max_positions: Option<usize>,
 }
 
@@ -295,10 +295,10 @@ pub(crate) struct AnswerFlags {
     #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) questions: Option<usize>,
     /// Have both models answer N of the held-out questions, those of --questions among them, to measure the answers
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) scored_questions: Option<usize>,
     /// Have both models find each held-out question's answer among K answers to other questions; 0 for not
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = whole)]
     pub(crate) discriminate: Option<usize>,
     /// The longest answer in tokens
     #[arg(long, value_name = "N", value_parser = whole)]

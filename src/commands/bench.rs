@@ -48,6 +48,9 @@ fn train(args: &BenchTrainArgs) -> Result<()> {
     let place = args.common.backend.place();
     let (precision, warning) = place.precision(args.common.precision)?;
     warning.iter().for_each(|problem| notes::warn(wording::of_problem(problem)));
+    if args.length < 2 {
+        return Err(Misuse::error("--length 1 leaves no token to predict: give 2 or more"));
+    }
     let model = model(&args.source)?;
     check_positions(&model, &[("--length", args.length)])?;
     let steps = time_training(

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 use gptneo_datasets::{ReadChoices, read_choices};
 use gptneo_lora::run::ModelFolder;
-use gptneo_lora::run::evaluate::{Candidate, Exam, Examined, Paired, Syllabus};
+use gptneo_lora::run::evaluate::{Candidate, Exam, Examined, Others, Paired, Syllabus};
 use gptneo_lora::settings::{Layer, Origin, Settings};
 use gptneo_model::adapter::adapter_files;
 
@@ -50,20 +50,25 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let adapter = settings.model.adapter.clone();
     super::read_as_tuned(&mut settings.data.options, &args.data, &model, adapter.as_deref())?;
     let other = args.against.as_deref().map(|against| Other::find(against, &model)).transpose()?;
-    let max_length = settings.data.resolve_length(Some(model.config().max_position_embeddings))?;
+    // Both are examined on the same rows: they fit the one with fewer positions.
+    let shorter = match other.as_ref().and_then(|other| other.model.as_ref()) {
+        Some(other) if positions(other) < positions(&model) => other,
+        _ => &model,
+    };
+    let max_length = settings.data.resolve_length(Some(positions(shorter)))?;
     // A data set with splits is measured on what it has for that.
     let files = name.as_deref().map(hub::data).transpose()?.unwrap_or_default();
     let exam = Exam::of(
         Syllabus {
             texts: files.to_measure(),
             choices: &choices,
-            discriminate: args.discriminate,
+            discriminate: Others::Exactly(args.discriminate),
             questions: args.questions,
             max_new_tokens: args.max_new_tokens,
             limit: args.limit,
         },
         &settings.data_options(),
-        &model,
+        shorter,
     )?;
 
     if let Some(reading) = exam.reading() {
@@ -109,6 +114,10 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
         seconds: started.elapsed().as_secs_f64(),
     };
     if args.json { output::json(&report) } else { output::line(report.render().trim_end()) }
+}
+
+fn positions(model: &ModelFolder) -> usize {
+    model.config().max_position_embeddings
 }
 
 /// The model that `--against` names: an adapter's folder stands for that adapter over the same base.

@@ -97,12 +97,13 @@ fn ask(folder: &RunFolder) -> String {
 pub(super) fn several_seeds(
     args: &TrainArgs,
     command: &str,
-    mut seeds: Seeds,
+    seeds: Seeds,
     go: impl Fn(Run, Watch) -> gptneo_lora::Result<()>,
 ) -> Result<()> {
     let whole = seeds.folder().to_path_buf();
     let command = format!("{command} --seeds {}", seeds.count());
-    for (number, (seed, opening)) in seeds.openings().enumerate() {
+    for (number, due) in seeds.openings().enumerate() {
+        let (seed, opening) = due?;
         notes::say(format_args!("{}seed {seed}", if number == 0 { "" } else { "\n" }));
         let run = opening.read(hub::find)?;
         go(run, Watch::new(args)?).map_err(failure::of_part(command.clone(), &whole))?;

@@ -33,6 +33,9 @@ pub(crate) fn run(args: &SweepArgs) -> Result<()> {
                 survivors.join(", ")
             ));
         }
+        Moment::TakenUp { trial } => notes::say(format_args!(
+            "all trials that went on are lost; trial {trial}, which was stopped before, goes on in their place"
+        )),
         Moment::Warning(problem) => notes::warn(wording::of_problem(problem)),
         Moment::Testing { done, total } => {
             testing.get_or_insert_with(|| Progress::new("measuring once")).update(done, total);

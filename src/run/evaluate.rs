@@ -45,14 +45,37 @@ pub struct Syllabus<'a> {
     pub texts: &'a [PathBuf],
     /// Multiple-choice questions.
     pub choices: &'a [ChoiceQuestion],
-    /// How many answers to other questions stand beside the one of each record; 0 for none.
-    pub discriminate: usize,
+    /// How many answers to other questions stand beside the one of each record.
+    pub discriminate: Others,
     /// How many of the records' questions the model is to answer itself.
     pub questions: usize,
     /// The longest answer in tokens.
     pub max_new_tokens: usize,
     /// Only the first so many records of the texts; answers to choose among may be those of the others.
     pub limit: Option<usize>,
+}
+
+/// How many answers to other questions stand beside the one of each record; 0 for no such question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// So many, or the exam is refused.
+    Exactly(usize),
+    /// So many, or as many as there are; with nothing to tell apart, no question.
+    UpTo(usize),
+}
+
+impl Others {
+    fn most(self) -> usize {
+        match self {
+            Self::Exactly(count) | Self::UpTo(count) => count,
+        }
+    }
+}
+
+impl Default for Others {
+    fn default() -> Self {
+        Self::Exactly(0)
+    }
 }
 
 /// An exam as models with one tokenizer are set it.
@@ -101,10 +124,16 @@ impl Exam {
         };
         let records = records(syllabus, options)?;
         let limit = syllabus.limit.unwrap_or(usize::MAX).min(records.len());
-        let discrimination = (syllabus.discriminate > 0).then(|| {
-            let (all, asked): (Vec<&Record>, Vec<usize>) = (records.iter().collect(), (0..limit).collect());
-            DiscriminationTask::new(&all, &asked, template, tokenizer, max_length, syllabus.discriminate)
-        });
+        let (all, asked): (Vec<&Record>, Vec<usize>) = (records.iter().collect(), (0..limit).collect());
+        let discrimination = match syllabus.discriminate {
+            Others::Exactly(0) => None,
+            Others::Exactly(count) => {
+                Some(DiscriminationTask::new(&all, &asked, template, tokenizer, max_length, count)?)
+            }
+            Others::UpTo(count) => {
+                DiscriminationTask::up_to(&all, &asked, template, tokenizer, max_length, count)?
+            }
+        };
         let generation = GenerationConfig {
             max_new_tokens: syllabus.max_new_tokens,
             sampling: Default::default(),
@@ -114,7 +143,7 @@ impl Exam {
             texts,
             reading,
             choices: encode_choices(syllabus.choices, template, tokenizer, positions)?,
-            discrimination: discrimination.transpose()?,
+            discrimination,
             questions: questions(&records[..limit], template, model, syllabus)?,
             generation,
             max_length,
@@ -215,7 +244,7 @@ impl Job for Sit<'_> {
 
 /// All records, of which the first are asked; none where none are.
 fn records(syllabus: Syllabus<'_>, options: &DataOptions) -> Result<Vec<Record>> {
-    if syllabus.discriminate == 0 && syllabus.questions == 0 {
+    if syllabus.discriminate.most() == 0 && syllabus.questions == 0 {
         return Ok(Vec::new());
     }
     let Some(first) = syllabus.texts.first() else {

@@ -6,7 +6,6 @@
 
 use gptneo_datasets::{Example, Record};
 use gptneo_model::{GptNeo, NeoBackend};
-use gptneo_training::TrainingError;
 use gptneo_training::measure::{Discrimination, DiscriminationTask};
 
 use super::opening::Run;
@@ -19,8 +18,6 @@ const MOST_QUESTIONS: usize = 500;
 /// Held-out questions, each with its answer among others.
 pub(crate) struct KnowledgeTest {
     task: DiscriminationTask,
-    /// How many other answers stand beside each true one.
-    pub(crate) others: usize,
 }
 
 impl KnowledgeTest {
@@ -38,16 +35,14 @@ impl KnowledgeTest {
             return Ok(None);
         }
         let (template, tokenizer) = (&run.settings.data.options.prompt_template, run.base.tokenizer());
-        for others in (1..=run.settings.answers.discriminate).rev() {
-            let made = DiscriminationTask::new(&records, &asked, template, tokenizer, run.max_length, others);
-            match made {
-                Ok(task) => return Ok(Some(Self { task, others })),
-                // There are not so many answers: fewer may do.
-                Err(TrainingError::Setting { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(None)
+        let others = run.settings.answers.discriminate;
+        let task = DiscriminationTask::up_to(&records, &asked, template, tokenizer, run.max_length, others)?;
+        Ok(task.map(|task| Self { task }))
+    }
+
+    /// How many other answers stand beside each true one.
+    pub(crate) fn others(&self) -> usize {
+        self.task.others()
     }
 
     /// Asks a model.

@@ -139,7 +139,7 @@ impl Job for Whole {
         let (before_scores, after_scores) =
             (answers::each_score(&questions, &base), answers::each_score(&questions, &answers));
         let discriminated = known_before.as_ref().zip(known_after.as_ref());
-        let others = test.as_ref().map_or(0, |test| test.others);
+        let others = test.as_ref().map_or(0, KnowledgeTest::others);
         let parameters = started.manifest.counts.total_parameters;
         let findings = Findings {
             perplexities,

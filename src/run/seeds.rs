@@ -3,8 +3,10 @@
 //! Each seed decides the adapter's first weights, the order and the dropout of a run of its own in `seed-N`; the split is
 //! that of the first seed for all, so that every run learns from the same records and is measured on the same others.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use gptneo_files::remove_dead;
 use gptneo_report::{SpreadRow, write_spread};
 use gptneo_training::metrics::MetricsRow;
 use serde_json::json;
@@ -31,52 +33,35 @@ pub enum Extent {
 pub struct Seeds {
     extent: Extent,
     folder: PathBuf,
-    runs: Vec<SeedRun>,
-}
-
-/// One of them.
-struct SeedRun {
-    seed: u64,
-    /// The run; none where it came to its end before.
-    opening: Option<Opening>,
+    /// Those of the first seed.
+    settings: Settings,
+    /// What goes over the settings of a run that goes on.
+    layer: Layer,
+    seeds: Range<u64>,
 }
 
 impl Seeds {
     /// New runs under `count` seeds, from the settings' own on, in the folder that the settings name.
     ///
     /// # Errors
-    /// No seed, a used folder, or as [`Opening::new`].
+    /// No seed, or a used folder.
     pub fn new(settings: Settings, count: usize, extent: Extent) -> Result<Self> {
         let folder = settings.run.folder()?.to_path_buf();
+        remove_dead(&folder)?;
         refuse_used(&folder)?;
-        let first = settings.training.seed;
-        let runs = seeds(first, count)?.map(|seed| {
-            Ok(SeedRun { seed, opening: Some(Opening::new(of_seed(&settings, &folder, first, seed))?) })
-        });
-        Ok(Self { extent, runs: runs.collect::<Result<_>>()?, folder })
+        let seeds = seeds(settings.training.seed, count)?;
+        Ok(Self { extent, folder, settings, layer: Layer::default(), seeds })
     }
 
     /// The runs in `folder` go on, those that came to their end aside; with `layer` over their own settings.
     ///
     /// # Errors
-    /// There are none, or as [`Opening::resume`].
+    /// There are none, the first one's settings cannot be read, or with those of `layer` they cannot be.
     pub fn resume(folder: &Path, layer: &Layer, count: usize, extent: Extent) -> Result<Self> {
         let first = first_seed(folder)?;
-        let begun = RunFolder::existing(run_folder(folder, first))?.settings_with(layer.clone())?;
-        let one = |seed| {
-            let run = RunFolder::at(run_folder(folder, seed));
-            let opening = if extent.is_done(&run) {
-                None
-            } else if run.settings_file().is_file() {
-                let output = json!({ "output": run.path() });
-                Some(Opening::resume(run.path(), layer.clone().with("run", &output)?)?)
-            } else {
-                Some(Opening::new(of_seed(&begun, folder, first, seed))?)
-            };
-            Ok(SeedRun { seed, opening })
-        };
-        let runs = seeds(first, count)?.map(one).collect::<Result<_>>()?;
-        Ok(Self { extent, folder: folder.to_path_buf(), runs })
+        let settings = RunFolder::existing(run_folder(folder, first))?.settings_with(layer.clone())?;
+        let seeds = seeds(first, count)?;
+        Ok(Self { extent, folder: folder.to_path_buf(), settings, layer: layer.clone(), seeds })
     }
 
     /// The folder of all runs.
@@ -86,12 +71,28 @@ impl Seeds {
 
     /// How many seeds there are.
     pub fn count(&self) -> usize {
-        self.runs.len()
+        (self.seeds.end - self.seeds.start) as usize
     }
 
-    /// The runs that are still to be done, each with its seed.
-    pub fn openings(&mut self) -> impl Iterator<Item = (u64, Opening)> {
-        self.runs.iter_mut().filter_map(|run| Some((run.seed, run.opening.take()?)))
+    /// The runs that are still to be done, each with its seed, and opened when its turn comes.
+    ///
+    /// # Errors
+    /// As [`Opening::new`] and [`Opening::resume`].
+    pub fn openings(&self) -> impl Iterator<Item = Result<(u64, Opening)>> {
+        self.seeds.clone().filter_map(|seed| Some(self.opening(seed).transpose()?.map(|run| (seed, run))))
+    }
+
+    /// The run of a seed; none where it came to its end before.
+    fn opening(&self, seed: u64) -> Result<Option<Opening>> {
+        let run = RunFolder::at(run_folder(&self.folder, seed));
+        if self.extent.is_done(&run) {
+            return Ok(None);
+        }
+        if run.settings_file().is_file() {
+            let output = json!({ "output": run.path() });
+            return Opening::resume(run.path(), self.layer.clone().with("run", &output)?).map(Some);
+        }
+        Opening::new(of_seed(&self.settings, &self.folder, self.seeds.start, seed)).map(Some)
     }
 
     /// Mean and spread of every measure over the runs, which have all come to their end; written to `seeds.csv` too.
@@ -100,9 +101,9 @@ impl Seeds {
     /// A run's table is missing or damaged, or the file cannot be written.
     pub fn summarise(&self) -> Result<Vec<SpreadRow>> {
         let all: Vec<Measures> = self
-            .runs
-            .iter()
-            .map(|run| self.extent.measures(&RunFolder::at(run_folder(&self.folder, run.seed))))
+            .seeds
+            .clone()
+            .map(|seed| self.extent.measures(&RunFolder::at(run_folder(&self.folder, seed))))
             .collect::<Result<_>>()?;
         let names: Vec<&Name> = all.iter().take(1).flat_map(|one| &one.0).map(|(name, _)| name).collect();
         let rows: Vec<SpreadRow> = names
@@ -125,7 +126,7 @@ impl Seeds {
 }
 
 /// The seeds from the first on.
-fn seeds(first: u64, count: usize) -> Result<impl Iterator<Item = u64>> {
+fn seeds(first: u64, count: usize) -> Result<Range<u64>> {
     // A settings file has no whole number beyond that.
     const LARGEST: u64 = i64::MAX as u64;
     match first.checked_add(count as u64) {

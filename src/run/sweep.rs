@@ -12,6 +12,7 @@ mod inputs;
 mod plan;
 mod trial;
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,7 @@ use self::inputs::Inputs;
 pub use self::plan::Halving;
 use self::plan::{Plan, trial_folder};
 use self::trial::TrialRun;
-use super::evaluate::{Candidate, Exam, Examined, Paired, Syllabus};
+use super::evaluate::{Candidate, Exam, Examined, Others, Paired, Syllabus};
 use super::folder::{RunFolder, refuse_used};
 use super::model_folder::ModelFolder;
 use super::progress::Observer;
@@ -70,6 +71,11 @@ pub enum Moment<'a> {
         rung: usize,
         /// Those that go on, the best first.
         survivors: &'a [usize],
+    },
+    /// All that went on are lost: a trial that was stopped before goes on in their place.
+    TakenUp {
+        /// Its number, from 1.
+        trial: usize,
     },
     /// The chosen trial is measured on what was put aside.
     Testing {
@@ -155,7 +161,8 @@ impl Sweep {
         tell: &mut (dyn FnMut(Moment<'_>) + Send),
     ) -> Result<SweepOutcome, E> {
         let (inputs, _held) = self.begin(&mut find)?;
-        inputs.warnings.iter().for_each(|problem| tell(Moment::Warning(problem)));
+        let unused = (!self.plan.unused.is_empty()).then(|| unused(&self.plan.unused));
+        unused.iter().chain(&inputs.warnings).for_each(|problem| tell(Moment::Warning(problem)));
         let Plan { halving, trials, .. } = &self.plan;
         let mut runs: Vec<TrialRun> = trials
             .iter()
@@ -165,12 +172,14 @@ impl Sweep {
             })
             .collect();
         let mut alive: Vec<usize> = (0..runs.len()).collect();
-        let mut failure = None;
+        let mut stopped = Vec::new();
         for rung in 0..halving.rungs {
+            let begun = alive.len();
+            let mut failure = None;
             // In the grid's order, whatever their rank.
-            let mut order = alive.clone();
-            order.sort_unstable();
-            for at in order {
+            alive.sort_unstable();
+            let mut waiting: VecDeque<usize> = std::mem::take(&mut alive).into();
+            while let Some(at) = waiting.pop_front() {
                 let run = &mut runs[at];
                 if run.is_due(rung)? {
                     tell(Moment::Training {
@@ -182,39 +191,45 @@ impl Sweep {
                     });
                     match run.train(rung, &inputs, watch()?) {
                         Err(error) if has_diverged(&error) => {
+                            run.is_lost = true;
                             tell(Moment::Warning(&lost(at + 1, &error)));
-                            (run.is_lost, failure) = (true, Some(error));
+                            failure = Some(error);
                         }
                         trained => trained?,
                     }
                 }
-                run.rungs = rung + 1;
+                if !run.is_lost {
+                    run.rungs = rung + 1;
+                    alive.push(at);
+                }
+                if alive.is_empty() && waiting.is_empty() && !stopped.is_empty() {
+                    // The best of those that were stopped last.
+                    let at = stopped.remove(0);
+                    tell(Moment::TakenUp { trial: at + 1 });
+                    waiting.push_back(at);
+                }
+            }
+            if let Some(error) = failure.filter(|_| alive.is_empty()) {
+                self.tabulate(&runs, None)?;
+                return Err(error.into());
             }
             let losses: Vec<Option<f64>> =
                 runs.iter().map(|run| run.validation_loss(rung)).collect::<Result<_>>()?;
             let loss = |at: &usize| losses[*at].unwrap_or(f64::INFINITY);
             alive.sort_by(|a, b| loss(a).total_cmp(&loss(b)).then(a.cmp(b)));
             if rung + 1 < halving.rungs {
-                alive.truncate(halving.survivors(alive.len()));
+                let behind = alive.split_off(halving.survivors(begun).min(alive.len()));
+                stopped.splice(0..0, behind);
                 let survivors: Vec<usize> = alive.iter().map(|at| at + 1).collect();
                 tell(Moment::Halved { rung: rung + 1, survivors: &survivors });
             }
         }
-        match failure {
-            // None is left to choose.
-            Some(error) if runs[alive[0]].is_lost => Err(error.into()),
-            _ => Ok(self.conclude(&inputs, &runs, alive[0], tell)?),
-        }
+        let rows = self.tabulate(&runs, Some(alive[0]))?;
+        Ok(self.conclude(&inputs, rows, (alive[0], runs[alive[0]].weights()), tell)?)
     }
 
-    /// Tells of the trials in a table and a chart, and measures the chosen one on what was put aside.
-    fn conclude(
-        &self,
-        inputs: &Inputs,
-        runs: &[TrialRun],
-        chosen: usize,
-        tell: &mut (dyn FnMut(Moment<'_>) + Send),
-    ) -> Result<SweepOutcome> {
+    /// Tells of the trials in a table and a chart.
+    fn tabulate(&self, runs: &[TrialRun], chosen: Option<usize>) -> Result<Vec<TrialRow>> {
         let rows: Vec<TrialRow> = runs
             .iter()
             .enumerate()
@@ -226,7 +241,7 @@ impl Sweep {
                     total_steps: run.total_steps(),
                     rungs: run.rungs,
                     validation_loss: run.validation_loss(run.rungs.saturating_sub(1))?,
-                    chosen: at == chosen,
+                    chosen: Some(at) == chosen,
                 })
             })
             .collect::<Result<_>>()?;
@@ -236,11 +251,24 @@ impl Sweep {
             .enumerate()
             .map(|(at, run)| {
                 let points = run.curve()?;
-                Ok(TrialCurve { name: (at + 1).to_string(), points, chosen: at == chosen })
+                Ok(TrialCurve { name: (at + 1).to_string(), points, chosen: Some(at) == chosen })
             })
             .collect::<Result<_>>()?;
-        Chart::trials(&curves)?.write_png(self.chart())?;
-        let weights = runs[chosen].weights();
+        // Trials that were lost before they were measured have no curve.
+        if curves.iter().any(|curve| !curve.points.is_empty()) {
+            Chart::trials(&curves)?.write_png(self.chart())?;
+        }
+        Ok(rows)
+    }
+
+    /// Measures the chosen trial on what was put aside, and writes all that was found.
+    fn conclude(
+        &self,
+        inputs: &Inputs,
+        rows: Vec<TrialRow>,
+        (chosen, weights): (usize, PathBuf),
+        tell: &mut (dyn FnMut(Moment<'_>) + Send),
+    ) -> Result<SweepOutcome> {
         let outcome = SweepOutcome {
             trials: rows,
             chosen: chosen + 1,
@@ -260,22 +288,15 @@ impl Sweep {
     ) -> Result<Test> {
         let settings = &self.plan.settings;
         let base = ModelFolder::open(inputs.model.clone())?;
-        let mut syllabus = Syllabus {
-            texts: &inputs.test,
-            discriminate: settings.answers.discriminate,
-            ..Syllabus::default()
-        };
-        let exam = loop {
-            match Exam::of(syllabus, &inputs.options, &base) {
-                // There are not so many answers: fewer may do, or none.
-                Err(Error::Training(gptneo_training::TrainingError::Setting { .. }))
-                    if syllabus.discriminate > 0 =>
-                {
-                    syllabus.discriminate -= 1;
-                }
-                other => break other?,
-            }
-        };
+        let exam = Exam::of(
+            Syllabus {
+                texts: &inputs.test,
+                discriminate: Others::UpTo(settings.answers.discriminate),
+                ..Syllabus::default()
+            },
+            &inputs.options,
+            &base,
+        )?;
         let lora = settings.model.tuning == TuningKind::Lora;
         let tuned = if lora { None } else { Some(ModelFolder::open(weights)?) };
         let mut sit = |name, model: &ModelFolder, adapter: Option<&Path>| {
@@ -348,9 +369,19 @@ fn has_diverged(error: &Error) -> bool {
     matches!(error, Error::Training(NonFinite { .. } | LossScaleExhausted { .. }))
 }
 
+fn unused(settings: &[&str]) -> Problem {
+    Problem {
+        what: format!(
+            "a sweep has no use for {}: its trials are trained and measured alone",
+            settings.join(", ")
+        ),
+        remedy: Remedy::None,
+    }
+}
+
 fn lost(trial: usize, error: &Error) -> Problem {
     Problem {
         what: format!("trial {trial} is lost: {error}"),
-        remedy: Remedy::say("the others go on; leave its settings out of the next sweep"),
+        remedy: Remedy::say("leave its settings out of the next sweep"),
     }
 }

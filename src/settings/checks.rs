@@ -10,7 +10,7 @@ use super::{Settings, TuningKind};
 use crate::{Error, Problem, Remedy, Result};
 
 /// The settings that have a range.
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 30] = [
     "training.learning_rate",
     "training.epsilon",
     "training.weight_decay",
@@ -32,6 +32,8 @@ const KEYS: [&str; 28] = [
     "answers.max_new_tokens",
     "answers.repetition_penalty",
     "answers.samples",
+    "answers.scored_questions",
+    "answers.discriminate",
     "data.validation_fraction",
     "data.validation_limit",
     "data.max_seq_length",
@@ -122,13 +124,15 @@ impl Settings {
 
     fn unfit_of_answers(&self) -> Vec<Unfit> {
         let answers = &self.answers;
-        // None of these two is a choice.
+        // None of these is a choice.
         let some = |name, value| if value == 0 { None } else { Unfit::count(name, value) };
         let found = [
             Unfit::count("max_new_tokens", answers.max_new_tokens),
             Unfit::number("repetition_penalty", answers.repetition_penalty, |x| x > 0.0, "a positive number"),
             some("questions", answers.questions),
             some("samples", answers.samples),
+            some("scored_questions", answers.scored_questions),
+            some("discriminate", answers.discriminate),
         ];
         found.into_iter().flatten().collect()
     }

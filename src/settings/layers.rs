@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use gptneo_files::{FileError, excerpt, in_plain_words, read_small};
+use gptneo_training::TuningKind;
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -42,6 +43,12 @@ impl Layer {
         Ok(self)
     }
 
+    /// The keys that it has of a section.
+    fn keys(&self, section: &str) -> Vec<String> {
+        let section = self.0.get(section).and_then(Value::as_table);
+        section.into_iter().flatten().map(|(key, _)| key.clone()).collect()
+    }
+
     /// Whether it has no setting.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.values().all(|section| section.as_table().is_some_and(Table::is_empty))
@@ -73,17 +80,31 @@ impl Settings {
     /// The settings of `origin` with those of `layer` over them.
     ///
     /// # Errors
-    /// The file cannot be read or is not TOML; a key is unknown; a value is of the wrong kind or out of range.
+    /// The file cannot be read or is not TOML; a key is unknown; a value is of the wrong kind or out of range; or the
+    /// layer asks for what has no effect.
     pub fn resolve(origin: Origin<'_>, layer: Layer) -> Result<Self> {
         let mut table = match origin {
             Origin::Defaults => Table::new(),
             Origin::File(path) => read_table(path)?,
             Origin::Preset(preset) => checked_table(preset.text(), preset.name())?,
         };
+        let of_adapter = layer.keys("lora");
         overlay(&mut table, layer.0);
         let refuse = |error: toml::de::Error| Error::settings(in_plain_words(error.message()), Remedy::None);
         let settings: Self = table.try_into().map_err(refuse)?;
         settings.validate()?;
+        if settings.model.tuning == TuningKind::Full && !of_adapter.is_empty() {
+            return Err(Error::settings(
+                format!(
+                    "full tuning trains the model itself and makes no adapter, but of its settings some are given ({})",
+                    of_adapter.join(", ")
+                ),
+                Remedy::Either(vec![
+                    Remedy::say("leave them out"),
+                    Remedy::Set("model.tuning", TuningKind::Lora.name().into()),
+                ]),
+            ));
+        }
         Ok(settings)
     }
 }

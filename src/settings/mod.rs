@@ -285,6 +285,12 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_bad_values_are_refused_by_name() {
+        let full = Layer::default()
+            .with("model", &json!({"tuning": "full"}))
+            .and_then(|layer| layer.with("lora", &json!({"r": 4})))
+            .unwrap();
+        let said = Settings::resolve(Origin::Defaults, full).unwrap_err().to_string();
+        assert!(said.contains("some are given (r)"), "{said}");
         for (text, word) in [
             ("[training]\nbatchsize = 3\n", "batchsize"),
             ("[modle]\npath = \"x\"\n", "modle"),

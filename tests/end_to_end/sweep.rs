@@ -173,14 +173,45 @@ fn a_trial_that_diverges_is_no_candidate_and_ends_no_sweep() {
         let output = output.join(name).display().to_string();
         super::run(&["sweep", &own.display().to_string(), "--output", &output, "--json"])
     };
-    let ran = sweep("[1e30, 3e-3]", "one");
+    let ran = sweep("[1e30, 3e-3, 1e29]", "one");
     let said = text(&ran.stderr);
     assert!(ran.status.success() && said.contains("trial 1 is lost: "), "{said}");
+    // Two of three go on, but only one is left.
+    assert!(said.contains("the best first: 2\n") && !said.contains("rung 2: trial 1"), "{said}");
     let found: Value = serde_json::from_slice(&ran.stdout).unwrap();
     assert_eq!((found["chosen"].as_u64(), found["trials"][0]["validation_loss"].is_null()), (Some(2), true));
     let ran = sweep("[1e30, 1e29]", "none");
     let said = text(&ran.stderr);
     assert!(ran.status.code() == Some(1) && said.contains("not a finite number"), "{said}");
+    let rows = table(&output.join("none/sweep.csv"));
+    assert!(rows.len() == 3 && rows[1..].iter().all(|row| row[6].is_empty() && row[7] == "no"), "{rows:?}");
+}
+
+#[test]
+fn where_all_that_went_on_diverge_the_best_of_the_stopped_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, output) = (sweep_file(folder.path()), folder.path().join("sweep").display().to_string());
+    // The second trial's steps grow with the warm-up until its weight decay, beyond 2, turns the weights' signs.
+    let text_of_file = std::fs::read_to_string(&file).unwrap();
+    let late = text_of_file
+        .replace("max_steps = 8", "max_steps = 60\nwarmup_steps = 1000000\nweight_decay = 300.0")
+        .replace("[1e-6, 3e-3]", "[1e-3, 1e3]")
+        .replace("[2.0, 4.0]", "[4.0]")
+        .replace("rungs = 2", "rungs = 2\nfactor = 30");
+    std::fs::write(&file, late).unwrap();
+    let ran = super::run(&["sweep", &file, "--output", &output, "--json"]);
+    let said = text(&ran.stderr);
+    assert!(ran.status.success() && said.contains("the best first: 2\n"), "{said}");
+    assert!(
+        said.contains("trial 2 is lost: ") && said.contains("trial 1, which was stopped before"),
+        "{said}"
+    );
+    let found: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let steps = |trial: usize| found["trials"][trial]["steps"].as_u64().unwrap();
+    assert_eq!((found["chosen"].as_u64(), steps(0)), (Some(1), 60), "{found}");
+    assert!(steps(1) > 2 && steps(1) < 60, "{found}");
+    let again = good(&["sweep", "--resume", "--output", &output, "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), found);
 }
 
 #[test]

@@ -97,7 +97,7 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
         let needed = request.tokens_read();
         let places = self.free.take(needed).ok_or_else(|| {
             let free = self.free_tokens();
-            ModelError::Generation(format!(
+            ModelError::Unanswered(format!(
                 "a sequence needs {needed} tokens of the cache, and {free} are free"
             ))
         })?;
@@ -372,5 +372,5 @@ fn likeliest<B: NeoBackend>(logits: Tensor<B, 2>) -> Result<Vec<Option<u32>>, Mo
 fn read<B: NeoBackend>(logits: Tensor<B, 2>) -> Result<Vec<f32>, ModelError> {
     let logits = logits.into_data();
     failure::check()?;
-    logits.into_vec().map_err(|error| ModelError::Generation(format!("the logits cannot be read: {error:?}")))
+    logits.into_vec().map_err(|error| ModelError::Unanswered(format!("the logits cannot be read: {error:?}")))
 }

@@ -51,8 +51,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Generation`] where a limit is 0, two adapters have one name, or the system gives no thread;
-    /// [`ModelError::Lora`] where an adapter is for a model of another shape.
+    /// [`ModelError::Generation`] where a limit is 0 or two adapters have one name; [`ModelError::Lora`] where an adapter
+    /// is for a model of another shape; [`ModelError::Unanswered`] where the system gives no thread.
     pub fn start<B: NeoBackend>(
         model: GptNeo<B>,
         adapters: Vec<(String, Adapter<B>)>,
@@ -73,7 +73,7 @@ impl Engine {
         let thread = std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || thread::run(&model, batch, &of_thread))
-            .map_err(|error| ModelError::Generation(format!("the engine gets no thread: {error}")))?;
+            .map_err(|error| ModelError::Unanswered(format!("the engine gets no thread: {error}")))?;
         Ok(Self { shared, model: config, adapters: names, limits, thread: Some(thread) })
     }
 

@@ -219,5 +219,5 @@ fn fail<B: NeoBackend>(mut batch: Batch<B, Sender>, why: &str, shared: &Shared) 
 fn of_panic(panic: &(dyn std::any::Any + Send)) -> ModelError {
     let words = panic.downcast_ref::<String>().map(String::as_str);
     let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
-    ModelError::Generation(format!("a step panicked: {}", words.unwrap_or("without a word")))
+    ModelError::Unanswered(format!("a step panicked: {}", words.unwrap_or("without a word")))
 }

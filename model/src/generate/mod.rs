@@ -63,8 +63,8 @@ pub enum Told {
 /// # Errors
 ///
 /// [`ModelError::Generation`] where the sampling settings are wrong, nothing is to be generated, a prompt is
-/// empty, names a token outside the vocabulary or leaves too few positions; [`ModelError::NotANumber`] where the model's
-/// output is none. `on_token` has heard of nothing then, except in the last case.
+/// empty, names a token outside the vocabulary or leaves too few positions; [`ModelError::Unanswered`] where the model's
+/// output is not a number. `on_token` has heard of nothing then, except in the last case.
 pub fn generate<B: NeoBackend>(
     model: &GptNeo<B>,
     prompts: &[Vec<u32>],
@@ -118,7 +118,7 @@ pub fn generate_queued<B: NeoBackend>(
         }
         for (mut ear, last) in batch.step(model)?.ended {
             if let Event::Failed(why) = &last {
-                return Err(ModelError::Generation(format!("prompt {}: {why}", ear.index)));
+                return Err(ModelError::Unanswered(format!("prompt {}: {why}", ear.index)));
             }
             ear.hear(last);
         }

@@ -17,6 +17,9 @@ const VARYING: [&str; 2] = ["lora", "training"];
 /// What a grid may not vary: where a sweep measures is its own affair, and the seed decides the split as well.
 const FIXED: [&str; 2] = ["training.eval_steps", "training.seed"];
 
+/// What a sweep does not do: its folder is named apart, and of a trial it keeps the weights alone.
+const UNUSED: [&str; 4] = ["run.output", "run.export", "answers.questions", "answers.scored_questions"];
+
 /// The most combinations: a year of trainings of ten minutes each.
 const MOST_TRIALS: usize = 10_000;
 
@@ -49,6 +52,8 @@ pub(super) struct Plan {
     pub(super) settings: Settings,
     pub(super) halving: Halving,
     pub(super) trials: Vec<Trial>,
+    /// What a run's settings may say, and a sweep has no use for.
+    pub(super) unused: Vec<&'static str>,
 }
 
 /// One combination of the grid.
@@ -139,7 +144,8 @@ impl Plan {
                 Ok(Trial { values, settings })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { text, settings, halving, trials })
+        let unused = UNUSED.into_iter().filter(|name| names(&table, name)).collect();
+        Ok(Self { text, settings, halving, trials, unused })
     }
 }
 
@@ -224,6 +230,12 @@ fn layer(table: &Table, values: &[(String, Value)]) -> Result<Layer> {
     Ok(layer)
 }
 
+/// Whether a file has a setting, which is named by section and key.
+fn names(table: &Table, setting: &str) -> bool {
+    let found = setting.split_once('.').and_then(|(section, key)| table.get(section)?.get(key));
+    found.is_some()
+}
+
 /// The folder of trial `number`, from 1.
 pub(super) fn trial_folder(sweep: &Path, number: usize) -> PathBuf {
     sweep.join(format!("trial-{number:02}"))
@@ -271,6 +283,9 @@ mod tests {
         for one in [found, again] {
             assert_eq!(one.settings.data.test_data.as_deref(), Some(Path::new("b")));
         }
+        // What a run alone does is noted.
+        assert_eq!(plan(&format!("{text}[run]\noutput = \"x\"\n")).unwrap().unused, ["run.output"]);
+        assert!(plan(text).unwrap().unused.is_empty());
         // The older place for it.
         let found = plan("[sweep]\ntest_data = \"a\"\n[grid.training]\nlearning_rate = [1e-3]\n").unwrap();
         assert_eq!(found.settings.data.test_data.as_deref(), Some(Path::new("a")));

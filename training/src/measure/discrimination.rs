@@ -100,11 +100,43 @@ impl DiscriminationTask {
         max_length: usize,
         others: usize,
     ) -> Result<Self, TrainingError> {
+        Self::among(&Words::of(records), (records, asked), (template, tokenizer, max_length), others)
+    }
+
+    /// As [`DiscriminationTask::new`], with as many others as there are for every question where there are fewer than
+    /// `others`; none where there is nothing to tell apart.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub fn up_to(
+        records: &[&Record],
+        asked: &[usize],
+        template: &PromptTemplate,
+        tokenizer: &Tokenizer,
+        max_length: usize,
+        others: usize,
+    ) -> Result<Option<Self>, TrainingError> {
+        if others == 0 {
+            return Ok(None);
+        }
         let words = Words::of(records);
+        let others = others.min(words.others_of_all(asked));
+        match Self::among(&words, (records, asked), (template, tokenizer, max_length), others) {
+            Err(TrainingError::Setting { .. }) => Ok(None),
+            made => made.map(Some),
+        }
+    }
+
+    fn among(
+        words: &Words,
+        (records, asked): (&[&Record], &[usize]),
+        (template, tokenizer, max_length): (&PromptTemplate, &Tokenizer, usize),
+        others: usize,
+    ) -> Result<Self, TrainingError> {
         let nearest: Vec<Vec<usize>> =
             asked.iter().filter_map(|&index| words.nearest(index, others)).collect();
         if others == 0 || nearest.is_empty() || nearest.len() < asked.len() {
-            let most = asked.iter().map(|&index| words.distinct_others(index)).min().unwrap_or(0);
+            let most = words.others_of_all(asked);
             return Err(TrainingError::Setting {
                 name: "the number of other answers",
                 found: others.to_string(),
@@ -202,6 +234,11 @@ impl DiscriminationTask {
             count: items.len(),
             items,
         })
+    }
+
+    /// How many other answers stand beside each true one.
+    pub fn others(&self) -> usize {
+        self.others
     }
 
     /// How many questions it asks.

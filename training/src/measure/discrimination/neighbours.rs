@@ -91,8 +91,13 @@ impl Words {
         (taken.len() == count).then_some(taken)
     }
 
+    /// How many different answers to other questions there are for each of some records, at least.
+    pub(super) fn others_of_all(&self, records: &[usize]) -> usize {
+        records.iter().map(|&index| self.distinct_others(index)).min().unwrap_or(0)
+    }
+
     /// How many different answers to other questions there are for record `index`.
-    pub(super) fn distinct_others(&self, index: usize) -> usize {
+    fn distinct_others(&self, index: usize) -> usize {
         let same = |record: &usize| self.questions[*record] == self.questions[index];
         let own: HashSet<&String> =
             (0..self.questions.len()).filter(same).map(|r| &self.answers[r]).collect();
