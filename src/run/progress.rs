@@ -34,6 +34,8 @@ pub enum Event<'a> {
     },
     /// The training begins; whoever holds the interrupter can stop it after a step.
     TrainingBegins {
+        /// Steps that were done before, where a run goes on.
+        done: usize,
         /// Steps of the whole run.
         total_steps: usize,
         /// Ends the training after the current step.

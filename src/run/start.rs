@@ -9,7 +9,7 @@ use gptneo_model::adapter::{load_adapter, save_adapter, set_dropout};
 use gptneo_model::checkpoint::save_model;
 use gptneo_model::{GptNeo, LoraConfig, NeoBackend};
 use gptneo_report::{Chart, Findings, Page};
-use gptneo_training::checkpoint::RunState;
+use gptneo_training::checkpoint::{Checkpoints, RunState};
 use gptneo_training::samples::{SampleQuestion, SampleQuestions};
 use gptneo_training::{BatchOrder, Ending, Interrupter, Trained, TrainingRun, Tuning, check_threads};
 
@@ -146,7 +146,11 @@ impl<B: NeoBackend> Started<B> {
             false => None,
         };
         let samples = self.samples()?;
-        self.observer.tell(Event::TrainingBegins { total_steps, interrupter: &interrupter });
+        let done = match self.run.start {
+            Start::New => 0,
+            Start::Resumed => Checkpoints::new(folder.checkpoints()).steps().pop().unwrap_or(0),
+        };
+        self.observer.tell(Event::TrainingBegins { done, total_steps, interrupter: &interrupter });
         let training = TrainingRun::new(self.model.clone(), self.training.clone())
             .tuning(self.tuning.clone())
             .validation(self.validation.clone())

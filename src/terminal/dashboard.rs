@@ -1,8 +1,9 @@
 //! Burn's dashboard on the whole terminal: curves of every measure, progress, and a key to stop.
 
 use std::io::IsTerminal;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use anyhow::Result;
 use burn::data::dataloader::Progress;
@@ -41,15 +42,29 @@ pub(crate) fn check_terminal() -> Result<()> {
 
 /// The dashboard of a training run, open as long as this lives.
 pub(crate) struct Dashboard {
-    renderer: TuiMetricsRendererWrapper,
+    /// None once it is closed.
+    renderer: Option<TuiMetricsRendererWrapper>,
     total_steps: usize,
     step: usize,
 }
 
+/// What Burn panics with, in its thread and in ours, where the program is to end at once.
+const END_AT_ONCE: &str = "Killing training from user input.";
+
 impl Dashboard {
-    /// Takes over the terminal. The key `q` offers to stop: the first choice pulls `interrupter`.
-    pub(crate) fn open(total_steps: usize, interrupter: Interrupter) -> Self {
-        let mut renderer = TuiMetricsRendererWrapper::new(interrupter, None);
+    /// Takes over the terminal for these steps. The key `q` offers to stop: the first choice pulls `interrupter`.
+    pub(crate) fn open(steps: Range<usize>, interrupter: Interrupter) -> Self {
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            let usual = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                // The user asked for it: there is nothing to tell.
+                if panic.payload().downcast_ref::<&str>() != Some(&END_AT_ONCE) {
+                    usual(panic);
+                }
+            }));
+        });
+        let mut renderer = TuiMetricsRendererWrapper::new(interrupter, Some(steps.start));
         for measure in [LOSS, RATE, NORM, SPEED] {
             renderer.register_metric(MetricDefinition {
                 metric_id: id(measure),
@@ -61,7 +76,7 @@ impl Dashboard {
                 }),
             });
         }
-        Self { renderer, total_steps, step: 0 }
+        Self { renderer: Some(renderer), total_steps: steps.end, step: steps.start }
     }
 
     /// Shows a training step.
@@ -106,9 +121,23 @@ impl Dashboard {
 
     /// The dashboard's choice to end the program at once is a panic in Burn; here it is what a second Ctrl-C is.
     fn show(&mut self, update: impl FnOnce(&mut TuiMetricsRendererWrapper)) {
-        if catch_unwind(AssertUnwindSafe(|| update(&mut self.renderer))).is_err() {
-            std::process::exit(interrupt::INTERRUPTED);
+        if let Some(renderer) = &mut self.renderer {
+            or_end(|| update(renderer));
         }
+    }
+}
+
+impl Drop for Dashboard {
+    fn drop(&mut self) {
+        let renderer = self.renderer.take();
+        or_end(|| drop(renderer));
+    }
+}
+
+/// Does `work`, in which Burn panics where the program is to end at once; Burn has given the terminal back by then.
+fn or_end(work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        std::process::exit(interrupt::INTERRUPTED);
     }
 }
 

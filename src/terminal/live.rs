@@ -1,6 +1,7 @@
 //! A training run as it happens: a bar with loss, speed and time left on a terminal, else a plain line every few
 //! seconds, both on stderr; or the dashboard. `metrics.jsonl` holds every step whatever is shown.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use gptneo_lora::run::Event;
@@ -37,19 +38,23 @@ enum Display {
 }
 
 impl Live {
-    /// A display for a run of `total_steps`.
-    pub(crate) fn new(total_steps: usize, dashboard: Option<Dashboard>) -> Self {
+    /// A display for a run with these steps to do.
+    pub(crate) fn new(steps: Range<usize>, dashboard: Option<Dashboard>) -> Self {
         let display = match dashboard {
             Some(dashboard) => Display::Dashboard(dashboard, Vec::new()),
             None if notes::may_be_drawn() => {
                 let style =
                     ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}  {elapsed} (left: {eta})");
                 let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-                Display::Bar(ProgressBar::new(total_steps as u64).with_style(style))
+                let bar = ProgressBar::new(steps.end as u64).with_style(style);
+                bar.set_position(steps.start as u64);
+                // What was done before says nothing of the time left.
+                bar.reset_eta();
+                Display::Bar(bar)
             }
             None => Display::Lines { last: None },
         };
-        Self { total_steps, display, sampled: None }
+        Self { total_steps: steps.end, display, sampled: None }
     }
 
     /// Hears a moment of the training.

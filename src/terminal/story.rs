@@ -173,9 +173,9 @@ impl Telling {
                 };
                 self.goes_on(stage, done, total);
             }
-            Event::TrainingBegins { total_steps, .. } => {
+            Event::TrainingBegins { done, total_steps, .. } => {
                 facts.total_steps = total_steps;
-                self.goes_on(Stage::Train, 0, total_steps);
+                self.goes_on(Stage::Train, done, total_steps);
             }
             Event::Row(MetricsRow::Train(row)) => self.step(row),
             Event::Row(MetricsRow::Validation(row)) => {

@@ -156,9 +156,10 @@ impl Lines {
                 self.progress(what, done, total);
             }
             Event::Answering { done, total } => self.progress("answering", done, total),
-            Event::TrainingBegins { total_steps, interrupter } => {
-                let dashboard = self.dashboard.then(|| Dashboard::open(total_steps, interrupter.clone()));
-                self.training = Some(Live::new(total_steps, dashboard));
+            Event::TrainingBegins { done, total_steps, interrupter } => {
+                let steps = done..total_steps;
+                let dashboard = self.dashboard.then(|| Dashboard::open(steps.clone(), interrupter.clone()));
+                self.training = Some(Live::new(steps, dashboard));
             }
             Event::TrainingEnds(summary) => {
                 self.training = None;

@@ -43,11 +43,9 @@ fn the_dashboard_opens_shows_the_measures_and_closes() {
     assert!(output.join("adapter/adapter_model.safetensors").exists());
 }
 
-#[test]
-fn its_key_stops_the_run_which_can_go_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = folder.path().join("run");
-    let mut child = watched(&output, "1000000");
+/// Presses keys again and again in a training without an end until it ends: with code 130, and all that it showed.
+fn ended_by(keys_pressed: &[u8], output: &Path) -> String {
+    let mut child = watched(output, "1000000");
     let mut keys = child.stdin.take().unwrap();
     let mut shown = child.stdout.take().unwrap();
     let reader = std::thread::spawn(move || {
@@ -60,18 +58,29 @@ fn its_key_stops_the_run_which_can_go_on() {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        assert!(started.elapsed() < Duration::from_secs(120), "the keys q and s end it");
+        assert!(started.elapsed() < Duration::from_secs(120), "the keys end it");
         let begun = std::fs::read(output.join("metrics.jsonl")).is_ok_and(|rows| !rows.is_empty());
         if begun {
             // A pipe that the ended program left is no failure of this test.
-            let _ = keys.write_all(b"qs");
+            let _ = keys.write_all(keys_pressed);
         }
         std::thread::sleep(Duration::from_millis(300));
     };
     let said = reader.join().unwrap();
     assert_eq!(status.code(), Some(130), "{said}");
+    said
+}
+
+#[test]
+fn its_keys_stop_the_run_which_can_go_on_or_end_it_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("run");
+    let said = ended_by(b"qs", &output);
     assert!(said.contains("--resume"), "{said}");
     assert!(std::fs::read_dir(output.join("checkpoints")).unwrap().next().is_some());
+    let said = ended_by(b"qk", &folder.path().join("killed"));
+    let after = &said[said.find("\u{1b}[?1049l").unwrap()..];
+    assert!(!after.contains("panic") && !after.contains("Killing"), "{after}");
 }
 
 #[test]

@@ -80,8 +80,11 @@ fn going_on(facts: &Facts, stage: Stage, what: &str) -> String {
     match stage {
         Stage::Train if facts.ending.is_none() && total > 0 => {
             let left = facts.seconds_per_step * total.saturating_sub(done) as f64;
-            let left = if done > 0 { format!(", {} left", clock(left)) } else { String::new() };
-            format!("step {done} of {total}, {:.0} tokens/s{left}", facts.tokens_per_second)
+            let pace = match facts.seconds_per_step > 0.0 {
+                true => format!(", {:.0} tokens/s, {} left", facts.tokens_per_second, clock(left)),
+                false => String::new(),
+            };
+            format!("step {done} of {total}{pace}")
         }
         Stage::Read | Stage::Train => what.to_string(),
         _ if total > 0 => format!("{what}  {:.0} %", 100.0 * done as f64 / total as f64),
