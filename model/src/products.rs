@@ -20,20 +20,31 @@ impl<B: Backend> GptNeo<B> {
     /// the token embedding that it was tied to stays f32. So the result is for computing, not for saving or merging: see
     /// [`crate::adapter::hand_over`]. Matrices that are trained stay f32. Back in f32, what was rounded stays rounded.
     #[must_use]
-    pub fn with_precision(mut self, precision: Precision) -> Self {
-        if precision.half().is_some() {
-            let head = self.head_weight();
-            if !head.is_require_grad() {
-                let mut frozen = LoraLinear::of(Param::initialized(ParamId::new(), head));
-                frozen.set_precision(precision);
-                self.lm_head = Some(frozen);
+    pub fn with_precision(self, precision: Precision) -> Self {
+        self.made_anew(|mut model| {
+            if precision.half().is_some() {
+                let head = model.head_weight();
+                if !head.is_require_grad() {
+                    let mut frozen = LoraLinear::of(Param::initialized(ParamId::new(), head));
+                    frozen.set_precision(precision);
+                    model.lm_head = Some(frozen);
+                }
             }
-        }
-        for (_, _, linear) in self.linears_mut() {
-            linear.set_precision(precision);
-        }
-        self.precision = precision;
-        self
+            for (_, _, linear) in model.linears_mut() {
+                linear.set_precision(precision);
+            }
+            model.precision = precision;
+            model
+        })
+    }
+
+    /// The model with weights that `change` makes anew, to stay. Each has memory of its own then, as the loaded ones have,
+    /// and a GPU gets back what those had.
+    pub(crate) fn made_anew(self, change: impl Fn(Self) -> Self + Send) -> Self {
+        let device = self.transformer.wte.weight.device();
+        let changed = B::memory_persistent_allocations(&device, self, change);
+        B::memory_cleanup(&device);
+        changed
     }
 }
 

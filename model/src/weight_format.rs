@@ -99,21 +99,24 @@ impl<B: Backend> GptNeo<B> {
     /// The backend must have the format: of those here, Flex has all, NdArray int8 alone, GPUs f16 where
     /// `Backend::supports_dtype` says so.
     #[must_use]
-    pub fn with_weights(mut self, format: WeightFormat) -> Self {
+    pub fn with_weights(self, format: WeightFormat) -> Self {
         match format {
-            WeightFormat::F32 => return self,
-            WeightFormat::F16 => {
-                self.transformer.wte.weight = self.transformer.wte.weight.map(|table| format.of(table));
-                return self.with_precision(Precision::F16);
-            }
-            WeightFormat::Bf16 | WeightFormat::Int8 => {}
+            WeightFormat::F32 => self,
+            WeightFormat::F16 => self
+                .made_anew(|mut model| {
+                    model.transformer.wte.weight = model.transformer.wte.weight.map(|table| format.of(table));
+                    model
+                })
+                .with_precision(Precision::F16),
+            WeightFormat::Bf16 | WeightFormat::Int8 => self.made_anew(|mut model| {
+                let head = model.lm_head.take().map_or_else(|| model.head_weight(), |head| head.weight.val());
+                model.lm_head = Some(LoraLinear::of(Param::from_tensor(format.of(head))));
+                for (_, _, linear) in model.linears_mut() {
+                    linear.weight = linear.weight.clone().map(|weight| format.of(weight));
+                }
+                model
+            }),
         }
-        let head = self.lm_head.take().map_or_else(|| self.head_weight(), |head| head.weight.val());
-        self.lm_head = Some(LoraLinear::of(Param::from_tensor(format.of(head))));
-        for (_, _, linear) in self.linears_mut() {
-            linear.weight = linear.weight.clone().map(|weight| format.of(weight));
-        }
-        self
     }
 }
 

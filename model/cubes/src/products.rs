@@ -21,8 +21,9 @@ use crate::sums::Parts;
 /// Rows and columns of the tile that a cube makes, as a rule.
 const TILE: usize = 128;
 
-/// Parts up to which a product is not divided where a fast kernel takes it whole. Of 2048 x 50304 x 768 in f16, which would
-/// have two, the fast one makes all in 1.2 ms and the simplest in 3.1 ms (an H200, docs/benchmarks.md).
+/// Parts up to which a product is not divided where a fast kernel takes it whole, or its left factor would be copied. Of
+/// 2048 x 50304 x 768 in f16, which would have two, the fast one makes all in 1.2 ms and the simplest in 3.1 ms (an H200,
+/// docs/benchmarks.md).
 const MOST_LEFT_IDLE: usize = 3;
 
 /// Terms from which on they are divided, and how many a part has at least.
@@ -49,9 +50,11 @@ pub fn product<R: Runtime>(
     number: StorageType,
 ) {
     let sizes = Sizes { m: lhs.shape[0], k: lhs.shape[1], n: rhs.shape[1] };
-    let best = ways::best(client, number, &sizes, lhs.strides[1] == 1);
-    // What a fast kernel leaves idle is not worth dividing for, unless it is most of the GPU.
-    let few = if ways::is_fast(&best[0]) { MOST_LEFT_IDLE } else { 1 };
+    let by_rows = lhs.strides[1] == 1;
+    let best = ways::best(client, number, &sizes, by_rows);
+    // What a fast kernel leaves idle is not worth dividing for, unless it is most of the GPU; nor is a copy of the left
+    // factor, which cubek makes of rows whose terms are divided: of a head's gradient, those are all logits.
+    let few = if ways::is_fast(&best[0]) || by_rows { MOST_LEFT_IDLE } else { 1 };
     let Some(count) = sizes.parts(client).filter(|count| *count > few) else {
         let rows = if number.size() == 2 { sizes.rows_at_a_time() } else { sizes.m };
         for first in (0..sizes.m).step_by(rows.max(1)) {

@@ -38,9 +38,13 @@ const H100: Device = Device {
 
 fn device() -> &'static Device {
     static DEVICE: OnceLock<Device> = OnceLock::new();
-    DEVICE.get_or_init(|| match std::env::var("COUNTING_DRIVER_ARCHITECTURE").as_deref() {
-        Ok("90") => H100,
-        _ => T4,
+    DEVICE.get_or_init(|| {
+        let usual = match std::env::var("COUNTING_DRIVER_ARCHITECTURE").as_deref() {
+            Ok("90") => H100,
+            _ => T4,
+        };
+        let memory = std::env::var("COUNTING_DRIVER_MEMORY").ok().and_then(|bytes| bytes.parse().ok());
+        Device { memory: memory.unwrap_or(usual.memory), ..usual }
     })
 }
 

@@ -18,6 +18,9 @@ const WORDS: usize = 128;
 /// The most logits that exist at a time: those of 8 texts of 256 tokens over GPT-2's words, 206 MB in half.
 const LOGITS: usize = 2048 * 50_304;
 
+/// How often a page for a chunk's logits is halved for fewer rows.
+const MOST_HALVES: usize = 3;
+
 /// Bytes of a number, in the widest type in use.
 const F32: usize = 4;
 
@@ -49,7 +52,9 @@ impl<B: OnCubes> Head<B> {
             // Numbers that the GPU holds in one tensor.
             let most = weight.client.properties().memory.max_page_size as usize / F32;
             let weight = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(weight.clone()));
-            let weight = filled_up(weight.cast(hidden.dtype()), most);
+            let weight = B::memory_persistent_allocations(&weight.device(), weight, |weight| {
+                filled_up(weight.cast(hidden.dtype()), most)
+            });
             let [words, _] = weight.dims();
             Self {
                 weight,
@@ -70,14 +75,26 @@ impl<B: OnCubes> Head<B> {
             if chunk < rows {
                 (hidden, targets) = (hidden.slice(s![start..end, ..]), targets.slice(s![start..end]));
             }
-            let logits = multiply(hidden.clone(), self.weight.clone().transpose());
-            let logits = logits.into_primitive().tensor();
+            let factors = [hidden.clone(), self.weight.clone().transpose()];
+            let factors = factors.map(|factor| factor.into_primitive().tensor());
+            let logits = match self.page(end - start) {
+                Some(page) => kernels::product_of_its_own(factors, page),
+                None => kernels::product(factors),
+            };
             let targets = targets.into_primitive();
             let [gradient, nll] =
                 kernels::cross_entropy_rows([logits, targets], self.vocabulary, lift as f32);
             let gradient = Tensor::from_primitive(TensorPrimitive::Float(gradient));
             (hidden, gradient, Tensor::from_primitive(TensorPrimitive::Float(nll)))
         })
+    }
+
+    /// For how many rows a page has room that is for the logits of `rows` rows alone: those of a whole chunk, of half of
+    /// it and so on; none for few rows.
+    fn page(&self, rows: usize) -> Option<usize> {
+        (0..=MOST_HALVES)
+            .map(|halves| self.rows >> halves)
+            .find(|page| (page / 2 + 1..=*page).contains(&rows))
     }
 
     /// Each row's negative log-likelihood.
