@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ChatArgs) -> Result<()> {
                 history.push(line.to_string());
                 // A question that cannot be asked is no reason to end.
                 if let Err(error) = chat.answer(&settings, line) {
-                    notes::say(format_args!("error: {error}"));
+                    notes::warn(format_args!("error: {error}"));
                 }
             }
             Some("quit" | "exit") => break,
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &ChatArgs) -> Result<()> {
             }
             Some(command) => match settings.change(command, &models) {
                 Ok(told) => notes::say(told),
-                Err(error) => notes::say(format_args!("error: {error}")),
+                Err(error) => notes::warn(format_args!("error: {error}")),
             },
         }
     }

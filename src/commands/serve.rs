@@ -49,7 +49,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     match serve(listener, Server::new(engine, folder.tokenizer().clone(), models, key), &origins, stops)? {
         Ended::Drained => Ok(()),
         Ended::CutOff(unfinished) => {
-            notes::say(format_args!("{unfinished} requests took too long and were cut off"));
+            notes::warn(format_args!("{unfinished} requests took too long and were cut off"));
             Ok(())
         }
     }

@@ -41,12 +41,15 @@ pub struct Message {
     pub role: &'static str,
     /// What it says.
     pub content: String,
+    /// Who speaks, where that is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 impl Message {
     /// A question.
     pub fn question(content: impl Into<String>) -> Self {
-        Self { role: "user", content: content.into() }
+        Self { role: "user", content: content.into(), name: None }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,20 +13,26 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 
+use super::limits::Limits;
+use super::metrics::Metrics;
+use super::patience::Patient;
+
 /// How long to wait for the system to have room for another connection.
 const NO_ROOM: Duration = Duration::from_secs(1);
 
 /// Serves until `stop` is ready, and then until every connection has its answer. A connection is closed when the line and
 /// headers of a request take longer than `header_time` to arrive, counted from when the server is ready for them: who
-/// sends a letter a minute holds no connection, and who sends nothing any more neither.
+/// sends a letter a minute holds no connection, and who sends nothing any more neither; nor does who takes nothing of an
+/// answer for `write_time`.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
-    header_time: Duration,
+    limits: &Limits,
+    metrics: &Arc<Metrics>,
     stop: impl Future<Output = ()>,
 ) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(header_time);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.header_time);
     let graceful = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {
@@ -41,6 +48,7 @@ pub(super) async fn serve(
         // A token is small and is not to wait for the next one. Where that cannot be had, it is only slower.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
+        let stream = Patient::new(stream, limits.write_time, metrics.clone());
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         // It fails where a client is gone, and nobody is left to be told.
         tokio::spawn(async move { drop(connection.await) });
@@ -62,9 +70,18 @@ mod tests {
     use super::*;
 
     const HEADER_TIME: Duration = Duration::from_millis(200);
+    const WRITE_TIME: Duration = Duration::from_millis(1500);
+    /// Bytes of an answer that no system's buffers take whole.
+    const LONG: usize = 64 << 20;
 
     /// A server on a thread of its own; what ends it, and its address.
     fn server() -> (oneshot::Sender<()>, std::net::SocketAddr, std::thread::JoinHandle<()>) {
+        counted(Arc::default())
+    }
+
+    fn counted(
+        metrics: Arc<Metrics>,
+    ) -> (oneshot::Sender<()>, std::net::SocketAddr, std::thread::JoinHandle<()>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -79,7 +96,10 @@ mod tests {
                     "late"
                 });
                 let stopped = async { drop(stopped.await) };
-                serve(listener, Router::new().route("/", slow), HEADER_TIME, stopped).await;
+                let router =
+                    Router::new().route("/", slow).route("/long", get(|| async { vec![b'x'; LONG] }));
+                let limits = Limits { header_time: HEADER_TIME, write_time: WRITE_TIME, ..Limits::default() };
+                serve(listener, router, &limits, &metrics, stopped).await;
             });
         });
         (stop, address, thread)
@@ -101,6 +121,46 @@ mod tests {
         let mut said = String::new();
         asked.read_to_string(&mut said).unwrap();
         assert!(said.starts_with("HTTP/1.1 200 OK") && said.ends_with("late"), "{said}");
+    }
+
+    fn unsent(metrics: &Metrics, expected: i64) {
+        let begun = Instant::now();
+        while metrics.unfinished() != expected {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{}", metrics.unfinished());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn what_waits_to_be_sent_is_counted_and_waits_for_who_reads_slowly_alone() {
+        let metrics = Arc::<Metrics>::default();
+        let (_stop, address, _thread) = counted(metrics.clone());
+        let ask = || {
+            let mut asked = TcpStream::connect(address).unwrap();
+            asked.write_all(b"GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            asked
+        };
+        let mut slow = ask();
+        let still = ask();
+        unsent(&metrics, 2);
+        // Within each of these times something is taken.
+        let mut taken = 0;
+        let mut bytes = vec![0; LONG / 16];
+        for _ in 0..8 {
+            slow.read_exact(&mut bytes).unwrap();
+            taken += bytes.len();
+            std::thread::sleep(WRITE_TIME / 4);
+        }
+        // By now the other one has waited for twice as long as it may.
+        unsent(&metrics, 1);
+        let mut rest = Vec::new();
+        slow.read_to_end(&mut rest).unwrap();
+        assert!(taken + rest.len() > LONG, "{taken} and {}", rest.len());
+        unsent(&metrics, 0);
+        let mut rest = Vec::new();
+        // What the system had taken is read, and then the end or a reset.
+        let _ = std::io::Read::read_to_end(&mut { still }, &mut rest);
+        assert!(rest.len() < LONG);
     }
 
     #[test]

@@ -30,19 +30,20 @@ impl Key {
             key if key.contains(char::is_whitespace) => {
                 none("has white space within the key: expected one key alone")
             }
-            key => Ok(Self::of(key)),
+            key => Ok(Self::of(key.as_bytes())),
         }
     }
 
-    fn of(key: &str) -> Self {
+    fn of(key: &[u8]) -> Self {
         Self(Sha256::digest(key).into())
     }
 
     /// Whether the header `Authorization` bears the key.
     pub(super) fn opens(&self, authorization: Option<&HeaderValue>) -> bool {
-        let Some(value) = authorization.and_then(|value| value.to_str().ok()) else { return false };
-        let Some((scheme, key)) = value.split_once(' ') else { return false };
-        scheme.eq_ignore_ascii_case("bearer") && bool::from(Self::of(key.trim()).0.ct_eq(&self.0))
+        let Some(value) = authorization.map(HeaderValue::as_bytes) else { return false };
+        let Some(space) = value.iter().position(|byte| *byte == b' ') else { return false };
+        let (scheme, key) = (&value[..space], value[space..].trim_ascii());
+        scheme.eq_ignore_ascii_case(b"bearer") && bool::from(Self::of(key).0.ct_eq(&self.0))
     }
 }
 
@@ -63,6 +64,10 @@ mod tests {
             assert!(!opens(wrong), "{wrong}");
         }
         assert!(!key.opens(None));
+        std::fs::write(&file, "schl\u{fc}ssel").unwrap();
+        let opens =
+            |value: &[u8]| Key::read(&file).unwrap().opens(Some(&HeaderValue::from_bytes(value).unwrap()));
+        assert!(opens("Bearer schl\u{fc}ssel".as_bytes()) && !opens(b"Bearer schlussel"));
     }
 
     #[test]

@@ -64,6 +64,7 @@ mod models;
 mod openai;
 mod openapi;
 mod page;
+mod patience;
 mod reply;
 mod router;
 mod routes;
@@ -160,7 +161,7 @@ pub fn serve(
             server.end();
             let _ = ending.send(());
         };
-        let serving = connections::serve(listener, router, server.limits.header_time, stopped);
+        let serving = connections::serve(listener, router, &server.limits, &server.metrics, stopped);
         let cut = async {
             let _ = ends.await;
             drained(&server).await
@@ -178,14 +179,16 @@ pub fn serve(
 async fn drained(server: &Server) -> Ended {
     let until = tokio::time::Instant::now() + server.limits.drain;
     loop {
-        let unfinished = server.metrics.in_flight();
+        let unfinished = server.metrics.unfinished();
         if unfinished == 0 {
             // Connections that only stay open are not worth waiting for.
             tokio::time::sleep(LEAVE).await;
-            return Ended::Drained;
+            if server.metrics.unfinished() == 0 {
+                return Ended::Drained;
+            }
         }
         if tokio::time::Instant::now() >= until {
-            return Ended::CutOff(unfinished);
+            return Ended::CutOff(unfinished.max(1));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -11,6 +11,8 @@ pub(super) struct Limits {
     pub(super) body: usize,
     /// How long a body may take to arrive.
     pub(super) body_time: Duration,
+    /// How long a client may take nothing of what is sent to it.
+    pub(super) write_time: Duration,
     /// Answers to a request, all prompts together.
     pub(super) choices: usize,
     /// Texts that end an answer.
@@ -27,6 +29,7 @@ impl Default for Limits {
             header_time: Duration::from_secs(60),
             body: 4 << 20,
             body_time: Duration::from_secs(30),
+            write_time: Duration::from_secs(60),
             choices: 128,
             stops: 16,
             likeliest: 20,

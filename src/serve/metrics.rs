@@ -18,6 +18,7 @@ pub(super) struct Metrics {
     /// Finished requests by route and status.
     requests: Mutex<BTreeMap<(String, u16), u64>>,
     in_flight: AtomicI64,
+    unsent: AtomicI64,
     seconds: Histogram,
     first_token: Histogram,
 }
@@ -33,10 +34,37 @@ impl InFlight {
     }
 }
 
+/// A connection that is counted as one with bytes to send as long as this lives.
+pub(super) struct Unsent(Arc<Metrics>);
+
+impl Unsent {
+    /// Bytes wait to be sent.
+    pub(super) fn of(metrics: &Arc<Metrics>) -> Self {
+        metrics.unsent.fetch_add(1, Ordering::Relaxed);
+        Self(metrics.clone())
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.0.unsent.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Metrics {
-    /// Requests that are not answered to their last byte.
-    pub(super) fn in_flight(&self) -> i64 {
+    /// Requests whose answers are not made to their end.
+    fn in_flight(&self) -> i64 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Connections with bytes that wait to be sent.
+    fn unsent(&self) -> i64 {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    /// How many requests are not answered to their last byte, at least.
+    pub(super) fn unfinished(&self) -> i64 {
+        self.in_flight().max(self.unsent())
     }
 
     /// A request is answered, or its answer begins.
@@ -66,8 +94,10 @@ impl Metrics {
         for ((route, status), count) in requests {
             writeln!(out, "gptneo_http_requests_total{{path=\"{route}\",status=\"{status}\"}} {count}")?;
         }
-        let unfinished = "Requests that are not answered to their last byte.";
+        let unfinished = "Requests whose answers are not made to their end.";
         single(out, "gptneo_http_requests_in_flight", "gauge", unfinished, self.in_flight())?;
+        let unsent = "Connections with bytes that their clients have not taken yet.";
+        single(out, "gptneo_http_connections_unsent", "gauge", unsent, self.unsent())?;
         self.seconds.write(
             out,
             "gptneo_http_request_seconds",

@@ -13,7 +13,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 use super::ServeError;
 use super::error::ApiError;
@@ -46,14 +46,25 @@ impl Origins {
         if sites.iter().any(|site| site == "*") {
             return Ok(Self(Allowed::Any));
         }
-        let read = |site: &String| {
-            let whole = ["http://", "https://"].iter().any(|scheme| site.starts_with(scheme));
-            let path = site.split("://").nth(1).is_some_and(|rest| rest.contains('/'));
-            let value = HeaderValue::from_str(site).ok().filter(|_| whole && !path);
-            value.ok_or_else(|| ServeError::NoOrigin(site.clone()))
-        };
+        let read = |site: &String| origin(site).ok_or_else(|| ServeError::NoOrigin(site.clone()));
         sites.iter().map(read).collect::<Result<_, _>>().map(|sites| Self(Allowed::Of(sites)))
     }
+}
+
+/// A site as browsers name it: in small letters, without the port that its scheme has anyway.
+fn origin(site: &str) -> Option<HeaderValue> {
+    let named = site.parse::<Uri>().ok()?;
+    let (scheme, authority) = (named.scheme_str()?, named.authority()?);
+    let usual = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return None,
+    };
+    let port = named.port_u16().filter(|port| *port != usual).map(|port| format!(":{port}"));
+    let origin = format!("{scheme}://{}{}", authority.host().to_lowercase(), port.unwrap_or_default());
+    // Nothing but these parts is in it.
+    let whole = site.len() == scheme.len() + "://".len() + authority.as_str().len();
+    HeaderValue::from_str(&origin).ok().filter(|_| whole && !authority.as_str().contains('@'))
 }
 
 /// All paths.
@@ -94,8 +105,9 @@ fn cors(origins: &Origins) -> Option<CorsLayer> {
         Allowed::Of(origins) => AllowOrigin::list(origins.iter().cloned()),
         Allowed::Any => Any.into(),
     };
-    let headers = [header::AUTHORIZATION, header::CONTENT_TYPE];
     let methods = [Method::GET, Method::POST];
+    // OpenAI's own client sends some of its own beside the key and the type.
+    let headers = AllowHeaders::mirror_request();
     Some(CorsLayer::new().allow_origin(origins).allow_headers(headers).allow_methods(methods))
 }
 
@@ -109,7 +121,7 @@ async fn with_key(State(server): State<Arc<Server>>, request: Request, next: Nex
     }
 }
 
-/// Counts a request by its route, and as in flight until its last byte is sent.
+/// Counts a request by its route, and as in flight until the end of its answer is made.
 async fn counted(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_string());
     let (in_flight, begun) = (InFlight::of(&server.metrics), Instant::now());
@@ -153,10 +165,24 @@ mod tests {
     #[test]
     fn an_origin_is_a_scheme_and_a_host() {
         let read = |text: &str| Origins::of(&[text.to_string()]);
-        assert!(matches!(read("https://example.org").unwrap().0, Allowed::Of(_)));
+        for (site, named) in [
+            ("https://example.org", "https://example.org"),
+            ("HTTPS://Example.Org:443", "https://example.org"),
+            ("http://[::1]:8000", "http://[::1]:8000"),
+        ] {
+            assert!(matches!(read(site).unwrap().0, Allowed::Of(sites) if sites == [named]), "{site}");
+        }
         assert!(matches!(read("*").unwrap().0, Allowed::Any));
         assert!(matches!(Origins::of(&[]).unwrap().0, Allowed::Own));
-        for wrong in ["example.org", "https://example.org/", "ftp://a"] {
+        for wrong in [
+            "example.org",
+            "https://example.org/",
+            "https://a?b",
+            "https://",
+            "https://a@b",
+            "ftp://a",
+            "null",
+        ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

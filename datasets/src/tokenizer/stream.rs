@@ -72,6 +72,17 @@ impl<'a> StreamDecoder<'a> {
         Ok((0, 0))
     }
 
+    /// How many characters [`StreamDecoder::finish`] would return now.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn held_back(&self) -> Result<usize, DataError> {
+        match self.pending.is_empty() {
+            true => Ok(0),
+            false => Ok(self.pending_text()?.get(self.given..).unwrap_or_default().chars().count()),
+        }
+    }
+
     /// Ends the stream and returns what is left: the replacement characters of a character that never came whole.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ fn refused(chat: &ChatTemplate, messages: &[Message]) -> String {
 }
 
 fn message(role: &'static str, content: &str) -> Message {
-    Message { role, content: content.into() }
+    Message { role, content: content.into(), name: None }
 }
 
 #[test]

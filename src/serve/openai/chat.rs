@@ -33,6 +33,8 @@ struct ChatFields {
 struct ChatMessage {
     role: Role,
     content: Content,
+    /// Who speaks, for templates that tell.
+    name: Option<String>,
 }
 
 /// Whose message it is.
@@ -41,6 +43,8 @@ struct ChatMessage {
 enum Role {
     /// The instruction.
     System,
+    /// The instruction, by its newer name.
+    Developer,
     /// The question.
     User,
     /// An answer.
@@ -113,9 +117,9 @@ impl ChatRequest {
 }
 
 impl From<ChatMessage> for Message {
-    fn from(ChatMessage { role, content }: ChatMessage) -> Self {
+    fn from(ChatMessage { role, content, name }: ChatMessage) -> Self {
         let role = match role {
-            Role::System => "system",
+            Role::System | Role::Developer => "system",
             Role::User => "user",
             Role::Assistant => "assistant",
         };
@@ -123,7 +127,7 @@ impl From<ChatMessage> for Message {
             Content::Text(text) => text,
             Content::Parts(parts) => parts.into_iter().map(|part| part.text).collect(),
         };
-        Self { role, content }
+        Self { role, content, name }
     }
 }
 
@@ -261,6 +265,27 @@ mod tests {
         assert_eq!(error.told().2, Some("messages[0].content"));
         let error = read(json!({"messages": [{"role": "tool", "content": "a"}]})).unwrap_err();
         assert_eq!(error.told().2, Some("messages[0].role"));
+    }
+
+    /// Clients send an answer back as it came, for the next question.
+    #[test]
+    fn a_message_is_taken_back_as_it_was_given() {
+        let given = serde_json::to_value(AnswerMessage {
+            role: "assistant",
+            content: "Because.".into(),
+            refusal: None,
+        });
+        let messages = json!([
+            {"role": "developer", "content": "Be short.", "name": null},
+            {"role": "user", "content": "Why?", "name": "bob"},
+            given.unwrap(),
+            {"role": "user", "content": "And?"},
+        ]);
+        let messages = read(json!({"messages": messages})).unwrap().messages;
+        assert_eq!((messages[0].role, messages[1].name.as_deref()), ("system", Some("bob")));
+        assert_eq!((messages[2].role, messages[2].content.as_str()), ("assistant", "Because."));
+        let refused = json!({"messages": [{"role": "user", "content": "a", "audio": {}}]});
+        assert_eq!(read(refused).unwrap_err().told().2, Some("messages[0].audio"));
     }
 
     #[test]

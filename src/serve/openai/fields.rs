@@ -50,12 +50,12 @@ const KNOWN_ELSEWHERE: [&str; 30] = [
 pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// Reads a body; a field that is null is left out.
+    /// Reads a body; a field that is null is left out, also of what the fields hold.
     pub(crate) fn of(body: &[u8]) -> Result<Self, ApiError> {
         let mut object: Map<String, Value> = serde_json::from_slice(body)
             .map_err(|error| in_plain_words(&error.to_string()))
             .map_err(|reason| ApiError::malformed(format!("the body is no JSON object: {reason}")))?;
-        object.retain(|_, value| !value.is_null());
+        without_nulls(&mut object);
         Ok(Self(object))
     }
 
@@ -79,6 +79,20 @@ impl Fields {
             None => Ok(()),
             Some(name) => Err(ApiError::unknown_field(name, KNOWN_ELSEWHERE.contains(&name.as_str()))),
         }
+    }
+}
+
+fn without_nulls(object: &mut Map<String, Value>) {
+    object.retain(|_, value| !value.is_null());
+    object.values_mut().for_each(without_nulls_below);
+}
+
+/// JSON is read to a depth that a stack has room for.
+fn without_nulls_below(value: &mut Value) {
+    match value {
+        Value::Object(object) => without_nulls(object),
+        Value::Array(values) => values.iter_mut().for_each(without_nulls_below),
+        _ => {}
     }
 }
 

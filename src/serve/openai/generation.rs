@@ -30,8 +30,8 @@ pub(crate) struct GenerationFields {
     /// Choose among this many of the likeliest tokens; -1 and 0 are for all.
     #[schema(minimum = -1, maximum = 1_000_000)]
     top_k: Option<i64>,
-    /// Answers to each prompt.
-    #[schema(minimum = 1, maximum = 128)]
+    /// Answers to each prompt; how many a server gives at once is its own to say.
+    #[schema(minimum = 1)]
     n: Option<usize>,
     /// The same seed, prompt and settings give the same answer. Answers to the same prompt
     /// draw apart.
@@ -82,6 +82,8 @@ impl ToSchema for Stop {}
 struct StreamOptions {
     /// Whether a last piece counts the tokens.
     include_usage: Option<bool>,
+    /// Whether pieces are filled up so that their lengths tell nothing, which is not done here: `false` alone.
+    include_obfuscation: Option<bool>,
 }
 
 /// The fields, checked.
@@ -148,6 +150,12 @@ impl GenerationFields {
             logit_bias: biases(self.logit_bias.unwrap_or_default(), vocabulary)?,
             seed: self.seed.map_or_else(any_seed, i64::cast_unsigned),
         };
+        if self.stream_options.as_ref().is_some_and(|options| options.include_obfuscation == Some(true)) {
+            return Err(ApiError::field(
+                "stream_options.include_obfuscation",
+                "is not supported: leave it out",
+            ));
+        }
         let delivery = match (self.stream.unwrap_or_default(), self.stream_options) {
             (true, options) => Delivery::Pieces {
                 usage: options.and_then(|options| options.include_usage).unwrap_or_default(),

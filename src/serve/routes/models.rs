@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -60,8 +61,9 @@ pub(crate) async fn models(State(server): State<Arc<Server>>) -> Response {
 )]
 pub(crate) async fn model(
     State(server): State<Arc<Server>>,
-    Path(name): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
+    let Path(name) = path.map_err(|_| ApiError::malformed("the name of the model is no UTF-8"))?;
     match server.models.by_name(&name) {
         Some(model) => Ok(reply::json(StatusCode::OK, &card(&server, model))),
         None => Err(ApiError::no_model(&name, &server.models.to_string())),

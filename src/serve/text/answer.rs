@@ -2,19 +2,20 @@
 
 use std::collections::VecDeque;
 
-use gptneo_datasets::{DataError, StreamDecoder, Tokenizer};
+use gptneo_datasets::{DataError, Tokenizer};
 
+use super::places::PlacingDecoder;
 use super::stop::{Heard, StopStrings};
 
 /// The text of one answer, made of tokens that carry a `T` along.
 pub(crate) struct AnswerText<'a, T> {
-    decoder: StreamDecoder<'a>,
+    decoder: PlacingDecoder<'a>,
     stops: StopStrings,
+    /// Tokens whose places are not known yet.
+    unplaced: VecDeque<T>,
     /// Tokens whose text is not yet given out, with the characters before each.
     waiting: VecDeque<(usize, T)>,
-    /// Characters before the next token's text, those before the answer included.
-    read: usize,
-    /// Characters before what is given out next.
+    /// Characters before what is given out next, those before the answer included.
     given: usize,
 }
 
@@ -32,20 +33,25 @@ pub(crate) struct Piece<T> {
 impl<'a, T> AnswerText<'a, T> {
     /// An answer that begins behind `start` characters.
     pub(crate) fn new(tokenizer: &'a Tokenizer, stops: StopStrings, start: usize) -> Self {
-        Self { decoder: tokenizer.stream(), stops, waiting: VecDeque::new(), read: start, given: start }
+        let decoder = PlacingDecoder::new(tokenizer, start);
+        Self { decoder, stops, unplaced: VecDeque::new(), waiting: VecDeque::new(), given: start }
     }
 
     /// Takes the next token.
     pub(crate) fn push(&mut self, id: u32, with: T) -> Result<Piece<T>, DataError> {
-        self.waiting.push_back((self.read, with));
-        let text = self.decoder.push(id)?;
+        self.unplaced.push_back(with);
+        let (text, places) = self.decoder.push(id)?;
+        let placed = self.unplaced.drain(..places.len());
+        self.waiting.extend(places.into_iter().zip(placed));
         Ok(self.hear(&text))
     }
 
     /// What is left when no token follows.
     pub(crate) fn finish(self) -> Result<Piece<T>, DataError> {
-        let Self { decoder, mut stops, mut waiting, given, .. } = self;
-        let (mut text, stopped) = match stops.push(&decoder.finish()?) {
+        let Self { decoder, mut stops, unplaced, mut waiting, given } = self;
+        let (left, places, _) = decoder.finish()?;
+        waiting.extend(places.into_iter().zip(unplaced));
+        let (mut text, stopped) = match stops.push(&left) {
             Heard::Text(text) => (text, false),
             Heard::Stopped(text) => (text, true),
         };
@@ -60,7 +66,6 @@ impl<'a, T> AnswerText<'a, T> {
     }
 
     fn hear(&mut self, text: &str) -> Piece<T> {
-        self.read += text.chars().count();
         let (text, stopped) = match self.stops.push(text) {
             Heard::Text(text) => (text, false),
             Heard::Stopped(text) => (text, true),
@@ -139,6 +144,28 @@ mod tests {
             assert!(before.len() >= left.len() && before.starts_with(left), "{stop:?} {before:?}");
             assert!(kept == 0 || tokenizer.decode(&ids[..kept - 1]).unwrap().len() < left.len(), "{stop:?}");
         }
+    }
+
+    /// Half a character is one that cannot be read, and what follows it begins behind it.
+    #[test]
+    fn half_a_character_has_a_place_and_what_stops_behind_it_goes() {
+        let tokenizer = tokenizer();
+        let skin = tokenizer.encode("感").unwrap();
+        let [half, last] = [tokenizer.encode("é").unwrap()[0], tokenizer.encode("A").unwrap()[0]];
+        let ids = [&[half], &skin[..], &[half, last]].concat();
+        let (text, placed) = prompt_text(&tokenizer, &ids).unwrap();
+        assert_eq!(text, "\u{fffd}感\u{fffd}A");
+        let offsets: Vec<usize> = placed.iter().map(|placed| placed.offset).collect();
+        let expected = [&[0], &vec![1; skin.len()][..], &[2, 3]].concat();
+        assert_eq!(offsets, expected);
+        let mut answer = AnswerText::new(&tokenizer, StopStrings::new(vec!["A".into()]), 0);
+        let mut found = Vec::new();
+        for (number, id) in ids.iter().enumerate() {
+            let piece = answer.push(*id, number).unwrap();
+            found.extend(piece.tokens);
+            assert_eq!(piece.stopped, number + 1 == ids.len());
+        }
+        assert_eq!(found.iter().map(|(place, _)| *place).collect::<Vec<_>>(), expected[..ids.len() - 1]);
     }
 
     #[test]

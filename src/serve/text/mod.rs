@@ -1,6 +1,7 @@
 //! From tokens to text, as they come: whole characters, stop strings, and where in the text each token stands.
 
 mod answer;
+mod places;
 mod prompt;
 mod stop;
 mod token;

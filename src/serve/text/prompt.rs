@@ -2,6 +2,8 @@
 
 use gptneo_datasets::{DataError, Tokenizer};
 
+use super::places::PlacingDecoder;
+
 /// A token and the character of the text that it begins at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placed {
@@ -13,20 +15,24 @@ pub(crate) struct Placed {
 
 /// The text of a prompt, end-of-text as it is written, and its tokens' places.
 pub(crate) fn prompt_text(tokenizer: &Tokenizer, ids: &[u32]) -> Result<(String, Vec<Placed>), DataError> {
-    let (mut text, mut placed, mut length) = (String::new(), Vec::with_capacity(ids.len()), 0);
-    let mut decoder = tokenizer.stream();
+    let (mut text, mut places) = (String::new(), Vec::with_capacity(ids.len()));
+    let mut decoder = PlacingDecoder::new(tokenizer, 0);
     for &id in ids {
-        placed.push(Placed { id, offset: length });
-        let piece = match id == tokenizer.end_of_text() {
-            true => {
-                let before = std::mem::replace(&mut decoder, tokenizer.stream());
-                before.finish()? + tokenizer.end_of_text_token()
-            }
-            false => decoder.push(id)?,
-        };
-        length += piece.chars().count();
-        text.push_str(&piece);
+        if id == tokenizer.end_of_text() {
+            let (before, left, end) = decoder.finish()?;
+            text += &before;
+            text += tokenizer.end_of_text_token();
+            places.extend(left.into_iter().chain([end]));
+            decoder = PlacingDecoder::new(tokenizer, end + tokenizer.end_of_text_token().chars().count());
+        } else {
+            let (piece, known) = decoder.push(id)?;
+            text += &piece;
+            places.extend(known);
+        }
     }
-    text.push_str(&decoder.finish()?);
+    let (piece, left, _) = decoder.finish()?;
+    text += &piece;
+    places.extend(left);
+    let placed = ids.iter().zip(places).map(|(&id, offset)| Placed { id, offset }).collect();
     Ok((text, placed))
 }
