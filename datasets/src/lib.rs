@@ -80,7 +80,7 @@ pub use form::{DataFormat, OnBadRecord};
 pub use leaks::Leaks;
 pub use options::{DEFAULT_LENGTH, DataOptions};
 pub use pack::pack_documents;
-pub use prompt::{CHAT_TEMPLATE_FILE, PROMPT_TEMPLATE_FILE, PromptTemplate};
+pub use prompt::{CHAT_TEMPLATE_FILE, PROMPT_TEMPLATE_FILE, PromptTemplate, Turns};
 pub use question::normalise_question;
 pub use read::{ReadData, Reading, read_data, read_texts};
 pub use record::{Columns, DEFAULT_INSTRUCTION, Record, Turn};

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::chat_template::{CHAT_TEMPLATE_FILE, PROMPT_TEMPLATE_FILE};
+pub use self::chat_template::{CHAT_TEMPLATE_FILE, PROMPT_TEMPLATE_FILE, Turns};
 use crate::error::DataError;
 use crate::record::{DEFAULT_INSTRUCTION, Record, Turn};
 
@@ -83,11 +83,16 @@ impl PromptTemplate {
         filled(&self.pieces, &record.instruction, &record.input, output)
     }
 
-    /// A turn on a line of its own, from what follows the instruction.
-    fn fill_later(&self, turn: &Turn, with_output: bool) -> String {
+    /// What follows the instruction before the question; all where there is none.
+    fn pieces_of_later(&self) -> &[Piece] {
         let input = self.pieces.iter().position(|piece| *piece == Piece::Input).unwrap_or_default();
         let instruction = self.pieces[..input].iter().rposition(|piece| *piece == Piece::Instruction);
-        let pieces = &self.pieces[instruction.map_or(0, |place| place + 1)..];
+        &self.pieces[instruction.map_or(0, |place| place + 1)..]
+    }
+
+    /// A turn on a line of its own, from what follows the instruction.
+    fn fill_later(&self, turn: &Turn, with_output: bool) -> String {
+        let pieces = self.pieces_of_later();
         let output = if with_output { turn.output.as_str() } else { "" };
         let text = filled(pieces, "", &turn.input, output);
         format!("\n{}", text.trim_start_matches('\n'))

@@ -51,7 +51,7 @@ pub enum BackendKind {
     Auto,
     /// NVIDIA GPUs
     Cuda,
-    /// Any GPU, through Vulkan, Metal or DirectX
+    /// Any GPU, through Vulkan or Metal
     Wgpu,
     /// The fast CPU backend
     Flex,

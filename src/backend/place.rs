@@ -126,11 +126,13 @@ impl Place {
         if !self.kind.is_cpu() {
             return Err(refusal(&found, asked));
         }
-        let what = format!(
-            "precision {}: the backend {} has no instructions for it on this processor, and f32 is used",
-            asked.name(),
-            self.kind.resolved().name()
-        );
+        let backend = self.kind.resolved();
+        let why = match (backend, asked) {
+            (BackendKind::Flex, Precision::Bf16) => "has no instructions for it on this processor",
+            _ => "does not compute in it",
+        };
+        let (asked, backend) = (asked.name(), backend.name());
+        let what = format!("precision {asked}: the backend {backend} {why}, and f32 is used");
         Ok((Precision::F32, Some(Problem { what, remedy: Remedy::None })))
     }
 

@@ -41,7 +41,7 @@ pub(super) fn backend() -> impl TypedValueParser<Value = BackendKind> {
             "A GPU that this build can use and that computes as it should, else the processor"
         }
         BackendKind::Cuda => "NVIDIA GPUs",
-        BackendKind::Wgpu => "Any GPU, through Vulkan, Metal or DirectX",
+        BackendKind::Wgpu => "Any GPU, through Vulkan or Metal",
         BackendKind::Flex => "The fast CPU backend",
         BackendKind::Ndarray => "A second CPU backend, to compare with",
     })

@@ -51,6 +51,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
         gguf_type: how.gguf_type.unwrap_or_default(),
         max_positions: how.max_positions,
         template: &template,
+        turns: model.turns(adapter.as_deref(), &template),
         text: &text,
         about: &about,
         output: Output::Alone { path, modelfile: *modelfile },

@@ -48,6 +48,9 @@ impl Weights {
             Some(Self::Exported) => {
                 bail!("{} holds no export: only a run that was told to `--export` has one", path.display())
             }
+            Some(Self::Adapter) if has(Self::Merged) => {
+                bail!("{} holds a whole model and no adapter: leave --adapter out", path.display())
+            }
             Some(weights) => bail!(
                 "{} is missing: only a run that went to its end can be published",
                 weights.folder(run).join(weights.needed()).display()

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use gptneo_datasets::PromptTemplate;
+use gptneo_datasets::{PromptTemplate, Turns};
 use gptneo_lora::run::{Kind, ModelFolder, RunFolder};
 use gptneo_model::adapter::adapter_folder;
 use gptneo_serve::{ChatTemplate, Models, ServedModel};
@@ -54,9 +54,10 @@ impl Opened {
         let folder = ModelFolder::open(path)?;
         let end = folder.tokenizer().end_of_text_token();
         let given = flags.chat_template.as_deref().map(|file| ChatTemplate::read(file, end)).transpose()?;
-        let of_settings =
-            template.map(|template| ChatTemplate::new(&template.chat_template(), end)).transpose()?;
-        let usual = ChatTemplate::new(&PromptTemplate::default().chat_template(), end)?;
+        let of_settings = template
+            .map(|template| ChatTemplate::new(&template.chat_template(Turns::One), end))
+            .transpose()?;
+        let usual = ChatTemplate::new(&PromptTemplate::default().chat_template(Turns::One), end)?;
         let of_base = ChatTemplate::of_folder(folder.path(), end)?;
         let mut of_adapters = Vec::new();
         for adapter in &adapters {
@@ -80,13 +81,16 @@ impl Opened {
     }
 }
 
-/// The base and the adapter of a finished run; of one that tuned every weight, the tuned model alone.
+/// The base and the adapter of a finished run; of one that tuned every weight, or with DoRA, the tuned model alone.
 fn of_run(path: &Path) -> Result<Base> {
     let run = RunFolder::existing(path)?;
     let settings = run.settings()?;
     let template = Some(settings.data.options.prompt_template.clone());
     let name = last_part(path);
-    if run.adapter().join("adapter_config.json").is_file() {
+    let merged = run.merged().join("config.json").is_file();
+    // An adapter with DoRA answers beside no other, but its merged model does.
+    let apart = run.adapter().join("adapter_config.json").is_file() && !(settings.lora.use_dora && merged);
+    if apart {
         let base = settings.model.folder()?;
         // The run may have been moved since, and the base that was unpacked in it with it.
         let unpacked = run.base().join(base.file_name().unwrap_or_default());
@@ -101,7 +105,7 @@ fn of_run(path: &Path) -> Result<Base> {
         let adapter = Some(NamedFolder { name, folder: run.adapter() });
         return Ok(Base { path: found, name: of_base, adapter, template, is_tuned: false });
     }
-    if run.merged().join("config.json").is_file() {
+    if merged {
         return Ok(Base { path: run.merged(), name, adapter: None, template, is_tuned: true });
     }
     bail!(

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &SweepArgs) -> Result<()> {
 fn render(SweepOutcome { trials, chosen, weights, test }: &SweepOutcome) -> String {
     let mut text = tables::trials(trials);
     text += &format!(
-        "\ntrial {chosen} has the lowest validation loss; on records that no trial saw, measured once:\n"
+        "\ntrial {chosen} has the lowest validation loss; on the records of the test, measured once:\n"
     );
     for (name, scores) in [("base", &test.base), ("tuned", &test.tuned)] {
         if let Some(Evaluation { text: all, response, .. }) = &scores.protocols {

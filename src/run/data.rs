@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use gptneo_datasets::{BadRecords, DataError, DataFiles, Dataset, Leaks, Tokenizer, listed};
+use gptneo_datasets::{
+    BadRecords, DataError, DataFiles, DataOptions, Dataset, Leaks, Tokenizer, grouped, listed,
+};
 
 use super::source::{Found, Kind, Source, Sources};
 use crate::settings::{DataSettings, Settings};
@@ -77,7 +79,8 @@ impl FoundData {
             }
             read => (read?, None),
         };
-        let warnings = self.passed_over().into_iter().chain(unanswered).chain(warnings(&data)).collect();
+        let warnings =
+            self.passed_over().into_iter().chain(unanswered).chain(warnings(&data, &options)).collect();
         Ok(OpenedData { data, warnings })
     }
 
@@ -108,9 +111,23 @@ fn unanswered(bad: &BadRecords) -> Problem {
 }
 
 /// What `data` have that a person should know.
-fn warnings(data: &Dataset) -> Vec<Problem> {
+fn warnings(data: &Dataset, options: &DataOptions) -> Vec<Problem> {
     let leaks = data.leaks.as_ref().filter(|leaks| !leaks.is_empty());
     let mut problems: Vec<Problem> = leaks.map(leaking).into_iter().collect();
+    let fraction = options.validation_fraction;
+    if fraction > 0.0 && data.validation().is_empty() {
+        problems.push(Problem {
+            what: format!(
+                "validation_fraction {fraction} puts none of the {} records aside, and nothing is validated: the records \
+                 of a question stay together",
+                grouped(data.count)
+            ),
+            remedy: Remedy::Either(vec![
+                Remedy::Raise("data.validation_fraction"),
+                Remedy::Give("data.validation_data"),
+            ]),
+        });
+    }
     if let Some(reading) = data.reading.as_ref().filter(|reading| reading.skipped > 0) {
         let what = format!("records that cannot be used are left out: {}", reading.reasons.join("; "));
         problems.push(Problem { what, remedy: Remedy::None });

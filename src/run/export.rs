@@ -14,7 +14,7 @@ mod sample_text;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use gptneo_datasets::PromptTemplate;
+use gptneo_datasets::{PromptTemplate, Turns};
 use gptneo_files::{Claim, FileClaim, FileError, write_folder};
 use gptneo_model::checkpoint::GENERATION_FILE;
 use gptneo_model::export::{
@@ -71,6 +71,8 @@ pub struct Export<'a> {
     pub max_positions: Option<usize>,
     /// The template that the model is asked with.
     pub template: &'a PromptTemplate,
+    /// How many questions a chat may have.
+    pub turns: Turns,
     /// What perplexities are measured on.
     pub text: &'a SampleText,
     /// What the files say of themselves.
@@ -248,7 +250,7 @@ impl Job for Making<'_> {
                 let report = writing.gguf(&file.file())?;
                 if let (Some(beside), Output::Alone { path, .. }) = (&modelfile, export.output) {
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
-                    write(&beside.file(), &writing.modelfile(&name))?;
+                    write(&beside.file(), &writing.modelfile(&name)?)?;
                 }
                 file.settle()?;
                 modelfile.map(FileClaim::settle).transpose()?;
@@ -277,6 +279,14 @@ impl Export<'_> {
         }
     }
 
+    /// The tokens that end an answer, the model's own first; never none.
+    fn end_tokens(&self) -> Vec<u32> {
+        match self.adapter {
+            Some(_) => self.model.end_tokens_of_tuned(),
+            None => self.model.end_tokens(),
+        }
+    }
+
     fn check(&self) -> Result<()> {
         if let Output::Alone { path, modelfile } = self.output {
             refuse_taken(self.format, path, modelfile)?;
@@ -302,7 +312,7 @@ impl<B: NeoBackend> Writing<'_, B> {
         let report = match self.export.format {
             ExportFormat::Gpt2 => self.gpt2(fresh)?,
             ExportFormat::Gguf => {
-                write(&fresh.join(MODELFILE), &self.modelfile(GGUF_FILE))?;
+                write(&fresh.join(MODELFILE), &self.modelfile(GGUF_FILE)?)?;
                 self.gguf(&fresh.join(GGUF_FILE))?
             }
         };
@@ -322,7 +332,10 @@ impl<B: NeoBackend> Writing<'_, B> {
             None => self.export.model.kept_files()?,
         };
         files.extend(own.into_iter().filter(|(name, _)| name == GENERATION_FILE));
-        files.push((CHAT_TEMPLATE_FILE.into(), prompt::jinja(self.export.template).into_bytes()));
+        files.push((
+            CHAT_TEMPLATE_FILE.into(),
+            prompt::jinja(self.export.template, self.export.turns).into_bytes(),
+        ));
         write_gpt2(self.plain, self.export.positions(), folder)?;
         for (name, bytes) in files {
             let path = folder.join(name);
@@ -359,9 +372,12 @@ impl<B: NeoBackend> Writing<'_, B> {
         })
     }
 
-    fn modelfile(&self, gguf: &str) -> String {
-        let end_of_text = self.export.model.tokenizer().end_of_text_token();
-        prompt::modelfile(self.export.template, gguf, self.export.positions(), end_of_text)
+    fn modelfile(&self, gguf: &str) -> Result<String> {
+        let tokenizer = self.export.model.tokenizer();
+        let ends = self.export.end_tokens();
+        let ends: Vec<String> =
+            ends.iter().map(|id| tokenizer.decode_all(&[*id])).collect::<Result<_, _>>()?;
+        Ok(prompt::modelfile(self.export.template, gguf, self.export.positions(), &ends))
     }
 }
 

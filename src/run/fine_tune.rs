@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::backend::Autodiff;
-use gptneo_datasets::{DataOptions, Dataset, Record};
+use gptneo_datasets::{DataOptions, Dataset, Record, Turns};
 use gptneo_files::FileError;
 use gptneo_model::adapter::save_adapter;
 use gptneo_model::checkpoint::end_texts_at;
@@ -156,6 +156,7 @@ impl<B: NeoBackend> FineTune<B> {
     pub fn on(self, records: Vec<Record>) -> Result<Tuned<B>> {
         let Self { base, device, lora, training, mut data, mut observer } = self;
         data.seed = training.seed;
+        let turns = Turns::of(&records);
         base.opened(|folder| {
             let positions = folder.config().max_position_embeddings;
             data.max_seq_length = Some(data.max_length().min(positions));
@@ -169,7 +170,7 @@ impl<B: NeoBackend> FineTune<B> {
                 Ok(run.train()?)
             })?;
             let model = Model::of(trained.model, folder, data.prompt_template, device.clone())?;
-            Ok(Tuned { model, lora, base: base.name() })
+            Ok(Tuned { model, lora, base: base.name(), turns })
         })
     }
 }
@@ -179,6 +180,7 @@ pub struct Tuned<B: NeoBackend = Cpu> {
     model: Model<B>,
     lora: LoraConfig,
     base: String,
+    turns: Turns,
 }
 
 impl<B: NeoBackend> Tuned<B> {
@@ -193,7 +195,7 @@ impl<B: NeoBackend> Tuned<B> {
     /// [`crate::Error::Merge`]: it does not.
     pub fn merge(&self) -> Result<Model<B>> {
         let Model { network, tokenizer, template, device, files, end_tokens } = &self.model;
-        let mut files = [files.as_slice(), &template.files()].concat();
+        let mut files = [files.as_slice(), &template.files(self.turns)].concat();
         end_texts_at(tokenizer.end_of_text(), &mut files, network.config())?;
         let (merged, _) = on_compute_thread(|| merged_with_proof(network.clone(), tokenizer))?;
         Ok(Model {
@@ -213,7 +215,7 @@ impl<B: NeoBackend> Tuned<B> {
     /// The folder cannot be written.
     pub fn save_adapter(&self, folder: impl AsRef<Path>) -> Result<()> {
         let Model { network, template, .. } = &self.model;
-        Ok(save_adapter(network, &self.lora, &self.base, folder.as_ref(), &template.files())?)
+        Ok(save_adapter(network, &self.lora, &self.base, folder.as_ref(), &template.files(self.turns))?)
     }
 }
 

@@ -9,7 +9,7 @@ use gptneo_report::{HeldOutRow, read_held_out};
 use gptneo_training::metrics::{MetricsRow, read_metrics};
 use gptneo_training::samples::{SampleRow, read_samples};
 
-use super::manifest::Manifest;
+use super::manifest::{Inputs, Manifest};
 use crate::settings::{Layer, Origin, Settings};
 use crate::{Error, Remedy, Result};
 
@@ -223,6 +223,15 @@ impl RunFolder {
     /// # Errors
     /// A setting that makes the run changed, or an input file did.
     pub fn check_continues(&self, settings: &Settings, manifest: &Manifest) -> Result<()> {
+        self.check_settings(settings)?;
+        self.check_inputs(&manifest.inputs)
+    }
+
+    /// Refuses settings that make another run than this one.
+    ///
+    /// # Errors
+    /// As said.
+    pub(super) fn check_settings(&self, settings: &Settings) -> Result<()> {
         let mut changed = settings.differences(&self.settings()?)?;
         changed.retain(|key| !MAY_CHANGE.contains(&key.as_str()));
         if !changed.is_empty() {
@@ -235,7 +244,15 @@ impl RunFolder {
                 Remedy::say("leave them out, or start a new run"),
             ));
         }
-        if self.manifest()?.inputs != manifest.inputs {
+        Ok(())
+    }
+
+    /// Refuses other inputs than this run was made from.
+    ///
+    /// # Errors
+    /// As said.
+    pub(super) fn check_inputs(&self, inputs: &Inputs) -> Result<()> {
+        if self.manifest()?.inputs != *inputs {
             return Err(Error::input(
                 format!(
                     "the model, its tokenizer, the adapter or data changed since the run in {} began (their hashes in \

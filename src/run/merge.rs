@@ -7,7 +7,7 @@ use gptneo_datasets::{
     CHAT_TEMPLATE_FILE, DEFAULT_INSTRUCTION, PROMPT_TEMPLATE_FILE, PromptTemplate, Tokenizer,
 };
 use gptneo_files::{Claim, read_small};
-use gptneo_model::adapter::{self, adapter_folder};
+use gptneo_model::adapter::{self, adapter_folder, trained_over};
 use gptneo_model::checkpoint::{Dtype, SaveFormat, rounded, save_model};
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 use gptneo_training::measure::{MergeProof, prove_merge};
@@ -111,9 +111,15 @@ impl Job for IntoFolder<'_> {
     type Output = MergeReport;
 
     fn run<B: NeoBackend>(self, device: B::Device) -> Result<MergeReport> {
-        let Merge { base, adapter, .. } = self.merge;
+        let Merge { base, adapter, backend, .. } = self.merge;
         let adapted = base.load_adapted::<B>(Some(adapter), WeightFormat::F32, &device)?;
-        self.merge.write(adapted, None, self.folder)
+        let trained = match trained_over(adapter)? {
+            format if format != WeightFormat::F32 && backend.resolved() == BackendKind::Flex => {
+                Some(base.load_trained::<B>(adapter, format, &device)?)
+            }
+            _ => None,
+        };
+        self.merge.write(adapted, trained.as_ref(), self.folder)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::module::AutodiffModule;
-use gptneo_datasets::{PromptTemplate, Tokenizer};
+use gptneo_datasets::{PromptTemplate, Tokenizer, Turns};
 use gptneo_model::adapter::{adapter_folder, load_adapter};
 use gptneo_model::checkpoint::{
     check_loaded, end_texts_at, end_tokens, kept_files, load_base, load_model_of, note_on_weights,
@@ -11,7 +11,7 @@ use gptneo_model::checkpoint::{
 use gptneo_model::engine::Adapter;
 use gptneo_model::{GptNeo, GptNeoConfig, NeoBackend, WeightFormat};
 
-use super::template::own_template;
+use super::template::{own_template, own_turns};
 use crate::backend::{Load, Training, Work, is_gpu};
 use crate::{Error, Remedy, Result};
 
@@ -109,6 +109,20 @@ impl ModelFolder {
         Ok(model.with_weights(format))
     }
 
+    /// The model as the adapter of a folder was trained over it: its matrices in `format`.
+    ///
+    /// # Errors
+    /// As [`ModelFolder::load_adapted`].
+    pub(crate) fn load_trained<B: NeoBackend>(
+        &self,
+        adapter: &Path,
+        format: WeightFormat,
+        device: &B::Device,
+    ) -> Result<GptNeo<B>> {
+        let base = load_base::<B>(&self.config, format, &self.path, device)?;
+        Ok(load_adapter(base, adapter, device)?.0)
+    }
+
     /// The model in this format, and the adapters of these folders apart from it, by their names.
     ///
     /// # Errors
@@ -154,6 +168,12 @@ impl ModelFolder {
             ends.push(self.tokenizer.end_of_text());
         }
         ends
+    }
+
+    /// How many questions a text may have, by what stands beside the weights of the adapter in a folder, where one is
+    /// given, or of the model.
+    pub fn turns(&self, adapter: Option<&Path>, template: &PromptTemplate) -> Turns {
+        own_turns(&adapter.map_or_else(|| self.path.clone(), adapter_folder), template)
     }
 
     /// The template that the model is asked with: that of the adapter in a folder, where one is given and has one, else

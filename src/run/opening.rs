@@ -35,6 +35,8 @@ pub struct Opening {
     start: Start,
     /// What the settings ask for and do not get.
     warning: Option<Problem>,
+    /// A run that this one is to be compared with: it has the same inputs.
+    beside: Option<RunFolder>,
 }
 
 /// A run whose inputs are read: the model's folder looked at, the data encoded and split, everything hashed.
@@ -81,7 +83,12 @@ impl Opening {
         let (precision, warning) = settings.run.place().precision(settings.run.precision)?;
         settings.run.precision = precision;
         settings.run.place().check_base_weights(settings.run.base_weights)?;
-        Ok(Self { settings, taken, start, warning })
+        Ok(Self { settings, taken, start, warning, beside: None })
+    }
+
+    /// The run goes beside another, which was made from the same inputs.
+    pub(super) fn beside(self, other: RunFolder) -> Self {
+        Self { beside: Some(other), ..self }
     }
 
     /// Reads model and data. `find` turns their names into local files; it also hears where an earlier start of the
@@ -93,7 +100,7 @@ impl Opening {
         self,
         mut find: impl FnMut(Kind, &Path, Option<&Source>) -> Result<Found, E>,
     ) -> Result<Run, E> {
-        let Self { mut settings, taken, start, warning } = self;
+        let Self { mut settings, taken, start, warning, beside } = self;
         let folder = taken.folder().clone();
         let before = match start {
             Start::New => Sources::default(),
@@ -117,6 +124,7 @@ impl Opening {
         let max_length = settings.data.resolve_length(Some(base.config().max_position_embeddings))?;
         let OpenedData { data, warnings } = files.read(&settings, base.tokenizer())?;
         let inputs = Inputs::hash(base.path(), settings.model.adapter.as_deref(), &files.files)?;
+        beside.iter().try_for_each(|other| other.check_inputs(&inputs))?;
         if let Some(unpacked) = unpacked {
             settings.data.path = Some(unpacked.later);
         }

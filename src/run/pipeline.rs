@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use burn::module::AutodiffModule;
+use gptneo_datasets::Turns;
 use gptneo_model::generate::GenerationConfig;
 use gptneo_model::{GptNeo, NeoBackend, WeightFormat};
 use gptneo_report::{
@@ -235,6 +236,7 @@ impl<B: NeoBackend> Started<B> {
             gguf_type: settings.run.gguf_type,
             max_positions: settings.run.max_positions,
             template: &settings.data.options.prompt_template,
+            turns: Turns::of(&self.run.data.records),
             text: &SampleText::new("the held-out examples", self.measured.iter()),
             about: &About::of(&merged, None),
             output: Output::Folder(&output),

@@ -102,7 +102,7 @@ impl Preflight {
             checkpoint_size: state + 2 * F32 * trainable as u64,
             weights_size: weights,
             free_disk: machine::free_room(folder),
-            warnings: cut_answers(truncation).into_iter().collect(),
+            warnings: cut_answers(truncation).into_iter().chain(never_warm(settings, order)).collect(),
         };
         found.warn();
         Ok(found)
@@ -273,6 +273,19 @@ pub fn cut_answers(truncation: &Truncation) -> Option<Problem> {
             Remedy::Raise("data.max_seq_length"),
             Remedy::Set("data.overlong", "drop".into()),
         ]),
+    })
+}
+
+/// The warning where the learning rate rises for as long as the training takes, or longer.
+fn never_warm(settings: &Settings, order: &BatchOrder) -> Option<Problem> {
+    let (warmup, steps) = (settings.training.warmup_steps, order.total_steps());
+    (warmup >= steps).then(|| Problem {
+        what: format!(
+            "the learning rate rises over {} steps, but there are {}: it never comes to its height",
+            grouped(warmup),
+            grouped(steps)
+        ),
+        remedy: Remedy::Lower("training.warmup_steps"),
     })
 }
 

@@ -56,11 +56,17 @@ impl Seeds {
     /// The runs in `folder` go on, those that came to their end aside; with `layer` over their own settings.
     ///
     /// # Errors
-    /// There are none, the first one's settings cannot be read, or with those of `layer` they cannot be.
+    /// There are none, or more; the first one's settings cannot be read, or those of `layer` would make other runs.
     pub fn resume(folder: &Path, layer: &Layer, count: usize, extent: Extent) -> Result<Self> {
-        let first = first_seed(folder)?;
-        let settings = RunFolder::existing(run_folder(folder, first))?.settings_with(layer.clone())?;
+        let (first, last) = begun_seeds(folder)?;
+        let run = RunFolder::existing(run_folder(folder, first))?;
+        let settings = run.settings_with(layer.clone())?;
+        run.check_settings(&settings)?;
         let seeds = seeds(first, count)?;
+        if last >= seeds.end {
+            let what = format!("{} has runs up to {PREFIX}{last}, beyond {count} seeds", folder.display());
+            return Err(Error::settings(what, Remedy::say("ask for as many seeds as there are, or more")));
+        }
         Ok(Self { extent, folder: folder.to_path_buf(), settings, layer: layer.clone(), seeds })
     }
 
@@ -92,7 +98,10 @@ impl Seeds {
             let output = json!({ "output": run.path() });
             return Opening::resume(run.path(), self.layer.clone().with("run", &output)?).map(Some);
         }
-        Opening::new(of_seed(&self.settings, &self.folder, self.seeds.start, seed)).map(Some)
+        let first = RunFolder::at(run_folder(&self.folder, self.seeds.start));
+        let opening = Opening::new(of_seed(&self.settings, &self.folder, self.seeds.start, seed))?;
+        // The first one is not there yet before it begins.
+        Ok(Some(if first.manifest_file().is_file() { opening.beside(first) } else { opening }))
     }
 
     /// Mean and spread of every measure over the runs, which have all come to their end; written to `seeds.csv` too.
@@ -151,11 +160,12 @@ fn run_folder(folder: &Path, seed: u64) -> PathBuf {
     folder.join(format!("{PREFIX}{seed}"))
 }
 
-/// The smallest seed that has a folder.
-fn first_seed(folder: &Path) -> Result<u64> {
+/// The smallest seed that has a folder, and the largest.
+fn begun_seeds(folder: &Path) -> Result<(u64, u64)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let seeds = entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse().ok());
-    seeds.min().ok_or_else(|| {
+    let seeds: Vec<u64> = seeds.collect();
+    seeds.iter().copied().min().zip(seeds.iter().copied().max()).ok_or_else(|| {
         Error::settings(
             format!("there are no runs of several seeds in {}: it has no folder {PREFIX}N", folder.display()),
             Remedy::say("give the folder of such runs, or start new ones"),
@@ -225,6 +235,6 @@ mod tests {
         for seed in [12, 9] {
             std::fs::create_dir(run_folder(folder.path(), seed)).unwrap();
         }
-        assert_eq!(first_seed(folder.path()).unwrap(), 9);
+        assert_eq!(begun_seeds(folder.path()).unwrap(), (9, 12));
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use std::sync::Arc;
 
-use gptneo_datasets::Example;
+use gptneo_datasets::{Example, Turns};
 use gptneo_model::adapter::{load_adapter, save_adapter, set_dropout};
 use gptneo_model::checkpoint::save_model;
 use gptneo_model::{GptNeo, LoraConfig, NeoBackend};
@@ -202,7 +202,10 @@ impl<B: NeoBackend> Started<B> {
     /// The template that the texts were made with, for whoever asks the model; plain text has none.
     fn template_files(&self) -> Vec<(String, Vec<u8>)> {
         let Run { settings, data, .. } = &self.run;
-        if data.records.is_empty() { Vec::new() } else { settings.data.options.prompt_template.files() }
+        match data.records.is_empty() {
+            true => Vec::new(),
+            false => settings.data.options.prompt_template.files(Turns::of(&data.records)),
+        }
     }
 
     /// Stands for the base and the texts, which depend on the settings of the data as much as on the file.

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use gptneo_datasets::{PROMPT_TEMPLATE_FILE, PromptTemplate};
+use gptneo_datasets::{CHAT_TEMPLATE_FILE, PROMPT_TEMPLATE_FILE, PromptTemplate, Turns};
 use gptneo_files::{FileError, read_small_text};
 
 use crate::{Error, Remedy, Result};
@@ -26,6 +26,16 @@ pub(crate) fn own_template(folder: &Path) -> Result<Option<PromptTemplate>> {
             format!("{}: {error}", path.display()),
             Remedy::Either(vec![Remedy::Give("data.prompt_template"), Remedy::say("correct the file")]),
         )),
+    }
+}
+
+/// How many questions the texts had that the weights in this folder were tuned with, as the chat template beside them
+/// says, where it is this template's.
+pub(crate) fn own_turns(folder: &Path, template: &PromptTemplate) -> Turns {
+    let several = template.chat_template(Turns::Several);
+    match read_small_text(&folder.join(CHAT_TEMPLATE_FILE)) {
+        Ok(text) if text == several => Turns::Several,
+        _ => Turns::One,
     }
 }
 

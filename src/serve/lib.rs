@@ -5,7 +5,7 @@
 //! use std::net::{TcpListener, TcpStream};
 //!
 //! use burn_flex::Flex;
-//! use gptneo_datasets::{PromptTemplate, train_byte_level_bpe};
+//! use gptneo_datasets::{PromptTemplate, Turns, train_byte_level_bpe};
 //! use gptneo_model::engine::{Engine, EngineLimits};
 //! use gptneo_model::{GptNeo, GptNeoConfig};
 //! use gptneo_serve::{ChatTemplate, Ended, Models, Origins, ServedModel, Server, oneshot, serve};
@@ -24,7 +24,7 @@
 //! let tokenizer = train_byte_level_bpe(texts.into_iter(), 300, folder)?;
 //! let model = GptNeo::<Flex>::init(&config, &Default::default());
 //!
-//! let template = ChatTemplate::new(&PromptTemplate::default().chat_template(), tokenizer.end_of_text_token())?;
+//! let template = ChatTemplate::new(&PromptTemplate::default().chat_template(Turns::One), tokenizer.end_of_text_token())?;
 //! let end_tokens = vec![tokenizer.end_of_text()];
 //! let models = Models::new(ServedModel { name: "small".into(), adapter: None, template, end_tokens }, Vec::new());
 //! let engine = Engine::start(model, Vec::new(), EngineLimits::of(&config))?;

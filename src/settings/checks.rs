@@ -88,7 +88,11 @@ impl Settings {
         self.data.options.validate().map_err(|error| match error {
             DataError::Setting { name, found, expected } => {
                 let (found, expected) = (found.to_string(), expected.to_string());
-                problem("data", &Unfit { name, found, expected }).into()
+                let problem = problem("data", &Unfit { name, found, expected });
+                // What clashes with other settings has no better value.
+                let clashes = self.data.options.format.is_some() && name == "format";
+                let remedy = if clashes { Remedy::LeaveOut("data.format") } else { problem.remedy };
+                Problem { remedy, ..problem }.into()
             }
             other => Error::from(other),
         })?;

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use gptneo_datasets::DataError;
+use gptneo_datasets::{Columns, DataError};
 use gptneo_lora::{Problem, Remedy};
 
 use crate::cli::{flag, section_and_key};
@@ -59,10 +59,16 @@ fn of_data(error: &DataError) -> String {
         DataError::BadRecords { format: Some(_), .. } => {
             format!("{error}\nmend them, or leave them out with {} skip", flag("bad_records"))
         }
-        DataError::MissingColumns { .. } => {
+        DataError::MissingColumns { missing, .. } => {
             let columns = ["question_column", "answer_column", "instruction_column"].map(flag);
+            let without = match missing.as_slice() {
+                [one] if *one == Columns::default().instruction => {
+                    format!(", or give a {} without {{instruction}}", flag("prompt_template"))
+                }
+                _ => String::new(),
+            };
             format!(
-                "{error}, with {}, or say what form the data have with {}",
+                "{error}, with {}, or say what form the data have with {}{without}",
                 columns.join(", "),
                 flag("format")
             )

@@ -113,6 +113,12 @@ fn dora_is_trained_and_merged_and_not_served_beside_others() {
         continuation(&["--model", &model, "--adapter", &adapter]),
         continuation(&["--model", &path("merged")])
     );
+    // A whole run's merged model answers in its place.
+    let run = path("run");
+    let flags =
+        ["run", "--model", &model, "--data", &data, "--output", &run, "--max-seq-length", "48", "--dora"];
+    good(&[&flags[..], &["--max-steps", "1", "--questions", "1", "--max-new-tokens", "2"]].concat());
+    good(&["chat", "--run", &run]);
     let named = format!("medical={adapter}");
     let (code, said) = bad(&["serve", "--model", &model, "--adapter", &named, "--port", "0"]);
     assert!(code == 2 && said.contains("DoRA") && said.contains("merge"), "{code}: {said}");

@@ -65,6 +65,9 @@ fn a_merge_goes_into_the_base_as_it_was_published() {
     good(&["merge", "--model", &model, "--adapter", &path("adapter"), "--output", &by_hand]);
     let weights = |folder: &str| std::fs::read(Path::new(folder).join("model.safetensors")).unwrap();
     assert!(weights(&by_hand) == weights(&path("merged")), "another base was merged into");
+    let proof = json(Path::new(&by_hand).join("merge_proof.json"));
+    assert_eq!(proof["base_weights"], "int8", "{proof}");
+    assert!((proof["trained_difference"].as_f64().unwrap() - trained).abs() < 1e-4 * trained, "{proof}");
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn what_cannot_be_used_is_told_with_record_field_and_flag() {
         (2, &["--max-data-size", "much"], "--max-data-size"),
         (2, &["--format", "chat"], "question-answer"),
         (1, &["--format", "alpaca"], "--format"),
-        (2, &["--format", "alpaca", "--question-column", "question"], "give another --format"),
+        (2, &["--format", "alpaca", "--question-column", "question"], "leave --format out"),
     ] {
         let (found, message) = bad(&borrowed(&prepare(arguments)));
         assert!(found == code && message.contains(words), "{arguments:?}: {found} {message}");

@@ -41,6 +41,15 @@ fn several_seeds_share_a_split_and_are_told_by_mean_and_spread() {
     assert_eq!(row("loss, text", "Base Model")[3], "0", "the base knows no seed");
     row("token F1", "LoRA Model");
 
+    // What would make other runs of some is refused, and so is a table of fewer than there are.
+    let whole = output.display().to_string();
+    for (more, words) in [
+        (&["--seeds", "4", "--max-steps", "9"][..], "these differ: training.max_steps"),
+        (&["--seeds", "2"], "has runs up to seed-7, beyond 2 seeds"),
+    ] {
+        let (code, said) = bad(&[&["run", "--resume", "--output", &whole][..], more].concat());
+        assert!(code == 2 && said.contains(words), "{said}");
+    }
     // One that did not come to its end is made up for, the others stay.
     std::fs::remove_file(run(6).join("report.html")).unwrap();
     let kept = std::fs::metadata(run(5).join("report.html")).unwrap().modified().unwrap();
@@ -80,6 +89,15 @@ fn training_alone_takes_several_seeds_too() {
     assert_ne!(adapter_bytes(&output.join("seed-3")), adapter_bytes(&output.join("seed-4")));
     let spread = table(&output.join("seeds.csv"));
     let best: f64 = spread.iter().find(|row| row[0] == "best validation loss").unwrap()[2].parse().unwrap();
+    // A seed more learns from the same records, or not at all.
+    let data = folder.path().join("records.json");
+    let mut fewer = json(fixture("records.json"));
+    fewer.as_array_mut().unwrap().pop();
+    std::fs::write(&data, fewer.to_string()).unwrap();
+    let (whole, data) = (output.display().to_string(), data.display().to_string());
+    let (code, said) = bad(&["train", "--resume", "--output", &whole, "--seeds", "3", "--data", &data]);
+    assert!(code == 1 && said.contains("data changed since the run in"), "{said}");
+    assert!(!output.join("seed-5").exists());
     let losses = [3, 4].map(|seed| {
         let rows =
             rows(&output.join(format!("seed-{seed}"))).into_iter().filter(|row| row["split"] == "validation");
@@ -203,7 +221,9 @@ fn where_all_that_went_on_diverge_the_best_of_the_stopped_goes_on() {
     let said = text(&ran.stderr);
     assert!(ran.status.success() && said.contains("the best first: 2\n"), "{said}");
     assert!(
-        said.contains("trial 2 is lost: ") && said.contains("trial 1, which was stopped before"),
+        said.contains("rises over 1,000,000 steps, but there are 60")
+            && said.contains("trial 2 is lost: ")
+            && said.contains("trial 1, which was stopped before"),
         "{said}"
     );
     let found: Value = serde_json::from_slice(&ran.stdout).unwrap();

@@ -145,15 +145,21 @@ impl Settings {
     fn unnumbered(&self) -> Result<Vec<AddedToken>, String> {
         let mut tokens: Vec<AddedToken> = Vec::new();
         for role in ROLES {
-            let Some(value) = self.field(role) else { continue };
+            // An empty text stands for no token.
+            let Some(value) = self.field(role).filter(|value| content(value) != Some("")) else { continue };
             let problem = || format!("{}: {role} is {}, expected a token", self.home(role), shown(value));
             tokens.push(token(value, Special::Always).ok_or_else(problem)?);
         }
         for field in ROLELESS {
             match self.field(field) {
-                None | Some(Value::Object(_)) => {}
-                Some(Value::Array(list)) => {
-                    for value in list {
+                None => {}
+                Some(list @ (Value::Array(_) | Value::Object(_))) => {
+                    // By their names, or without.
+                    let values: Vec<&Value> = match list {
+                        Value::Object(named) => named.values().collect(),
+                        list => list.as_array().into_iter().flatten().collect(),
+                    };
+                    for value in values {
                         match token(value, Special::Always) {
                             Some(token) => tokens.push(token),
                             None => {

@@ -6,7 +6,7 @@ use std::path::Path;
 use gptneo_files::{excerpt, is_git_lfs_pointer, read_small};
 use serde_json::{Map, Value, json};
 use tokenizers::models::bpe::BPE;
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer as Inner};
 
@@ -63,11 +63,10 @@ pub(super) fn load(folder: &Path, rows: Option<usize>) -> Result<Loaded, DataErr
         }
         _ => return Err(DataError::NoTokenizer { folder: folder.to_path_buf() }),
     };
-    if let (Some(add_prefix_space), Some(PreTokenizerWrapper::ByteLevel(found))) =
-        (settings.prefix_space(), inner.get_pre_tokenizer())
-    {
-        let level = ByteLevel::new(add_prefix_space, found.trim_offsets, found.use_regex);
-        inner.with_pre_tokenizer(Some(level));
+    if let Some(add_prefix_space) = settings.prefix_space() {
+        // transformers builds this class anew, of vocabulary and merges.
+        inner.with_normalizer(None::<NormalizerWrapper>);
+        inner.with_pre_tokenizer(Some(ByteLevel::new(add_prefix_space, true, true)));
     }
     if find(TOKENIZER).is_none() && inner.token_to_id(&end_of_text).is_some() {
         add_end_of_text(&mut inner, &end_of_text).map_err(&refuse)?;

@@ -193,6 +193,10 @@ fn added_tokens_are_read_from_every_file_that_has_them() {
             "special_tokens_map.json",
             r#"{"pad_token": {"content": "<|pad|>"}, "extra_special_tokens": ["<|end|>"]}"#,
         ),
+        (
+            "tokenizer_config.json",
+            r#"{"pad_token": "<|pad|>", "cls_token": "", "extra_special_tokens": {"end": "<|end|>"}}"#,
+        ),
     ] {
         for folder in [classic(), saved()] {
             write(&folder, name, content);
@@ -230,6 +234,21 @@ fn a_space_before_a_text_goes_by_the_configuration_of_gpt2s_own_class() {
         write(&folder, "tokenizer_config.json", r#"{"tokenizer_class": "GPT2TokenizerFast"}"#);
         assert!(virus(&folder) > 1);
     }
+    // It is made of vocabulary and merges, whatever else its file says.
+    let folder = saved();
+    let usual = Tokenizer::from_folder(folder.path()).unwrap().encode("The VIRUS 12").unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let mut changed: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    changed["normalizer"] = serde_json::json!({ "type": "Lowercase" });
+    changed["pre_tokenizer"] = serde_json::json!({ "type": "Whitespace" });
+    std::fs::write(&path, changed.to_string()).unwrap();
+    let ids = || Tokenizer::from_folder(folder.path()).unwrap().encode("The VIRUS 12").unwrap();
+    for class in [r#"{"tokenizer_class": "GPT2Tokenizer"}"#, "{}"] {
+        write(&folder, "tokenizer_config.json", class);
+        assert_eq!(ids(), usual, "{class}");
+    }
+    write(&folder, "tokenizer_config.json", r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#);
+    assert_ne!(ids(), usual);
     // Another class takes tokenizer.json as it stands.
     let folder = saved();
     write(

@@ -119,13 +119,28 @@ pub(super) fn config_from_json(
     if alpha.is_none() {
         problems.push("lora_alpha is missing or not a number".into());
     }
+    let dropout = match map.get("lora_dropout") {
+        None => 0.0,
+        Some(value) => value.as_f64().unwrap_or_else(|| {
+            problems.push(format!("lora_dropout is {}, expected a number", shown(value)));
+            0.0
+        }),
+    };
+    let mut switch = |name: &str| match map.get(name) {
+        None | Some(Value::Null) => false,
+        Some(value) => value.as_bool().unwrap_or_else(|| {
+            problems.push(format!("{name} is {}, expected true or false", shown(value)));
+            false
+        }),
+    };
+    let (use_rslora, use_dora) = (switch("use_rslora"), switch("use_dora"));
     let config = LoraConfig {
         r: r.unwrap_or(1),
         alpha: alpha.unwrap_or(1.0),
-        dropout: map.get("lora_dropout").and_then(Value::as_f64).unwrap_or(0.0),
+        dropout,
         target_modules: targets,
-        use_rslora: map.get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
-        use_dora: map.get("use_dora").and_then(Value::as_bool).unwrap_or(false),
+        use_rslora,
+        use_dora,
         rank_pattern,
         alpha_pattern,
     };
@@ -283,6 +298,9 @@ mod tests {
             ("r", json!(0), "at least 1"),
             ("lora_alpha", Value::Null, "not a number"),
             ("lora_dropout", json!(1.5), "dropout"),
+            ("lora_dropout", json!("0.1"), "expected a number"),
+            ("use_rslora", json!(1), "expected true or false"),
+            ("use_dora", json!("yes"), "expected true or false"),
         ] {
             let message = read(json!({ field: value })).unwrap_err();
             assert!(message.contains(word), "{field}: {message}");

@@ -118,6 +118,22 @@ pub fn write_adapter<B: Backend>(
     Ok(())
 }
 
+/// The format that the base was kept in while the adapter of a folder was trained over it, as its `base_weights.json` says;
+/// f32 where there is none.
+///
+/// # Errors
+/// The file cannot be read, or names no format.
+pub fn trained_over(folder: &Path) -> Result<WeightFormat, ModelError> {
+    let path = adapter_folder(folder).join(BASE_WEIGHTS_FILE);
+    if !path.is_file() {
+        return Ok(WeightFormat::F32);
+    }
+    let bytes = read_small(&path).map_err(FileError::on("read", &path))?;
+    let format = json_object(&path, &bytes)?.remove("base_weights").unwrap_or_default();
+    serde_json::from_value(format)
+        .map_err(|error| ModelError::Format { path, reason: format!("base_weights: {error}") })
+}
+
 /// The files of an adapter's folder: the settings, and the matrices, whether or not they exist. A run's folder stands for
 /// the adapter in it.
 pub fn adapter_files(folder: &Path) -> [PathBuf; 2] {

@@ -13,7 +13,7 @@ use burn::tensor::backend::Backend;
 pub use self::apart::Adapter;
 pub use self::files::{
     CONFIG_FILE, WEIGHTS_FILE, adapter_files, adapter_folder, adapter_tensors, load_adapter, save_adapter,
-    write_adapter,
+    trained_over, write_adapter,
 };
 use crate::{GptNeo, LoraConfig, ModelError, WeightFormat};
 

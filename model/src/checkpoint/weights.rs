@@ -38,12 +38,12 @@ pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
 
 /// The weight files, and which of them each tensor is in where an index says so.
 fn find(folder: &Path) -> Result<(Vec<PathBuf>, HashMap<String, PathBuf>), ModelError> {
-    let whole = folder.join(WHOLE_FILE);
-    if whole.is_file() {
-        return Ok((vec![whole], HashMap::new()));
-    }
-    for index in [INDEX_FILE, PICKLE_INDEX] {
-        let index = folder.join(index);
+    // In transformers' order.
+    for (whole, index) in [(WHOLE_FILE, INDEX_FILE), (PICKLE, PICKLE_INDEX)] {
+        let [whole, index] = [whole, index].map(|name| folder.join(name));
+        if whole.is_file() {
+            return Ok((vec![whole], HashMap::new()));
+        }
         if index.is_file() {
             let places = read_index(&index)?;
             let mut files: Vec<PathBuf> = places.values().cloned().collect();
@@ -52,12 +52,7 @@ fn find(folder: &Path) -> Result<(Vec<PathBuf>, HashMap<String, PathBuf>), Model
             return Ok((files, places));
         }
     }
-    let pickle = folder.join(PICKLE);
-    if pickle.is_file() {
-        Ok((vec![pickle], HashMap::new()))
-    } else {
-        Err(ModelError::NoWeights { path: folder.into() })
-    }
+    Err(ModelError::NoWeights { path: folder.into() })
 }
 
 /// Which file beside `index` each tensor is in.
@@ -254,6 +249,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(INDEX_FILE), text).unwrap();
         weight_files(folder.path()).map_err(|error| error.to_string())
+    }
+
+    /// A folder may have the same weights in several ways, and weights that somebody forgot.
+    #[test]
+    fn of_several_files_of_weights_those_count_that_transformers_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        let shards = |shard: &str| format!("{{\"weight_map\": {{\"a\": \"{shard}\"}}}}");
+        for (name, text, taken) in [
+            (PICKLE_INDEX, shards("1.bin"), "1.bin"),
+            (PICKLE, String::new(), PICKLE),
+            (INDEX_FILE, shards("1.safetensors"), "1.safetensors"),
+            (WHOLE_FILE, String::new(), WHOLE_FILE),
+        ] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            assert_eq!(weight_files(folder.path()).unwrap(), [folder.path().join(taken)]);
+        }
     }
 
     #[test]

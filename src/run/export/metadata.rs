@@ -23,7 +23,7 @@ pub(super) fn of(export: &Export<'_>, beyond: Option<&Beyond>) -> Result<Metadat
     let mut metadata = general(export.about);
     metadata.push(("general.description".into(), description(export, beyond).into()));
     metadata.extend(vocabulary(export)?);
-    metadata.push(("tokenizer.chat_template".into(), prompt::jinja(export.template).into()));
+    metadata.push(("tokenizer.chat_template".into(), prompt::jinja(export.template, export.turns).into()));
     Ok(metadata)
 }
 
@@ -86,7 +86,8 @@ fn vocabulary(export: &Export<'_>) -> Result<Metadata> {
         texts.push(text);
         types.push(kind);
     }
-    Ok(vec![
+    let ends = export.end_tokens();
+    let mut metadata: Metadata = vec![
         ("tokenizer.ggml.model".into(), "gpt2".into()),
         // The rule by which GPT-2 cuts a text into pieces.
         ("tokenizer.ggml.pre".into(), "gpt-2".into()),
@@ -94,8 +95,11 @@ fn vocabulary(export: &Export<'_>) -> Result<Metadata> {
         ("tokenizer.ggml.token_type".into(), Value::I32s(types)),
         ("tokenizer.ggml.merges".into(), Value::Strings(merges)),
         ("tokenizer.ggml.bos_token_id".into(), tokenizer.end_of_text().into()),
-        ("tokenizer.ggml.eos_token_id".into(), tokenizer.end_of_text().into()),
         ("tokenizer.ggml.add_bos_token".into(), false.into()),
         ("tokenizer.ggml.add_eos_token".into(), false.into()),
-    ])
+    ];
+    // Engines end an answer at either of these two.
+    let keys = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
+    metadata.extend(keys.into_iter().zip(ends).map(|(key, id)| (key.into(), id.into())));
+    Ok(metadata)
 }

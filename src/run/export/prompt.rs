@@ -4,7 +4,7 @@
 //! A system message is the instruction, a user's message the question, an assistant's the answer. Several turns are texts
 //! one behind the other, each closed with end-of-text, as the model learned them.
 
-use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, Record};
+use gptneo_datasets::{DEFAULT_INSTRUCTION, PromptTemplate, Record, Turn, Turns};
 use serde_json::Value;
 
 /// Stand in the places of a record; private to whoever uses them, so that no template has them.
@@ -22,6 +22,8 @@ enum Piece<'a> {
 /// A template in two parts: the prompt up to where the model goes on, and the blanks that it then begins with.
 struct Parts {
     prompt: String,
+    /// The same of a later question.
+    later: String,
     gap: String,
 }
 
@@ -31,16 +33,17 @@ impl Parts {
             instruction: INSTRUCTION.to_string(),
             input: QUESTION.to_string(),
             output: ANSWER.to_string(),
-            ..Record::default()
+            further: vec![Turn { input: QUESTION.to_string(), output: ANSWER.to_string() }],
         };
         let prompt = template.prompt(&marked);
         let text = template.text(&marked);
         let gap = text.trim_end_matches(ANSWER)[prompt.len()..].to_string();
-        Self { prompt, gap }
+        let later = template.prompts(&marked).pop().unwrap_or_default();
+        Self { prompt, later, gap }
     }
 
-    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
-        let pieces = self.prompt.split_inclusive([INSTRUCTION, QUESTION]).flat_map(|piece| {
+    fn pieces(prompt: &str) -> impl Iterator<Item = Piece<'_>> {
+        let pieces = prompt.split_inclusive([INSTRUCTION, QUESTION]).flat_map(|piece| {
             let text = piece.trim_end_matches([INSTRUCTION, QUESTION]);
             let place = match piece[text.len()..].chars().next() {
                 Some(INSTRUCTION) => Some(Piece::Instruction),
@@ -53,30 +56,41 @@ impl Parts {
     }
 }
 
-/// The chat template in Jinja, for what transformers, llama.cpp and LM Studio have of it.
-pub(super) fn jinja(template: &PromptTemplate) -> String {
+/// The chat template in Jinja, for what transformers, llama.cpp and LM Studio have of it. Of several turns, the later ones
+/// go on with the text, as the model learned them.
+pub(super) fn jinja(template: &PromptTemplate, turns: Turns) -> String {
     let parts = Parts::of(template);
-    let prompt: Vec<String> = parts
-        .pieces()
-        .map(|piece| match piece {
+    let expression = |prompt: &str| {
+        let pieces = Parts::pieces(prompt).map(|piece| match piece {
             Piece::Text(text) => quoted(text),
             Piece::Instruction => "ns.instruction".into(),
             Piece::Question => "message['content']".into(),
-        })
-        .collect();
+        });
+        pieces.collect::<Vec<String>>().join(" + ")
+    };
+    let (first, later) = (expression(&parts.prompt), expression(&parts.later));
+    let (asked, prompt) = match turns {
+        Turns::One => ("", format!("{{{{- {first} -}}}}")),
+        Turns::Several => (
+            ", asked=false",
+            format!(
+                "{{%- if ns.asked -%}}\n{{{{- {later} -}}}}\n{{%- else -%}}\n{{{{- {first} -}}}}\n{{%- endif -%}}\n\
+                 {{%- set ns.asked = true -%}}"
+            ),
+        ),
+    };
     format!(
-        "{{%- set ns = namespace(instruction={instruction}) -%}}\n\
+        "{{%- set ns = namespace(instruction={instruction}{asked}) -%}}\n\
          {{%- for message in messages -%}}\n\
          {{%- if message['role'] == 'system' -%}}\n\
          {{%- set ns.instruction = message['content'] -%}}\n\
          {{%- elif message['role'] == 'user' -%}}\n\
-         {{{{- {prompt} -}}}}\n\
+         {prompt}\n\
          {{%- else -%}}\n\
          {{{{- {gap} + (message['content'] | trim) + eos_token -}}}}\n\
          {{%- endif -%}}\n\
          {{%- endfor -%}}\n",
         instruction = quoted(DEFAULT_INSTRUCTION),
-        prompt = prompt.join(" + "),
         gap = quoted(&parts.gap),
     )
 }
@@ -87,14 +101,9 @@ fn quoted(text: &str) -> String {
 }
 
 /// Ollama's Modelfile for the GGUF file `gguf` beside it.
-pub(super) fn modelfile(
-    template: &PromptTemplate,
-    gguf: &str,
-    positions: usize,
-    end_of_text: &str,
-) -> String {
-    let prompt: String = Parts::of(template)
-        .pieces()
+pub(super) fn modelfile(template: &PromptTemplate, gguf: &str, positions: usize, ends: &[String]) -> String {
+    let stops: String = ends.iter().map(|end| format!("PARAMETER stop {}\n", quoted(end))).collect();
+    let prompt: String = Parts::pieces(&Parts::of(template).prompt)
         .map(|piece| match piece {
             Piece::Text(text) if text.contains("{{") || text.contains('"') => {
                 format!("{{{{ {} }}}}", go(text))
@@ -113,9 +122,8 @@ pub(super) fn modelfile(
          FROM ./{gguf}\n\
          TEMPLATE \"\"\"{prompt}{{{{ .Response }}}}\"\"\"\n\
          PARAMETER num_ctx {positions}\n\
-         PARAMETER stop {}\n\
-         PARAMETER temperature 0\n",
-        quoted(end_of_text)
+         {stops}\
+         PARAMETER temperature 0\n"
     )
 }
 
@@ -131,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_recipes_template_in_jinja() {
-        let text = jinja(&PromptTemplate::default());
+        let text = jinja(&PromptTemplate::default(), Turns::One);
         let prompt = r#"{{- "Instruction: " + ns.instruction + "\nQuestion: " + message['content'] + "\nResponse:" -}}"#;
         assert!(text.contains(prompt), "{text}");
         assert!(text.contains(r#"{{- " " + (message['content'] | trim) + eos_token -}}"#), "{text}");
@@ -141,24 +149,34 @@ mod tests {
     }
 
     #[test]
+    fn of_several_turns_the_later_go_on_without_the_instruction() {
+        let text = jinja(&PromptTemplate::default(), Turns::Several);
+        let later = r#"{{- "\nQuestion: " + message['content'] + "\nResponse:" -}}"#;
+        let first = r#"{{- "Instruction: " + ns.instruction"#;
+        let places = ["if ns.asked", later, "else", first, "set ns.asked = true"].map(|part| text.find(part));
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} {text}");
+    }
+
+    #[test]
     fn the_recipes_template_in_a_modelfile() {
-        let text = modelfile(&PromptTemplate::default(), "cards.gguf", 256, "<|endoftext|>");
+        let text =
+            modelfile(&PromptTemplate::default(), "cards.gguf", 256, &["<|endoftext|>".into(), "X".into()]);
         let expected = "# ollama create NAME -f Modelfile\nFROM ./cards.gguf\n\
             TEMPLATE \"\"\"Instruction: {{ if .System }}{{ .System }}{{ else }}Answer this question truthfully{{ end }}\n\
             Question: {{ .Prompt }}\nResponse:{{ .Response }}\"\"\"\n\
-            PARAMETER num_ctx 256\nPARAMETER stop \"<|endoftext|>\"\nPARAMETER temperature 0\n";
+            PARAMETER num_ctx 256\nPARAMETER stop \"<|endoftext|>\"\nPARAMETER stop \"X\"\nPARAMETER temperature 0\n";
         assert_eq!(text, expected);
     }
 
     #[test]
     fn what_the_engines_would_read_as_their_own_is_escaped() {
         let template: PromptTemplate = "{\"q\": \"{input}\", {% x \"\"\"{{ y: {output}".parse().unwrap();
-        let text = jinja(&template);
+        let text = jinja(&template, Turns::One);
         assert!(
             text.contains(r#"{{- "{\"q\": \"" + message['content'] + "\", {% x \"\"\"{{ y:" -}}"#),
             "{text}"
         );
-        let text = modelfile(&template, "m.gguf", 8, "<|endoftext|>");
+        let text = modelfile(&template, "m.gguf", 8, &["<|endoftext|>".into()]);
         let expected =
             r#"{{ "{\x22q\x22: \x22" }}{{ .Prompt }}{{ "\x22, {% x \x22\x22\x22{{ y:" }}{{ .Response }}"#;
         assert!(text.contains(&format!("TEMPLATE \"\"\"{expected}\"\"\"\n")), "{text}");

@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-use gptneo_datasets::{PromptTemplate, Record};
+use gptneo_datasets::{PromptTemplate, Record, Turn, Turns};
 
 use super::*;
 
@@ -7,7 +7,7 @@ const END: &str = "<|endoftext|>";
 
 fn template(text: &str) -> (PromptTemplate, ChatTemplate) {
     let template: PromptTemplate = text.parse().unwrap();
-    let chat = ChatTemplate::new(&template.chat_template(), END).unwrap();
+    let chat = ChatTemplate::new(&template.chat_template(Turns::One), END).unwrap();
     (template, chat)
 }
 
@@ -45,6 +45,35 @@ fn a_question_is_rendered_as_the_model_was_tuned() {
                 assert_eq!(chat.render(&answered).unwrap(), template.text(&record) + END, "{text:?}");
             }
         }
+    }
+}
+
+#[test]
+fn a_conversation_is_rendered_as_the_model_was_tuned() {
+    for text in [
+        PromptTemplate::default().as_str(),
+        "{instruction}\n\n{input} {output}",
+        "{input}\n{instruction}\n\nA: {output}",
+        "Q: {input}{output}",
+    ] {
+        let template: PromptTemplate = text.parse().unwrap();
+        let chat = ChatTemplate::new(&template.chat_template(Turns::Several), END).unwrap();
+        let turn = |input: &str, output: &str| Turn { input: input.into(), output: output.into() };
+        let further = vec![turn("\nAnd 'flu'?\n", "Rest. "), turn("naïve 感冒", "")];
+        let record = Record { further, ..Record::new("A cold?", "Tea.") };
+        let mut messages = vec![message("user", "A cold?")];
+        assert_eq!(chat.render(&messages).unwrap(), template.prompts(&record)[0], "{text:?}");
+        messages.extend([message("assistant", "Tea."), message("user", "\nAnd 'flu'?\n")]);
+        let whole = template.turns(&record);
+        let asked = |turns: usize| {
+            let before: String = whole[..turns].iter().map(|turn| turn.to_string() + END).collect();
+            before + &template.prompts(&record)[turns]
+        };
+        assert_eq!(chat.render(&messages).unwrap(), asked(1), "{text:?}");
+        messages.extend([message("assistant", "Rest. "), message("user", "naïve 感冒")]);
+        assert_eq!(chat.render(&messages).unwrap(), asked(2), "{text:?}");
+        messages.push(message("user", "x"));
+        assert!(refused(&chat, &messages).contains("in turn"));
     }
 }
 

@@ -11,8 +11,8 @@
 
 mod neighbours;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 
 use gptneo_datasets::{Example, PromptTemplate, Record, Tokenizer, encode_continuation};
 use gptneo_model::{GptNeo, NeoBackend};
@@ -87,8 +87,8 @@ impl DiscriminationTask {
     /// records, asked or not, whose questions are nearest in words. Records that share the question, or the answer, do
     /// not count as others.
     ///
-    /// A text of more than `max_length` tokens loses the end of its answer; a record of which no answer is left then is
-    /// passed over.
+    /// A text of more than `max_length` tokens loses the end of its answer; a record of which no answer is left then, or
+    /// two that are alike, is passed over.
     ///
     /// # Errors
     /// `others` is 0 or more than there are other answers, no record is left, or the tokenizer fails.
@@ -161,7 +161,8 @@ impl DiscriminationTask {
                 .iter()
                 .map(|&answer| Ok((answer, encode(records[record], answer)?)))
                 .collect::<Result<_, TrainingError>>()?;
-            if !candidates.iter().all(|(_, text)| left(text)) {
+            let texts: HashSet<&[u32]> = candidates.iter().map(|(_, text)| text.ids.as_slice()).collect();
+            if texts.len() < candidates.len() || !candidates.iter().all(|(_, text)| left(text)) {
                 continue;
             }
             for &answer in &all {
@@ -178,7 +179,8 @@ impl DiscriminationTask {
             return Err(TrainingError::Setting {
                 name: "the longest text",
                 found: format!("{max_length} tokens"),
-                expected: "more, so that something of an answer is left behind its question".into(),
+                expected: "more, so that of answers enough is left behind a question to tell them apart"
+                    .into(),
             });
         }
         Ok(Self { others, questions, alone })

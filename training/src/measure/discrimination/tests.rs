@@ -104,3 +104,23 @@ fn too_few_records_and_too_short_a_text_are_refused() {
         DiscriminationTask::new(&borrowed, &[0, 1], &template(), &tokenizer, 2, 1).unwrap_err().to_string();
     assert!(said.contains("2 tokens"), "{said}");
 }
+
+#[test]
+fn answers_that_a_cut_makes_alike_are_not_to_be_told_apart() {
+    let tokenizer = Tokenizer::from_folder(&fixture("wide")).unwrap();
+    let answers = ["The same words, one", "The same words, two", "The same words, three", "Other words"];
+    let records: Vec<Record> = (0..4).map(|at| Record::new(format!("What is {at}?"), answers[at])).collect();
+    let borrowed: Vec<&Record> = records.iter().collect();
+    let length = |record: &Record| tokenizer.encode(&template().text(record)).unwrap().len();
+    let longest = records.iter().map(length).max().unwrap();
+    let made = |max_length: usize, others: usize| {
+        let found =
+            DiscriminationTask::up_to(&borrowed, &[0, 1, 2], &template(), &tokenizer, max_length, others);
+        found.unwrap().map(|task| task.count())
+    };
+    let cut = tokenizer.encode(&template().text(&Record { output: "The same".into(), ..records[0].clone() }));
+    let cut = cut.unwrap().len();
+    assert_eq!((made(longest + 1, 3), made(cut, 3), made(longest + 1, 9)), (Some(3), None, Some(3)));
+    let said = DiscriminationTask::new(&borrowed, &[0], &template(), &tokenizer, cut, 2).unwrap_err();
+    assert!(said.to_string().contains("tell them apart"), "{said}");
+}
