@@ -65,7 +65,7 @@ pub(super) fn load(folder: &Path, rows: Option<usize>) -> Result<Loaded, DataErr
     };
     if let Some(add_prefix_space) = settings.prefix_space() {
         // transformers builds this class anew, of vocabulary and merges.
-        inner.with_normalizer(None::<NormalizerWrapper>);
+        inner.with_normalizer(None::<NormalizerWrapper>).map_err(|error| refuse(error.to_string()))?;
         inner.with_pre_tokenizer(Some(ByteLevel::new(add_prefix_space, true, true)));
     }
     if find(TOKENIZER).is_none() && inner.token_to_id(&end_of_text).is_some() {

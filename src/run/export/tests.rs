@@ -42,6 +42,7 @@ fn write(
         gguf_type,
         max_positions: None,
         template: &template,
+        turns: Turns::One,
         text: &text,
         about: &About::of(model.path(), None).named(Some("window".into())).licensed(Some("mit".into())),
         output: Output::Alone { path, modelfile: false },
@@ -88,7 +89,7 @@ fn a_gguf_file_has_the_vocabulary_the_template_and_where_it_comes_from() {
         ("tokenizer.ggml.pre", "gpt-2".into()),
         ("tokenizer.ggml.eos_token_id", 399_u32.into()),
         ("tokenizer.ggml.add_bos_token", false.into()),
-        ("tokenizer.chat_template", prompt::jinja(&PromptTemplate::default()).into()),
+        ("tokenizer.chat_template", prompt::jinja(&PromptTemplate::default(), Turns::One).into()),
     ] {
         assert_eq!(reader.value(name), Some(&value), "{name}");
     }

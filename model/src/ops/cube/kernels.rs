@@ -1,5 +1,7 @@
 //! A kernel's call: tensors made contiguous, room for what it writes, the numbers that it goes by.
 
+mod products;
+
 use burn::tensor::{DType, Shape, TensorMetadata};
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::kernel::{into_contiguous, slice};
@@ -8,35 +10,12 @@ use burn_cubecl::ops::reshape;
 use burn_cubecl::tensor::CubeTensor;
 use gptneo_cubes::{self as cubes, AdamWFactors, AttentionShape, DropoutRule, FewRowsFollow, LowRankShape};
 
+pub(super) use self::products::{product, product_by, product_of_its_own};
 use super::super::{AdamWRule, AdamWStep, AttentionRule, Follow};
 
 /// Room for a tensor beside `like`.
 fn room<R: CubeRuntime>(like: &CubeTensor<R>, shape: Shape, dtype: DType) -> CubeTensor<R> {
     empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape, dtype)
-}
-
-/// The same, in a page of its own with room for `most` numbers.
-///
-/// A GPU's memory is taken in pages, which tensors of about the same size share and of which each is a part of all memory:
-/// a few large tensors would take a page that is mostly empty. Pages of their own stay for the next tensors of their size,
-/// so that there must be few sizes.
-fn room_of_its_own<R: CubeRuntime>(
-    like: &CubeTensor<R>,
-    shape: Shape,
-    dtype: DType,
-    most: usize,
-) -> CubeTensor<R> {
-    let [bytes, most] = [shape.num_elements(), most].map(|numbers| numbers * dtype.size());
-    let client = like.client.clone();
-    let page = client.memory_persistent_allocation((), |()| client.empty(most.max(bytes)));
-    match page {
-        Ok(page) => {
-            let room = page.offset_end(most.saturating_sub(bytes) as u64);
-            CubeTensor::new_contiguous(client, like.device.clone(), shape, room, dtype)
-        }
-        // The server is gone, which the next that asks it hears.
-        Err(_) => room(like, shape, dtype),
-    }
 }
 
 /// Room for a tensor of the shape and type of `like`.
@@ -158,53 +137,6 @@ pub(super) fn few_rows<R: CubeRuntime>(
     let weights = weights.into_iter().map(binding).collect();
     cubes::few_rows(&client, binding(x), weights, number, follow, of_results);
     results
-}
-
-/// The product of two matrices.
-pub(super) fn product<R: CubeRuntime>(factors: [CubeTensor<R>; 2]) -> CubeTensor<R> {
-    product_in(of_product(factors))
-}
-
-/// The product in a page of its own, with room for `rows` rows.
-pub(super) fn product_of_its_own<R: CubeRuntime>(factors: [CubeTensor<R>; 2], rows: usize) -> CubeTensor<R> {
-    let factors = factors.map(together);
-    let (shape, like) = (shape_of_product(&factors), &factors[0]);
-    let result = room_of_its_own(like, shape.clone(), like.dtype, rows * shape[1]);
-    product_in((factors, result))
-}
-
-fn product_in<R: CubeRuntime>((factors, result): ([CubeTensor<R>; 2], CubeTensor<R>)) -> CubeTensor<R> {
-    let (client, of_result) = (result.client.clone(), result.clone().binding());
-    cubes::product(&client, factors.map(CubeTensor::binding), of_result, result.dtype.into());
-    result
-}
-
-/// The product by one of cubek's kernels, or why it does not take it.
-pub(super) fn product_by<R: CubeRuntime>(
-    way: usize,
-    factors: [CubeTensor<R>; 2],
-) -> Result<CubeTensor<R>, String> {
-    let (factors, result) = of_product(factors);
-    let (client, of_result) = (result.client.clone(), result.clone().binding());
-    cubes::product_by(way, &client, factors.map(CubeTensor::binding), of_result, result.dtype.into())?;
-    Ok(result)
-}
-
-/// The factors of a product, each with its rows or its columns together, and room for it.
-fn of_product<R: CubeRuntime>(factors: [CubeTensor<R>; 2]) -> ([CubeTensor<R>; 2], CubeTensor<R>) {
-    let factors = factors.map(together);
-    let result = room(&factors[0], shape_of_product(&factors), factors[0].dtype);
-    (factors, result)
-}
-
-/// A matrix with its rows or its columns together.
-fn together<R: CubeRuntime>(factor: CubeTensor<R>) -> CubeTensor<R> {
-    let is_together = factor.meta.strides().contains(&1);
-    if is_together { factor } else { into_contiguous(factor) }
-}
-
-fn shape_of_product<R: CubeRuntime>([lhs, rhs]: &[CubeTensor<R>; 2]) -> Shape {
-    [lhs.shape()[0], rhs.shape()[1]].into()
 }
 
 /// The likeliest of each row of logits.
