@@ -206,7 +206,8 @@ fn cross_entropy<B: NeoBackend>() {
         assert!(none.is_none());
         [read::<B, 1>(sum), read::<B, 2>(of_hidden)]
     }
-    for shape in [[1, 8, 5], [520, 16, 99], [3, 8, 50_257]] {
+    // The last two have logits in one page of memory, which the second does not fill.
+    for shape in [[1, 8, 5], [520, 16, 99], [3, 8, 50_257], [160, 8, 50_257], [140, 8, 50_257]] {
         let (found, expected) = (outcome::<B>(shape), outcome::<NdArray>(shape));
         let tolerance = of_products(2e-5);
         for ((found, expected), what) in found.iter().zip(&expected).zip(["sum", "hidden"]) {
