@@ -144,7 +144,7 @@ pub fn encode_choices(
                 let record = record(question, choice);
                 let mut example = encode_continuation(&record, template, tokenizer, index)?;
                 // The last token is predicted, never read.
-                let over = example.ids.len().saturating_sub(positions + 1);
+                let over = example.ids.len().saturating_sub(positions.saturating_add(1));
                 if over >= example.response_from {
                     return Err(DataError::NothingLeft {
                         reason: format!(

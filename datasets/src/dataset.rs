@@ -3,6 +3,7 @@
 //! Files ([`Dataset::from_files`]) and what a program holds already ([`Dataset::from_records`],
 //! [`Dataset::from_documents`]) take the same way.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -123,8 +124,10 @@ impl Dataset {
         options: &DataOptions,
         tokenizer: &Tokenizer,
     ) -> Result<Self, DataError> {
-        let questions: Vec<&str> = training.iter().map(|record| record.input.as_str()).collect();
+        let asked: Vec<Cow<'_, str>> = training.iter().map(Record::asked).collect();
+        let questions: Vec<&str> = asked.iter().map(AsRef::as_ref).collect();
         let split = Split::of_parts(&questions, validation.as_ref().map(Vec::len), test.as_ref(), options)?;
+        drop(asked);
         let duplicates = find_duplicates(&training);
         let mut records = training;
         records.extend(validation.into_iter().chain(test).flatten());
@@ -249,10 +252,10 @@ impl Dataset {
 
 /// What stands on several sides.
 fn leaks(training: &ReadData, validation: Option<&ReadData>, test: Option<&ReadData>) -> Leaks {
-    fn texts(part: Option<&ReadData>) -> impl Iterator<Item = &str> {
+    fn texts(part: Option<&ReadData>) -> impl Iterator<Item = Vec<&str>> {
         let records =
-            part.into_iter().flat_map(|part| part.records.iter().map(|record| record.input.as_str()));
-        records.chain(part.into_iter().flat_map(|part| part.documents.iter().map(String::as_str)))
+            part.into_iter().flat_map(|part| part.records.iter().map(|record| record.questions().collect()));
+        records.chain(part.into_iter().flat_map(|part| part.documents.iter().map(|text| vec![text.as_str()])))
     }
     Leaks::find(texts(Some(training)), texts(validation), texts(test))
 }

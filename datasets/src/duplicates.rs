@@ -14,7 +14,8 @@ const SHOWN: usize = 5;
 pub struct Duplicates {
     /// Records that equal an earlier one in all three fields.
     pub exact: usize,
-    /// Records whose question stands in an earlier record, the exact ones included. Questions are compared in lower
+    /// Records whose question stands in an earlier record, or of conversations all their questions together, the exact
+    /// ones included. Questions are compared in lower
     /// case and without white space at their ends; punctuation counts.
     pub repeated_questions: usize,
     /// The first few repeated questions in file order.
@@ -38,10 +39,10 @@ pub fn find_duplicates(records: &[Record]) -> Duplicates {
     let mut groups: HashMap<String, usize> = HashMap::new();
     let mut questions: Vec<Repeated> = Vec::new();
     for (index, record) in records.iter().enumerate() {
-        let group = *groups.entry(record.input.trim().to_lowercase()).or_insert(questions.len());
+        let group = *groups.entry(record.asked().trim().to_lowercase()).or_insert(questions.len());
         match questions.get_mut(group) {
             Some(repeated) => repeated.records.push(index),
-            None => questions.push(Repeated { question: record.input.clone(), records: vec![index] }),
+            None => questions.push(Repeated { question: record.asked().into_owned(), records: vec![index] }),
         }
     }
     let repeated_questions = records.len() - questions.len();

@@ -146,7 +146,7 @@ pub(crate) fn without(whole: Range<usize>, holes: &[Range<usize>]) -> Vec<Range<
     let mut left = Vec::new();
     let mut from = whole.start;
     for hole in holes {
-        left.push(from..hole.start.clamp(from, whole.end));
+        left.push(from..hole.start.max(from).min(whole.end));
         from = from.max(hole.end);
     }
     left.push(from.min(whole.end)..whole.end);

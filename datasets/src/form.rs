@@ -127,7 +127,9 @@ impl DataFormat {
 
     /// Every field that some form reads.
     pub(crate) fn fields() -> impl Iterator<Item = &'static str> {
-        Self::ALL.into_iter().flat_map(|form| form.needs(true).iter().copied().flatten().copied())
+        let needed =
+            Self::ALL.into_iter().flat_map(|form| form.needs(true).iter().copied().flatten().copied());
+        needed.chain([conversation::SYSTEM])
     }
 }
 
@@ -204,10 +206,22 @@ pub(crate) enum Item {
 }
 
 impl Form {
-    /// The form of a file with fields of these names; by their usual names where none is known.
-    pub(crate) fn of(names: &[String], instruction: bool) -> Self {
+    /// The form of a file with fields of these names, of which the first `records` have these each; by their usual names
+    /// where none is known.
+    ///
+    /// All fields together tell, since a record may lack one. Where most records do not have what that form needs, a few
+    /// strays have misled, and the form counts that most records have by themselves.
+    pub(crate) fn of(names: &[String], records: &[Vec<String>], instruction: bool) -> Self {
         let format = DataFormat::recognise(names).unwrap_or(DataFormat::Instruction);
-        Self::Known { format, instruction }
+        let known = Self::Known { format, instruction };
+        let fit = records.iter().filter(|names| known.missing(names).is_empty()).count();
+        // Those without an input are settled at the end.
+        if format == DataFormat::Instruction || 2 * fit >= records.len() {
+            return known;
+        }
+        let each = || records.iter().filter_map(|names| DataFormat::recognise(names));
+        let most = each().max_by_key(|format| each().filter(|other| other == format).count());
+        Self::Known { format: most.unwrap_or(format), instruction }
     }
 
     pub(crate) fn format(&self) -> DataFormat {

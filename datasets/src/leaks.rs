@@ -33,37 +33,43 @@ enum Part {
 }
 
 impl Leaks {
-    /// Looks for the texts of `validation` and `test` in `training`, and for those of `test` in `validation`.
+    /// Looks for the texts of `validation` and `test` in `training`, and for those of `test` in `validation`. A conversation
+    /// has several questions; all of them have to stand there, wherever they do.
     pub(crate) fn find<'a>(
-        training: impl Iterator<Item = &'a str>,
-        validation: impl Iterator<Item = &'a str>,
-        test: impl Iterator<Item = &'a str>,
+        training: impl Iterator<Item = Vec<&'a str>>,
+        validation: impl Iterator<Item = Vec<&'a str>>,
+        test: impl Iterator<Item = Vec<&'a str>>,
     ) -> Self {
         let mut known: HashMap<String, Part> = HashMap::new();
         let mut leaks = Self::default();
-        for text in training {
-            known.insert(normalise_question(text), Part::Training);
-        }
-        for text in validation {
-            if *known.entry(normalise_question(text)).or_insert(Part::Validation) == Part::Training {
+        known.extend(training.flatten().map(|text| (normalise_question(text), Part::Training)));
+        for texts in validation {
+            let keys: Vec<String> = texts.iter().map(|text| normalise_question(text)).collect();
+            if keys.iter().all(|key| known.get(key) == Some(&Part::Training)) {
                 leaks.validation += 1;
-                leaks.show(text);
+                leaks.show(&texts);
+            }
+            for key in keys {
+                known.entry(key).or_insert(Part::Validation);
             }
         }
-        for text in test {
-            match known.get(&normalise_question(text)) {
-                Some(Part::Training) => leaks.test += 1,
-                Some(Part::Validation) => leaks.test_in_validation += 1,
+        for texts in test {
+            let parts: Option<Vec<Part>> =
+                texts.iter().map(|text| known.get(&normalise_question(text)).copied()).collect();
+            match parts {
+                Some(parts) if parts.iter().all(|part| *part == Part::Training) => leaks.test += 1,
+                Some(_) => leaks.test_in_validation += 1,
                 None => continue,
             }
-            leaks.show(text);
+            leaks.show(&texts);
         }
         leaks
     }
 
-    fn show(&mut self, text: &str) {
-        if self.examples.len() < SHOWN {
-            self.examples.push(shown(text));
+    /// Of a conversation its last question, since many begin alike.
+    fn show(&mut self, texts: &[&str]) {
+        if let Some(last) = texts.last().filter(|_| self.examples.len() < SHOWN) {
+            self.examples.push(shown(last));
         }
     }
 
@@ -102,15 +108,27 @@ mod tests {
         let training = ["What is gout?", "What is pain?"];
         let validation = ["what is GOUT", "What is a cold?", "what is gout!"];
         let test = ["What is a cold", "What is flu?", "What is pain"];
-        let leaks = Leaks::find(training.into_iter(), validation.into_iter(), test.into_iter());
+        let each =
+            |texts: &[&'static str]| -> Vec<Vec<&str>> { texts.iter().map(|text| vec![*text]).collect() };
+        let [training, validation, test] = [&training[..], &validation, &test].map(each);
+        let leaks = Leaks::find(training.clone().into_iter(), validation.into_iter(), test.into_iter());
         assert_eq!((leaks.validation, leaks.test, leaks.test_in_validation), (2, 1, 1));
+        // Of a conversation every question has to be known, and not its greeting alone.
+        let chat = |texts: [&'static str; 2]| vec![texts.to_vec()].into_iter();
+        let none = || std::iter::empty();
+        let found = |test| Leaks::find(chat(["Hello", "What is gout?"]), none(), test);
+        assert_eq!(
+            (found(chat(["hello!", "What is pain?"])).test, found(chat(["hello!", "what is gout"])).test),
+            (0, 1)
+        );
+        assert_eq!(found(vec![vec!["What is gout"]].into_iter()).examples, ["What is gout"]);
         let told = leaks.to_string();
         assert!(
             told.starts_with("2 of the validation data are in the training data too; 1 of the test"),
             "{told}"
         );
         assert!(told.contains("\"what is GOUT\""), "{told}");
-        let none = Leaks::find(training.into_iter(), ["x"].into_iter(), ["y"].into_iter());
+        let none = Leaks::find(training.into_iter(), [vec!["x"]].into_iter(), [vec!["y"]].into_iter());
         assert!(none.is_empty() && none.examples.is_empty());
     }
 }

@@ -1,5 +1,7 @@
 //! A record of question and answer, and the columns that one is made of.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// The instruction of the medical question-and-answer records.
@@ -36,6 +38,21 @@ impl Record {
             input: question.into(),
             output: answer.into(),
             further: Vec::new(),
+        }
+    }
+}
+
+impl Record {
+    /// The questions, the later ones of a conversation too.
+    pub fn questions(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.input.as_str()).chain(self.further.iter().map(|turn| turn.input.as_str()))
+    }
+
+    /// What tells the record apart by what it asks: its question; of a conversation, all of them.
+    pub fn asked(&self) -> Cow<'_, str> {
+        match self.further.is_empty() {
+            true => Cow::Borrowed(&self.input),
+            false => Cow::Owned(self.questions().collect::<Vec<_>>().join("\n")),
         }
     }
 }

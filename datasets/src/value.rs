@@ -95,6 +95,12 @@ impl Fields {
         }
     }
 
+    /// The names of those that are not null.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let given = self.0.iter().filter(|(_, value)| *value != Value::Null);
+        given.map(|(name, _)| name.to_string()).collect()
+    }
+
     /// The bytes of text in it.
     pub(crate) fn size(&self) -> usize {
         self.0.iter().map(|(_, value)| value.size()).sum()

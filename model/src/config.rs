@@ -215,10 +215,85 @@ impl GptNeoConfig {
         self.source.get("activation_function").and_then(Value::as_str).unwrap_or(ACTIVATIONS[0].0)
     }
 
+    /// The file as it was read, with the fields that have changed since.
+    fn changed_source(&self) -> Map<String, Value> {
+        let mut map = self.source.clone();
+        let read = Self::from_json(map.clone()).ok();
+        let mut set = |is_changed: &dyn Fn(&Self) -> bool, names: &[&str], value: Value| {
+            if read.as_ref().is_none_or(is_changed) {
+                names.iter().for_each(|name| _ = map.shift_remove(*name));
+                map.insert(names[0].into(), value);
+            }
+        };
+        set(&|read| read.hidden_size != self.hidden_size, &["hidden_size"], self.hidden_size.into());
+        set(
+            &|read| [read.hidden_size, read.intermediate_size] != [self.hidden_size, self.intermediate_size],
+            &["intermediate_size"],
+            self.intermediate_size.into(),
+        );
+        set(
+            &|read| read.num_layers() != self.num_layers(),
+            &["num_layers", "num_hidden_layers"],
+            self.num_layers().into(),
+        );
+        set(
+            &|read| read.num_heads != self.num_heads,
+            &["num_heads", "num_attention_heads"],
+            self.num_heads.into(),
+        );
+        let kinds = serde_json::json!([[self.attention_names(), 1]]);
+        set(
+            &|read| read.attention_layers != self.attention_layers,
+            &["attention_types", "attention_layers"],
+            kinds,
+        );
+        set(&|read| read.vocab_size != self.vocab_size, &["vocab_size"], self.vocab_size.into());
+        set(
+            &|read| read.max_position_embeddings != self.max_position_embeddings,
+            &["max_position_embeddings"],
+            self.max_position_embeddings.into(),
+        );
+        set(&|read| read.window_size != self.window_size, &["window_size"], self.window_size.into());
+        let activation = ACTIVATIONS.iter().find(|(_, kind)| *kind == self.activation);
+        let activation = activation.map_or(ACTIVATIONS[0].0, |(name, _)| *name);
+        set(&|read| read.activation != self.activation, &["activation_function"], activation.into());
+        set(
+            &|read| read.layer_norm_epsilon != self.layer_norm_epsilon,
+            &["layer_norm_epsilon"],
+            self.layer_norm_epsilon.into(),
+        );
+        set(
+            &|read| read.initializer_range != self.initializer_range,
+            &["initializer_range"],
+            self.initializer_range.into(),
+        );
+        set(
+            &|read| read.tie_word_embeddings != self.tie_word_embeddings,
+            &["tie_word_embeddings"],
+            self.tie_word_embeddings.into(),
+        );
+        let ends = match self.eos_token_ids.as_slice() {
+            [] => Value::Null,
+            [one] => (*one).into(),
+            several => several.into(),
+        };
+        set(&|read| read.eos_token_ids != self.eos_token_ids, &["eos_token_id"], ends);
+        map
+    }
+
+    /// The kind of each layer's attention, as files have it.
+    fn attention_names(&self) -> Vec<&'static str> {
+        let name = |kind: &AttentionKind| match kind {
+            AttentionKind::Global => "global",
+            AttentionKind::Local => "local",
+        };
+        self.attention_layers.iter().map(name).collect()
+    }
+
     /// The configuration as `config.json` holds it, with the fields that transformers needs to find the class
     /// and `torch_dtype` as given ("float32", "float16", "bfloat16").
     pub fn to_json(&self, dtype: &str) -> Value {
-        let mut map = self.source.clone();
+        let mut map = self.changed_source();
         map.insert("architectures".into(), Value::from(vec!["GPTNeoForCausalLM"]));
         map.insert("model_type".into(), "gpt_neo".into());
         // Older files say torch_dtype, newer ones dtype; a file with both could contradict itself.

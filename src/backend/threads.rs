@@ -18,9 +18,9 @@ pub(super) fn prepare() {
         let wanted = wanted();
         let pool = match possible(wanted) {
             all if all == wanted => rayon::ThreadPoolBuilder::new().num_threads(all),
-            few if few > SPARE => rayon::ThreadPoolBuilder::new().num_threads(few - SPARE),
-            // None at all: the work is done by whoever asks for it.
-            _ => rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread(),
+            // None at all: the work is done by whoever asks for it, and nobody else can be there to ask.
+            0 => rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread(),
+            few => rayon::ThreadPoolBuilder::new().num_threads(few.saturating_sub(SPARE).max(1)),
         };
         // Who uses this library may have made the pool already.
         let _ = pool.build_global();

@@ -15,8 +15,8 @@ use super::embedded;
 use super::merge::merged_with_proof;
 use super::model::Model;
 use super::model_folder::ModelFolder;
-use crate::Result;
 use crate::backend::{Cpu, on_compute_thread};
+use crate::{Error, Remedy, Result};
 
 /// The model that training starts from.
 #[derive(Clone, Debug)]
@@ -152,13 +152,20 @@ impl<B: NeoBackend> FineTune<B> {
     /// Trains on `records`.
     ///
     /// # Errors
-    /// A base that cannot be read, settings that make no sense, or records without an answer to learn.
+    /// A base that cannot be read, settings that make no sense, a longest text beyond the model's positions, or records
+    /// without an answer to learn.
     pub fn on(self, records: Vec<Record>) -> Result<Tuned<B>> {
         let Self { base, device, lora, training, mut data, mut observer } = self;
         data.seed = training.seed;
         let turns = Turns::of(&records);
         base.opened(|folder| {
             let positions = folder.config().max_position_embeddings;
+            if let Some(length) = data.max_seq_length.filter(|length| *length > positions) {
+                return Err(Error::settings(
+                    format!("the longest text is {length} tokens, but the model has {positions} positions"),
+                    Remedy::Set("data.max_seq_length", format!("{positions} or less")),
+                ));
+            }
             data.max_seq_length = Some(data.max_length().min(positions));
             let examples = Dataset::from_records(records, &data, folder.tokenizer())?;
             let trained = on_compute_thread(|| -> Result<_> {

@@ -125,10 +125,11 @@ impl<B: NeoBackend> Model<B> {
         Ok(self.tokenizer.decode(&ids)?)
     }
 
-    /// Loss, perplexity and bits per byte on records, by three protocols.
+    /// Loss, perplexity and bits per byte on records, by three protocols. A text of more than 256 tokens, or than the model
+    /// has positions, loses the end of its answer.
     ///
     /// # Errors
-    /// No records, a record that is too long to be scored, or a loss that is not finite.
+    /// No records, none of which something of an answer is left, or a loss that is not finite.
     pub fn evaluate(&self, records: &[Record]) -> Result<Evaluation> {
         let options = DataOptions::default();
         let length = options.max_length().min(self.network.config().max_position_embeddings);

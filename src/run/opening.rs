@@ -61,7 +61,8 @@ impl Opening {
     /// A new run in the folder that the settings name, which must be new or empty.
     ///
     /// # Errors
-    /// A used folder or one that another process has, data that are not named, or a device that cannot compute.
+    /// Settings that cannot be, a used folder or one that another process has, data that are not named, or a device that
+    /// cannot compute.
     pub fn new(settings: Settings) -> Result<Self> {
         let taken = Taken::new(settings.run.folder()?)?;
         Self::settle(settings, taken, Start::New)
@@ -78,6 +79,7 @@ impl Opening {
     }
 
     fn settle(mut settings: Settings, taken: Taken, start: Start) -> Result<Self> {
+        settings.validate()?;
         settings.data.file()?;
         settings.run.check_devices()?;
         let (precision, warning) = settings.run.place().precision(settings.run.precision)?;

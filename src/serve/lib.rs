@@ -76,6 +76,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use futures_util::future::{self, Either};
@@ -147,6 +148,7 @@ pub fn serve(
     origins: &Origins,
     stop: oneshot::Receiver<()>,
 ) -> Result<Ended, ServeError> {
+    check_threads().map_err(ServeError::NoThreads)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let runtime = runtime.map_err(ServeError::NoThreads)?;
     let server = Arc::new(server);
@@ -173,6 +175,18 @@ pub fn serve(
     });
     runtime.shutdown_timeout(LEAVE);
     ended.map_err(ServeError::Listener)
+}
+
+/// Tries to make the threads of the runtime, which panics where it gets none, and one for work that takes its time.
+fn check_threads() -> io::Result<()> {
+    let made = (0..=THREADS).map(|_| thread::Builder::new().spawn(thread::park));
+    let (made, refused): (Vec<_>, Vec<_>) = made.partition(Result::is_ok);
+    for thread in made.into_iter().flatten() {
+        thread.thread().unpark();
+        // It does nothing that could panic.
+        let _ = thread.join();
+    }
+    refused.into_iter().try_for_each(|refused| refused.map(drop))
 }
 
 /// Waits until nothing is in flight, or the limit.

@@ -74,7 +74,7 @@ pub(crate) fn check_base_weights(
 
 impl Settings {
     /// Refuses what cannot be, all of it at once.
-    pub(super) fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let mut problems: Vec<Problem> =
             self.training.unfit().iter().map(|unfit| problem("training", unfit)).collect();
         problems.extend(self.unfit_of_lora().iter().map(|unfit| problem("lora", unfit)));

@@ -46,6 +46,7 @@ impl BatchOrder {
     /// No examples, or a step without any supervised token.
     pub fn new(examples: impl Into<Arc<[Example]>>, config: &TrainingConfig) -> Result<Self, TrainingError> {
         let examples = examples.into();
+        config.validate()?;
         if examples.is_empty() {
             return Err(TrainingError::Settings("there is no text to train on".into()));
         }
@@ -313,6 +314,9 @@ mod tests {
             let message = config.validate().unwrap_err().to_string();
             assert!(message.contains(name) && message.contains("at most 1000000000"), "{message}");
         }
+        let none = TrainingConfig { batch_size: 0, ..config() };
+        assert!(BatchOrder::new(examples(3), &none).unwrap_err().to_string().contains("batch_size is 0"));
+        assert_eq!(none.total_steps(3), 0);
     }
 
     #[test]

@@ -155,9 +155,10 @@ impl TrainingConfig {
         found.into_iter().flatten().collect()
     }
 
-    /// Optimizer steps in one pass over `examples` texts.
+    /// Optimizer steps in one pass over `examples` texts; none where a batch or a step has none.
     pub fn steps_per_epoch(&self, examples: usize) -> usize {
-        examples.div_ceil(self.batch_size).div_ceil(self.grad_accumulation_steps)
+        let texts = self.batch_size.saturating_mul(self.grad_accumulation_steps);
+        if texts == 0 { 0 } else { examples.div_ceil(self.batch_size).div_ceil(self.grad_accumulation_steps) }
     }
 
     /// Optimizer steps of a whole run over `examples` texts.

@@ -152,7 +152,7 @@ impl<B: NeoBackend> TrainingRun<B> {
     /// # Errors
     ///
     /// Settings that make no sense, a precision or threads that the machine lacks, examples to train on or to validate with
-    /// without supervised tokens, a checkpoint of other settings or data, a loss that is not finite, a file that cannot be
+    /// without supervised tokens, a text that does not fit the model, a checkpoint of other settings or data, a loss that is not finite, a file that cannot be
     /// written. What was already written stands.
     pub fn train(self) -> Result<Trained<B>, TrainingError> {
         let device = device(&self.model);
@@ -161,6 +161,8 @@ impl<B: NeoBackend> TrainingRun<B> {
         refuse_base_dropout(&self.model)?;
         refuse_half_of_int8(&self.model, self.precision)?;
         check_threads()?;
+        refuse_misfits(&self.model, &self.examples)?;
+        refuse_misfits(&self.model, &self.validation)?;
         let order = Arc::new(BatchOrder::new(self.examples, &self.config)?);
         refuse_nothing_to_validate(&self.validation)?;
 
@@ -249,6 +251,22 @@ fn refuse_half_of_int8<B: Backend>(model: &GptNeo<B>, precision: Precision) -> R
     Err(TrainingError::Settings(format!(
         "the base is kept in int8, and a training in {precision} keeps it in {precision}: load it in f32, or train in f32"
     )))
+}
+
+/// Texts that are longer than the model has positions, or hold tokens that it does not know.
+fn refuse_misfits<B: Backend>(model: &GptNeo<B>, examples: &[Example]) -> Result<(), TrainingError> {
+    let (positions, vocabulary) = (model.config().max_position_embeddings, model.config().vocab_size);
+    for Example { ids, record, .. } in examples {
+        let fault = match ids.iter().find(|id| **id as usize >= vocabulary) {
+            Some(id) => format!("holds the token {id}, but the model's vocabulary has {vocabulary}"),
+            None if ids.len() > positions => {
+                format!("has {} tokens, but the model has {positions} positions", ids.len())
+            }
+            None => continue,
+        };
+        return Err(TrainingError::Settings(format!("the text of record {} {fault}", record + 1)));
+    }
+    Ok(())
 }
 
 /// A mean over no token is no loss: texts to validate with of which none has a supervised one are refused.

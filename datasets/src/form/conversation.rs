@@ -27,9 +27,26 @@ impl Speaker {
     }
 }
 
+/// The field beside a conversation that some have the system's message in.
+pub(super) const SYSTEM: &str = "system";
+
 /// The conversation in the fields `names`, one after the other.
 pub(super) fn read(names: &[&'static str], fields: &mut Fields) -> Result<Record, String> {
-    of_lists(names.iter().map(|name| (*name, fields.take(name).unwrap_or(Value::Null))))
+    let system = match fields.take(SYSTEM) {
+        Some(Value::Text(text)) => Some(text),
+        None => None,
+        Some(other) => return Err(format!("`{SYSTEM}` is {}, expected a string", other.kind())),
+    };
+    let mut record = of_lists(names.iter().map(|name| (*name, fields.take(name).unwrap_or(Value::Null))))?;
+    let system = system.map(|text| text.trim().to_string()).filter(|text| !text.is_empty());
+    if let Some(mut instruction) = system {
+        // A message of the system's in the conversation says more.
+        if record.instruction != DEFAULT_INSTRUCTION {
+            append(&mut instruction, &record.instruction);
+        }
+        record.instruction = instruction;
+    }
+    Ok(record)
 }
 
 /// The conversation in lists of messages, each under its field's name.

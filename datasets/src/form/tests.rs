@@ -89,6 +89,19 @@ fn a_blank_input_is_no_fault_where_the_instructions_are_the_questions() {
     assert_eq!(read_with("a.jsonl", &lines(&rows), &forced).unwrap().records[2].input, "i");
 }
 
+/// One record of another form does not make all the others faulty.
+#[test]
+fn the_form_is_that_of_most_records() {
+    let asked = |number: usize| json!({"question": format!("q{number}"), "answer": "a"});
+    let mut rows: Vec<serde_json::Value> = (0..5).map(asked).collect();
+    rows.insert(3, json!({"prompt": "p", "completion": "c"}));
+    let skipping = DataOptions { bad_records: OnBadRecord::Skip, ..DataOptions::default() };
+    let found = read_with("a.jsonl", &lines(&rows), &skipping).unwrap();
+    assert_eq!((found.records.len(), found.reading.skipped), (5, 1));
+    // Half of one and half of the other cannot both be read.
+    assert!(read_with("a.jsonl", &lines(&rows[2..4]), &DataOptions::default()).is_err());
+}
+
 #[test]
 fn conversations_keep_every_turn() {
     let messages = json!({"messages": [
@@ -117,6 +130,13 @@ fn conversations_keep_every_turn() {
         said["messages"].as_array_mut().unwrap().remove(0);
         assert_eq!(one(said).1.instruction, DEFAULT_INSTRUCTION, "a blank one counts as none");
     }
+    // The system's message in a field of its own, as some have it.
+    let beside = |list: serde_json::Value| one(json!({"system": " S ", "conversations": list})).1.instruction;
+    let turns = json!([{"from": "human", "value": "A cold?"}, {"from": "gpt", "value": "Tea."}]);
+    assert_eq!(beside(turns.clone()), "S");
+    let mut both = turns;
+    both.as_array_mut().unwrap().insert(0, json!({"from": "system", "value": "T"}));
+    assert_eq!(beside(both), "S\nT");
     // A list that went through a table.
     let cell = messages["messages"].to_string().replace('"', "\"\"");
     let table = read_with("a.csv", &format!("id,messages\n1,\"{cell}\"\n"), &DataOptions::default()).unwrap();

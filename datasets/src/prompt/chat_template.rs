@@ -30,12 +30,13 @@ impl Turns {
 impl PromptTemplate {
     /// The template as a chat template in Jinja: of a question, [`PromptTemplate::prompt`]; of a question with its
     /// answer, [`PromptTemplate::text`] and end-of-text; of several, [`PromptTemplate::turns`], each closed with it, and
-    /// for the last without an answer what [`PromptTemplate::prompts`] has. A system message is the instruction. Anything
+    /// for the last without an answer what [`PromptTemplate::prompts`] has; a conversation's messages lose the
+    /// blanks around them, as when they are learned. A system message is the instruction, a blank one is none. Anything
     /// else is refused.
     pub fn chat_template(&self, turns: Turns) -> String {
         let system = match self.uses_instruction() {
             true => format!(
-                "{{%- set instruction = messages[0]['content'] if system else {} -%}}\n",
+                "{{%- set instruction = messages[0]['content'] if system and (messages[0]['content'] | trim) else {} -%}}\n",
                 quoted(DEFAULT_INSTRUCTION)
             ),
             false => {
@@ -52,6 +53,8 @@ impl PromptTemplate {
             "{{#- {what}: a system message is the instruction. -#}}\n\
              {{%- set system = messages and messages[0]['role'] == 'system' -%}}\n\
              {system}\
+             {{%- for message in messages -%}}{{%- if message['content'] is not string -%}}{{{{- raise_exception('expected \
+             messages whose content is a text') -}}}}{{%- endif -%}}{{%- endfor -%}}\n\
              {{%- set turns = messages[1:] if system else messages -%}}\n\
              {{%- if not turns or turns[0]['role'] != 'user' -%}}{{{{- raise_exception('expected a question: a message \
              of the role user') -}}}}{{%- endif -%}}\n\
@@ -77,19 +80,18 @@ impl PromptTemplate {
 
     fn of_several(&self) -> String {
         let later = self.later();
-        // Where what precedes a later question begins with the question, its own new lines at its beginning go too.
         let at_its_line = |text: String| match later.first() {
             Some(Piece::Literal(_)) => text,
-            _ => format!("'\\n' ~ ({text}).lstrip('\\n')"),
+            _ => format!("'\\n' ~ {text}"),
         };
         format!(
             "{{%- for turn in turns -%}}\n\
              {{%- set asked = loop.index0 % 2 == 0 -%}}\n\
              {{%- if turn['role'] != ('user' if asked else 'assistant') -%}}{{{{- raise_exception('expected questions and \
              answers in turn: messages of the roles user and assistant') -}}}}{{%- endif -%}}\n\
-             {{%- set input = turn['content'] -%}}\n\
+             {{%- set input = turn['content'] | trim -%}}\n\
              {{%- if not asked -%}}\n\
-             {{{{- turn['content'] ~ eos_token -}}}}\n\
+             {{{{- input ~ eos_token -}}}}\n\
              {{%- elif loop.first and loop.last -%}}\n\
              {{{{- {prompt} -}}}}\n\
              {{%- elif loop.first -%}}\n\

@@ -10,7 +10,7 @@ use crate::error::{BadRecord, BadRecords, DataError};
 use crate::form::{DataFormat, FROM_ONE, Form, Item, OnBadRecord, counts_from_one, instructed};
 use crate::record::Record;
 use crate::source::{Budget, FileFormat, RECORD_COST};
-use crate::value::Names;
+use crate::value::{Fields, Names};
 
 /// Rows that are looked at before the form is settled.
 const LOOKED_AT: usize = 64;
@@ -111,7 +111,9 @@ impl Collector {
     /// Settles the form and turns the rows that waited for it.
     fn settle(&mut self, names: &[String]) {
         if self.form.is_none() {
-            self.form = Some(Form::of(names, self.instruction));
+            let fields = self.waiting.iter().filter_map(|row| row.fields.as_ref().ok());
+            let records: Vec<Vec<String>> = fields.map(Fields::names).collect();
+            self.form = Some(Form::of(names, &records, self.instruction));
         }
         std::mem::take(&mut self.waiting).into_iter().for_each(|row| self.turn(row));
     }

@@ -43,7 +43,12 @@ pub(super) fn read(
             for name in &row {
                 let name = std::str::from_utf8(name)
                     .map_err(|error| malformed(format!("in its header, {}", not_utf8(error))))?;
-                columns.push(names.see(name));
+                let column = names.see(name);
+                if column.is_some() && columns.contains(&column) {
+                    let name = crate::excerpt::shown(name);
+                    return Err(malformed(format!("the column `{name}` stands in its header twice")));
+                }
+                columns.push(column);
             }
             continue;
         }
@@ -65,8 +70,7 @@ pub(super) fn read(
 
 fn fields(row: &ByteRecord, columns: &[Option<Rc<str>>]) -> Result<Fields, String> {
     let mut fields = Fields::default();
-    // From the end, so that the first of two columns of one name is what counts.
-    for (name, bytes) in columns.iter().zip(row).rev() {
+    for (name, bytes) in columns.iter().zip(row) {
         if let Some(name) = name {
             let text =
                 std::str::from_utf8(bytes).map_err(|error| format!("`{name}`: {}", not_utf8(error)))?;

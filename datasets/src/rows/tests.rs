@@ -130,6 +130,15 @@ fn columns_are_renamed_and_an_unused_one_need_not_exist() {
 }
 
 #[test]
+fn a_column_that_stands_twice_is_refused_where_it_counts() {
+    let said = fault("a.csv", "instruction,input,output,output\ni,q,a,b\n");
+    assert!(said.contains("the column `output` stands in its header twice"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(&folder, "a.csv", "x,instruction,input,output,x\n1,i,q,a,2\n");
+    assert_eq!(read(&path).unwrap().len(), 1);
+}
+
+#[test]
 fn missing_columns_are_told_with_those_found_and_the_flags() {
     let message = fault("a.json", r#"[{"question": "a", "answer": "b", "instruction": "c"}]"#);
     assert!(message.contains("no column `input`, `output`; the file has `question`, `answer`"), "{message}");

@@ -150,3 +150,22 @@ fn a_file_that_is_none_is_named_in_short_words() {
         assert!(message.contains(&file.path().display().to_string()), "{message}");
     }
 }
+
+/// What a program changes is what is saved; what nobody changed stays as its file has it.
+#[test]
+fn a_changed_configuration_is_saved_as_it_is() {
+    let read = parse(base()).unwrap();
+    assert_eq!(read.changed_source(), read.source);
+    let mut changed = read.clone();
+    changed.window_size = 3;
+    changed.hidden_size = 24;
+    changed.num_heads = 1;
+    changed.attention_layers = vec![AttentionKind::Local];
+    changed.activation = Activation::Gelu;
+    changed.layer_norm_epsilon = 1e-6;
+    changed.eos_token_ids = vec![5, 7];
+    let again = parse(changed.to_json("float32")).unwrap();
+    let plain = |config: &GptNeoConfig| GptNeoConfig { source: Map::new(), ..config.clone() };
+    assert_eq!(plain(&again), plain(&changed));
+    assert_eq!(again.intermediate_size, 192, "which stood for four times the width");
+}

@@ -60,11 +60,16 @@ impl Parts {
 /// go on with the text, as the model learned them.
 pub(super) fn jinja(template: &PromptTemplate, turns: Turns) -> String {
     let parts = Parts::of(template);
+    // A conversation's messages are learned without the blanks around them.
+    let question = match turns {
+        Turns::One => "message['content']",
+        Turns::Several => "(message['content'] | trim)",
+    };
     let expression = |prompt: &str| {
         let pieces = Parts::pieces(prompt).map(|piece| match piece {
             Piece::Text(text) => quoted(text),
             Piece::Instruction => "ns.instruction".into(),
-            Piece::Question => "message['content']".into(),
+            Piece::Question => question.into(),
         });
         pieces.collect::<Vec<String>>().join(" + ")
     };
@@ -83,7 +88,9 @@ pub(super) fn jinja(template: &PromptTemplate, turns: Turns) -> String {
         "{{%- set ns = namespace(instruction={instruction}{asked}) -%}}\n\
          {{%- for message in messages -%}}\n\
          {{%- if message['role'] == 'system' -%}}\n\
+         {{%- if message['content'] | trim -%}}\n\
          {{%- set ns.instruction = message['content'] -%}}\n\
+         {{%- endif -%}}\n\
          {{%- elif message['role'] == 'user' -%}}\n\
          {prompt}\n\
          {{%- else -%}}\n\
@@ -151,7 +158,7 @@ mod tests {
     #[test]
     fn of_several_turns_the_later_go_on_without_the_instruction() {
         let text = jinja(&PromptTemplate::default(), Turns::Several);
-        let later = r#"{{- "\nQuestion: " + message['content'] + "\nResponse:" -}}"#;
+        let later = r#"{{- "\nQuestion: " + (message['content'] | trim) + "\nResponse:" -}}"#;
         let first = r#"{{- "Instruction: " + ns.instruction"#;
         let places = ["if ns.asked", later, "else", first, "set ns.asked = true"].map(|part| text.find(part));
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} {text}");

@@ -59,7 +59,7 @@ fn a_conversation_is_rendered_as_the_model_was_tuned() {
         let template: PromptTemplate = text.parse().unwrap();
         let chat = ChatTemplate::new(&template.chat_template(Turns::Several), END).unwrap();
         let turn = |input: &str, output: &str| Turn { input: input.into(), output: output.into() };
-        let further = vec![turn("\nAnd 'flu'?\n", "Rest. "), turn("naïve 感冒", "")];
+        let further = vec![turn("And 'flu'?", "Rest."), turn("naïve 感冒", "")];
         let record = Record { further, ..Record::new("A cold?", "Tea.") };
         let mut messages = vec![message("user", "A cold?")];
         assert_eq!(chat.render(&messages).unwrap(), template.prompts(&record)[0], "{text:?}");
@@ -85,6 +85,8 @@ fn what_the_model_was_not_tuned_for_is_refused() {
     assert!(refused(&chat, &turns).contains("one question at a time"));
     assert!(refused(&chat, &[user.clone(), user.clone()]).contains("one question"));
     assert!(refused(&chat, &[]).contains("expected a question"));
+    let blank = [message("system", " \n"), user.clone()];
+    assert_eq!(chat.render(&blank).unwrap(), chat.render(&blank[1..]).unwrap());
     assert!(refused(&chat, &[assistant]).contains("expected a question"));
     let (_, chat) = template("Q: {input}\nA: {output}");
     let refused = refused(&chat, &[message("system", "a"), user]);

@@ -120,3 +120,20 @@ fn half_precision_over_int8_is_refused() {
     let message = run.train().map(|_| ()).unwrap_err().to_string();
     assert!(message.contains("kept in int8"), "{message}");
 }
+
+/// A device may read beyond a table that has no such row.
+#[test]
+fn texts_that_do_not_fit_the_model_are_refused_before_the_first_step() {
+    let model = dropout_setup().model;
+    let (positions, vocabulary) = (model.config().max_position_embeddings, model.config().vocab_size);
+    let [mut long, mut unknown] = [(); 2].map(|()| dropout_setup().training);
+    long[1].ids = vec![1; positions + 1];
+    unknown[1].ids[0] = vocabulary as u32;
+    for (examples, words) in [(long, "positions"), (unknown, "vocabulary")] {
+        let refused = |run: TrainingRun<Flex>| run.train().map(|_| ()).unwrap_err().to_string();
+        let learned = TrainingRun { examples: examples.clone().into(), ..run() };
+        for said in [refused(learned), refused(run().validation(examples))] {
+            assert!(said.contains("the text of record") && said.contains(words), "{said}");
+        }
+    }
+}

@@ -23,9 +23,10 @@ fn room_like<R: CubeRuntime>(like: &CubeTensor<R>) -> CubeTensor<R> {
     room(like, like.shape(), like.dtype)
 }
 
-/// The tensor itself where nothing else holds it, or a copy.
+/// The tensor itself where nothing else holds it, or a copy. That of CUDA has gaps behind rows of odd lengths, which the
+/// kernels do not expect.
 fn writable<R: CubeRuntime>(tensor: CubeTensor<R>) -> CubeTensor<R> {
-    if tensor.can_mut() { tensor } else { tensor.copy() }
+    if tensor.can_mut() { tensor } else { into_contiguous(tensor.copy()) }
 }
 
 /// The sizes of an attention of `query` over `key`.
