@@ -91,6 +91,8 @@ pub use tokio::sync::oneshot;
 
 /// Threads for requests; what is computed has threads of its own.
 const THREADS: usize = 2;
+/// Threads for work that takes its time, at least.
+const ASIDE: usize = 2;
 /// How long connections that ask for nothing may stay when the server ends.
 const LEAVE: Duration = Duration::from_millis(500);
 
@@ -177,9 +179,9 @@ pub fn serve(
     ended.map_err(ServeError::Listener)
 }
 
-/// Tries to make the threads of the runtime, which panics where it gets none, and one for work that takes its time.
+/// Tries to make the threads of the runtime, which panics where it gets none, and of those for work aside.
 fn check_threads() -> io::Result<()> {
-    let made = (0..=THREADS).map(|_| thread::Builder::new().spawn(thread::park));
+    let made = (0..THREADS + ASIDE).map(|_| thread::Builder::new().spawn(thread::park));
     let (made, refused): (Vec<_>, Vec<_>) = made.partition(Result::is_ok);
     for thread in made.into_iter().flatten() {
         thread.thread().unpark();
