@@ -15,8 +15,7 @@ pub struct Duplicates {
     /// Records that equal an earlier one in all three fields.
     pub exact: usize,
     /// Records whose question stands in an earlier record, or of conversations all their questions together, the exact
-    /// ones included. Questions are compared in lower
-    /// case and without white space at their ends; punctuation counts.
+    /// ones included. Questions are compared in lower case and without white space at their ends; punctuation counts.
     pub repeated_questions: usize,
     /// The first few repeated questions in file order.
     pub examples: Vec<Repeated>,

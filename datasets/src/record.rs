@@ -40,9 +40,7 @@ impl Record {
             further: Vec::new(),
         }
     }
-}
 
-impl Record {
     /// The questions, the later ones of a conversation too.
     pub fn questions(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.input.as_str()).chain(self.further.iter().map(|turn| turn.input.as_str()))

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gptneo_files::{FileError, read_small};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use self::fields::Fields;
 pub use self::published::PublishedShape;
@@ -185,109 +185,75 @@ impl GptNeoConfig {
     pub fn with_vocabulary(mut self, vocab_size: usize, end_of_text: u32) -> Self {
         self.vocab_size = vocab_size;
         self.eos_token_ids = vec![end_of_text];
-        self.source.insert("vocab_size".into(), vocab_size.into());
         self.source.insert("bos_token_id".into(), end_of_text.into());
-        self.source.insert("eos_token_id".into(), end_of_text.into());
         self
     }
 
     /// The same shape with a head that is not the token embedding.
     #[must_use]
     pub(crate) fn with_own_head(&self) -> Self {
-        let mut config = Self { tie_word_embeddings: false, ..self.clone() };
-        config.source.insert("tie_word_embeddings".into(), false.into());
-        config
+        Self { tie_word_embeddings: false, ..self.clone() }
     }
 
     /// `generation_config.json` of a model that comes with none: where its texts begin and end.
     pub(crate) fn generation_settings(&self) -> Map<String, Value> {
-        let mut map = Map::new();
-        for field in ["bos_token_id", "eos_token_id", "pad_token_id"] {
-            map.extend(
-                self.source.get(field).filter(|id| !id.is_null()).map(|id| (field.to_string(), id.clone())),
-            );
-        }
+        let mut map = self.changed_source();
+        map.retain(|field, id| {
+            ["bos_token_id", "eos_token_id", "pad_token_id"].contains(&field.as_str()) && !id.is_null()
+        });
         map
     }
 
-    /// The name of the activation, as the file has it.
-    pub(crate) fn activation_name(&self) -> &str {
-        self.source.get("activation_function").and_then(Value::as_str).unwrap_or(ACTIVATIONS[0].0)
+    /// The name of the activation: the file's, unless it has changed since.
+    pub(crate) fn activation_name(&self) -> &'static str {
+        let named = self.source.get("activation_function").and_then(Value::as_str);
+        let of_kind =
+            || ACTIVATIONS.iter().filter(|(_, kind)| *kind == self.activation).map(|(name, _)| *name);
+        of_kind().find(|name| Some(*name) == named).or_else(|| of_kind().next()).unwrap_or_default()
     }
 
     /// The file as it was read, with the fields that have changed since.
     fn changed_source(&self) -> Map<String, Value> {
         let mut map = self.source.clone();
-        let read = Self::from_json(map.clone()).ok();
-        let mut set = |is_changed: &dyn Fn(&Self) -> bool, names: &[&str], value: Value| {
-            if read.as_ref().is_none_or(is_changed) {
-                names.iter().for_each(|name| _ = map.shift_remove(*name));
+        let read = Self::from_json(self.source.clone()).ok();
+        let before = read.as_ref().map(Self::typed);
+        for (at, (names, value)) in self.typed().into_iter().enumerate() {
+            if before.as_ref().is_none_or(|before| before[at].1 != value) {
+                names[1..].iter().for_each(|other| _ = map.shift_remove(*other));
                 map.insert(names[0].into(), value);
             }
-        };
-        set(&|read| read.hidden_size != self.hidden_size, &["hidden_size"], self.hidden_size.into());
-        set(
-            &|read| [read.hidden_size, read.intermediate_size] != [self.hidden_size, self.intermediate_size],
-            &["intermediate_size"],
-            self.intermediate_size.into(),
-        );
-        set(
-            &|read| read.num_layers() != self.num_layers(),
-            &["num_layers", "num_hidden_layers"],
-            self.num_layers().into(),
-        );
-        set(
-            &|read| read.num_heads != self.num_heads,
-            &["num_heads", "num_attention_heads"],
-            self.num_heads.into(),
-        );
-        let kinds = serde_json::json!([[self.attention_names(), 1]]);
-        set(
-            &|read| read.attention_layers != self.attention_layers,
-            &["attention_types", "attention_layers"],
-            kinds,
-        );
-        set(&|read| read.vocab_size != self.vocab_size, &["vocab_size"], self.vocab_size.into());
-        set(
-            &|read| read.max_position_embeddings != self.max_position_embeddings,
-            &["max_position_embeddings"],
-            self.max_position_embeddings.into(),
-        );
-        set(&|read| read.window_size != self.window_size, &["window_size"], self.window_size.into());
-        let activation = ACTIVATIONS.iter().find(|(_, kind)| *kind == self.activation);
-        let activation = activation.map_or(ACTIVATIONS[0].0, |(name, _)| *name);
-        set(&|read| read.activation != self.activation, &["activation_function"], activation.into());
-        set(
-            &|read| read.layer_norm_epsilon != self.layer_norm_epsilon,
-            &["layer_norm_epsilon"],
-            self.layer_norm_epsilon.into(),
-        );
-        set(
-            &|read| read.initializer_range != self.initializer_range,
-            &["initializer_range"],
-            self.initializer_range.into(),
-        );
-        set(
-            &|read| read.tie_word_embeddings != self.tie_word_embeddings,
-            &["tie_word_embeddings"],
-            self.tie_word_embeddings.into(),
-        );
+        }
+        // What a file leaves out follows from the width.
+        if read.is_none_or(|read| read.hidden_size != self.hidden_size) {
+            map.insert("intermediate_size".into(), self.intermediate_size.into());
+        }
+        map
+    }
+
+    /// What a program can change, as files have it: the field's name, other names of it, and the value.
+    fn typed(&self) -> Vec<(&'static [&'static str], Value)> {
         let ends = match self.eos_token_ids.as_slice() {
             [] => Value::Null,
             [one] => (*one).into(),
             several => several.into(),
         };
-        set(&|read| read.eos_token_ids != self.eos_token_ids, &["eos_token_id"], ends);
-        map
-    }
-
-    /// The kind of each layer's attention, as files have it.
-    fn attention_names(&self) -> Vec<&'static str> {
-        let name = |kind: &AttentionKind| match kind {
-            AttentionKind::Global => "global",
-            AttentionKind::Local => "local",
-        };
-        self.attention_layers.iter().map(name).collect()
+        vec![
+            (&["hidden_size"], self.hidden_size.into()),
+            (&["intermediate_size"], self.intermediate_size.into()),
+            (&["num_layers", "num_hidden_layers"], self.num_layers().into()),
+            (&["num_heads", "num_attention_heads"], self.num_heads.into()),
+            (&["attention_types", "attention_layers"], json!([[self.attention_layers, 1]])),
+            (&["vocab_size"], self.vocab_size.into()),
+            (&["max_position_embeddings"], self.max_position_embeddings.into()),
+            (&["window_size"], self.window_size.into()),
+            (&["activation_function"], self.activation_name().into()),
+            (&["layer_norm_epsilon"], self.layer_norm_epsilon.into()),
+            (&["initializer_range"], self.initializer_range.into()),
+            (&["tie_word_embeddings"], self.tie_word_embeddings.into()),
+            // The largest of three rates.
+            (&["resid_dropout", "attention_dropout", "embed_dropout"], self.base_dropout.into()),
+            (&["eos_token_id"], ends),
+        ]
     }
 
     /// The configuration as `config.json` holds it, with the fields that transformers needs to find the class

@@ -115,7 +115,7 @@ fn warnings(data: &Dataset, options: &DataOptions) -> Vec<Problem> {
     let leaks = data.leaks.as_ref().filter(|leaks| !leaks.is_empty());
     let mut problems: Vec<Problem> = leaks.map(leaking).into_iter().collect();
     let fraction = options.validation_fraction;
-    if fraction > 0.0 && data.validation().is_empty() {
+    if fraction > 0.0 && data.split.validation.is_empty() {
         problems.push(Problem {
             what: format!(
                 "validation_fraction {fraction} puts none of the {} records aside, and nothing is validated: the records \

@@ -15,8 +15,9 @@ use super::embedded;
 use super::merge::merged_with_proof;
 use super::model::Model;
 use super::model_folder::ModelFolder;
+use crate::Result;
 use crate::backend::{Cpu, on_compute_thread};
-use crate::{Error, Remedy, Result};
+use crate::settings::DataSettings;
 
 /// The model that training starts from.
 #[derive(Clone, Debug)]
@@ -159,14 +160,9 @@ impl<B: NeoBackend> FineTune<B> {
         data.seed = training.seed;
         let turns = Turns::of(&records);
         base.opened(|folder| {
-            let positions = folder.config().max_position_embeddings;
-            if let Some(length) = data.max_seq_length.filter(|length| *length > positions) {
-                return Err(Error::settings(
-                    format!("the longest text is {length} tokens, but the model has {positions} positions"),
-                    Remedy::Set("data.max_seq_length", format!("{positions} or less")),
-                ));
-            }
-            data.max_seq_length = Some(data.max_length().min(positions));
+            let mut named = DataSettings { options: data, ..DataSettings::default() };
+            named.resolve_length(Some(folder.config().max_position_embeddings))?;
+            let data = named.options;
             let examples = Dataset::from_records(records, &data, folder.tokenizer())?;
             let trained = on_compute_thread(|| -> Result<_> {
                 let run = TrainingRun::new(folder.load::<Autodiff<B>>(&device)?, examples.training())
@@ -268,6 +264,14 @@ mod tests {
         let records = [Record::new(question, "It works.")];
         let [one, other] = [&adapted, &merged].map(|model| model.evaluate(&records).unwrap().response.loss);
         assert!((one - other).abs() < 1e-4, "{one} {other}");
+    }
+
+    #[test]
+    fn a_longest_text_beyond_the_models_positions_is_refused() {
+        let data = DataOptions { max_seq_length: Some(129), ..DataOptions::default() };
+        let refused = FineTune::of(base()).data(data).on(vec![Record::new("Why?", "So.")]).map(drop);
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains("129 tokens") && said.contains("128 or less"), "{said}");
     }
 
     /// In a process of its own: Burn's generator is shared by all that is drawn in one, other tests' too.

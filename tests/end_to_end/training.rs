@@ -8,6 +8,22 @@ use serde_json::Value;
 
 use super::*;
 
+/// A share that is no record would leave out what a run is watched by without a word.
+#[test]
+fn a_share_that_puts_nothing_aside_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let warned = |name: &str, more: &[&str]| {
+        let mut arguments = train(&folder.path().join(name));
+        arguments.truncate(7);
+        arguments.extend(["--max-seq-length", "64", "--max-steps", "1"].map(String::from));
+        let ran = run(&[&borrowed(&arguments)[..], more].concat());
+        assert!(ran.status.success(), "{}", text(&ran.stderr));
+        text(&ran.stderr).contains("puts none of the 60 records aside")
+    };
+    assert!(warned("few", &["--validation-fraction", "0.001"]));
+    assert!(!warned("none", &["--validation-fraction", "0"]) && !warned("usual", &[]));
+}
+
 #[test]
 fn the_contracts_training_command_equals_peft() {
     let folder = tempfile::tempdir().unwrap();

@@ -43,7 +43,7 @@ impl BatchOrder {
     ///
     /// # Errors
     ///
-    /// No examples, or a step without any supervised token.
+    /// Settings that cannot be, no examples, or a step without any supervised token.
     pub fn new(examples: impl Into<Arc<[Example]>>, config: &TrainingConfig) -> Result<Self, TrainingError> {
         let examples = examples.into();
         config.validate()?;

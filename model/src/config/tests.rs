@@ -163,6 +163,7 @@ fn a_changed_configuration_is_saved_as_it_is() {
     changed.attention_layers = vec![AttentionKind::Local];
     changed.activation = Activation::Gelu;
     changed.layer_norm_epsilon = 1e-6;
+    changed.base_dropout = 0.1;
     changed.eos_token_ids = vec![5, 7];
     let again = parse(changed.to_json("float32")).unwrap();
     let plain = |config: &GptNeoConfig| GptNeoConfig { source: Map::new(), ..config.clone() };

@@ -5,7 +5,8 @@
 //!
 //! Built as `libcounting_driver.so`, named `libcuda.so.1` in a folder of `LD_LIBRARY_PATH`. Three variables rule it:
 //! `COUNTING_DRIVER_ARCHITECTURE` (75 or 90), `COUNTING_DRIVER_MEMORY`, the bytes of the GPU's memory where it is to have
-//! another size, and `COUNTING_DRIVER_OUTPUT`, the file that gets the counts when the program ends. It has the functions that cubecl calls, by the names and with the arguments of CUDA's driver API
+//! another size, and `COUNTING_DRIVER_OUTPUT`, the file that gets the counts when the program ends. It has the functions
+//! that cubecl calls, by the names and with the arguments of CUDA's driver API
 //! (<https://docs.nvidia.com/cuda/cuda-driver-api/>); handles are numbers, and nothing ever fails.
 
 #![allow(unsafe_code)]
