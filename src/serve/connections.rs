@@ -72,7 +72,7 @@ mod tests {
     const HEADER_TIME: Duration = Duration::from_millis(200);
     const WRITE_TIME: Duration = Duration::from_millis(1500);
     /// Bytes of an answer that no system's buffers take whole.
-    const LONG: usize = 64 << 20;
+    const LONG: usize = 160 << 20;
 
     /// A server on a thread of its own; what ends it, and its address.
     fn server() -> (oneshot::Sender<()>, std::net::SocketAddr, std::thread::JoinHandle<()>) {
@@ -123,7 +123,7 @@ mod tests {
         assert!(said.starts_with("HTTP/1.1 200 OK") && said.ends_with("late"), "{said}");
     }
 
-    fn unsent(metrics: &Metrics, expected: i64) {
+    fn wait_for_unfinished(metrics: &Metrics, expected: i64) {
         let begun = Instant::now();
         while metrics.unfinished() != expected {
             assert!(begun.elapsed() < Duration::from_secs(20), "{}", metrics.unfinished());
@@ -142,21 +142,21 @@ mod tests {
         };
         let mut slow = ask();
         let still = ask();
-        unsent(&metrics, 2);
+        wait_for_unfinished(&metrics, 2);
         // Within each of these times something is taken.
         let mut taken = 0;
-        let mut bytes = vec![0; LONG / 16];
-        for _ in 0..8 {
+        let mut bytes = vec![0; 4 << 20];
+        for _ in 0..12 {
             slow.read_exact(&mut bytes).unwrap();
             taken += bytes.len();
             std::thread::sleep(WRITE_TIME / 4);
         }
-        // By now the other one has waited for twice as long as it may.
-        unsent(&metrics, 1);
+        // By now the other one has waited for thrice as long as it may.
+        wait_for_unfinished(&metrics, 1);
         let mut rest = Vec::new();
         slow.read_to_end(&mut rest).unwrap();
         assert!(taken + rest.len() > LONG, "{taken} and {}", rest.len());
-        unsent(&metrics, 0);
+        wait_for_unfinished(&metrics, 0);
         let mut rest = Vec::new();
         // What the system had taken is read, and then the end or a reset.
         let _ = std::io::Read::read_to_end(&mut { still }, &mut rest);

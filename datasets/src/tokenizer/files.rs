@@ -19,6 +19,8 @@ const VOCAB: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
 /// The files of a folder that decide which numbers a text becomes, those that it has.
 pub const TOKENIZER_FILES: [&str; 6] = [TOKENIZER, CONFIG, SPECIAL, VOCAB, MERGES, ADDED];
+/// More tokens than any vocabulary has. What is written for one takes memory for every number below the largest.
+const MOST_TOKENS: usize = 1 << 22;
 /// What else is carried along if the folder has it.
 const CARRIED: [&str; 2] = ["chat_template.jinja", "chat_template.json"];
 
@@ -63,6 +65,14 @@ pub(super) fn load(folder: &Path, rows: Option<usize>) -> Result<Loaded, DataErr
         }
         _ => return Err(DataError::NoTokenizer { folder: folder.to_path_buf() }),
     };
+    let tokens = size(&inner);
+    if tokens > MOST_TOKENS {
+        let file = if find(TOKENIZER).is_some() { TOKENIZER } else { VOCAB };
+        let largest = tokens - 1;
+        return Err(refuse(format!(
+            "{file}: a token has the number {largest}, expected less than {MOST_TOKENS}"
+        )));
+    }
     if let Some(add_prefix_space) = settings.prefix_space() {
         // transformers builds this class anew, of vocabulary and merges.
         inner.with_normalizer(None::<NormalizerWrapper>).map_err(|error| refuse(error.to_string()))?;

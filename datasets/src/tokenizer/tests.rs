@@ -301,3 +301,13 @@ fn files_that_hold_something_else_are_named_in_short_words() {
         assert!(!message.contains('\u{1b}'), "{message}");
     }
 }
+
+/// What is written for a tokenizer has a place for every number, up to gigabytes of them.
+#[test]
+fn a_number_far_beyond_all_others_is_refused() {
+    let folder = classic();
+    write(&folder, "merges.txt", "#version: 0.2\n");
+    write(&folder, "vocab.json", r#"{"a": 632222222, "<|endoftext|>": 1}"#);
+    let message = Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("vocab.json: a token has the number 632222222"), "{message}");
+}
