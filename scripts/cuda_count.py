@@ -15,9 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RECORDED = Path(__file__).with_suffix(".json").with_name("cuda-count.json")
 ARCHITECTURES = {"sm_75": "75", "sm_90a": "90"}
-COUNTED = ["launches", "host_waits", "copies_to_device", "bytes_to_device", "copies_to_host", "bytes_to_host"]
+COUNTED = ["launches", "host_waits", "idle_waits", "copies_to_device", "bytes_to_device", "copies_to_host", "bytes_to_host"]
 # What may not grow. Seconds depend on the machine; the most bytes in use on the GPU's memory, which is the driver's to say.
-LIMITED = ["launches", "host_waits", "bytes_to_host", "most_bytes_in_use"]
+LIMITED = ["launches", "host_waits", "idle_waits", "bytes_to_host", "most_bytes_in_use"]
 
 
 class Counter:

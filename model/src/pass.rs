@@ -14,17 +14,25 @@ use crate::{GptNeo, NeoBackend, Target};
 
 /// The next tokens of one sequence.
 pub(crate) struct NextTokens<'a> {
-    /// The tokens.
-    pub(crate) ids: &'a [u32],
-    /// The places in the cache of all its tokens up to the last of `ids`.
+    /// How many they are.
+    pub(crate) count: usize,
+    /// The places in the cache of all its tokens up to the last of them.
     pub(crate) places: &'a [usize],
     /// Its adapter, by its number.
     pub(crate) adapter: Option<usize>,
 }
 
+/// The tokens of all rows, `[rows]`.
+pub(crate) enum Ids<B: Backend> {
+    /// As the host knows them.
+    Known(Vec<i32>),
+    /// As the device chose them; -1 where it could not.
+    Chosen(Tensor<B, 1, Int>),
+}
+
 /// All rows of a pass.
 pub(crate) struct Pass<'a, B: Backend> {
-    ids: Vec<i32>,
+    ids: Ids<B>,
     positions: Vec<i32>,
     /// Where each row's keys and values go.
     pub(crate) places: Vec<usize>,
@@ -36,9 +44,9 @@ pub(crate) struct Pass<'a, B: Backend> {
 
 impl<'a, B: Backend> Pass<'a, B> {
     /// One sequence's tokens after another's. Those of one adapter that follow one another are computed together.
-    pub(crate) fn new(sequences: &[NextTokens<'_>], adapters: &'a [Adapter<B>]) -> Self {
+    pub(crate) fn new(sequences: &[NextTokens<'_>], ids: Ids<B>, adapters: &'a [Adapter<B>]) -> Self {
         let mut pass = Self {
-            ids: Vec::new(),
+            ids,
             positions: Vec::new(),
             places: Vec::new(),
             texts: CachedTexts::new(Vec::new()),
@@ -46,16 +54,15 @@ impl<'a, B: Backend> Pass<'a, B> {
         };
         let mut texts = Vec::with_capacity(sequences.len());
         for run in sequences.chunk_by(|one, next| one.adapter == next.adapter) {
-            let first = pass.ids.len();
-            for NextTokens { ids, places, .. } in run {
-                let position = places.len() - ids.len();
-                pass.ids.extend(ids.iter().map(|id| *id as i32));
+            let first = pass.positions.len();
+            for NextTokens { count, places, .. } in run {
+                let position = places.len() - count;
                 pass.positions.extend((position..places.len()).map(|position| position as i32));
                 pass.places.extend(&places[position..]);
-                texts.push(CachedText { queries: ids.len(), places: places.to_vec() });
+                texts.push(CachedText { queries: *count, places: places.to_vec() });
             }
             if let Some(adapter) = run[0].adapter {
-                pass.adapters.push((first..pass.ids.len(), &adapters[adapter]));
+                pass.adapters.push((first..pass.positions.len(), &adapters[adapter]));
             }
         }
         pass.texts = CachedTexts::new(texts);
@@ -73,11 +80,16 @@ impl<B: NeoBackend> GptNeo<B> {
     /// Final hidden states of a pass, `[rows, hidden]`; the rows' keys and values are in the cache then.
     pub(crate) fn hidden_rows(&self, pass: &Pass<'_, B>, cache: &mut KvCache<B>) -> Tensor<B, 2> {
         let device = self.transformer.ln_f.weight.val().device();
-        let rows = pass.ids.len();
+        let rows = pass.positions.len();
         let of = |values: &Vec<i32>| {
             Tensor::<B, 2, Int>::from_data(TensorData::new(values.clone(), [1, rows]), &device)
         };
-        let mut x = self.embed(of(&pass.ids), of(&pass.positions));
+        let ids = match &pass.ids {
+            Ids::Known(ids) => of(ids),
+            // Nobody hears what follows a token that could not be chosen, which is -1: any will do.
+            Ids::Chosen(ids) => ids.clone().abs().reshape([1, rows]),
+        };
+        let mut x = self.embed(ids, of(&pass.positions));
         let layers = self.transformer.h.iter().zip(&mut cache.layers);
         for (layer, (block, cache)) in layers.enumerate() {
             x = block.forward_rows(x, layer, pass, cache);

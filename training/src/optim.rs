@@ -3,7 +3,7 @@
 
 mod update;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +15,7 @@ use burn::optim::{
     AdamW, AdamWState, AdaptiveMomentumState, GradientsParams, LearningRate, MultiGradientsParams, Optimizer,
 };
 use burn::tensor::{DType, Tensor, TensorData};
-use gptneo_model::ops::{AdamWRule, GradientFactors};
+use gptneo_model::ops::AdamWRule;
 use gptneo_model::{NeoBackend, device_failure};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -35,8 +35,19 @@ pub(crate) struct SharedAdamW<B: NeoBackend>(Arc<Mutex<Inner<B>>>);
 struct Inner<B: NeoBackend> {
     config: TrainingConfig,
     records: Records<B>,
-    /// Of the gradients of the next step.
-    factors: GradientFactors,
+    /// What is known of the gradients of the next step; without it they are taken as they are.
+    next: Option<Foreknown<B>>,
+    /// The parameters of the last step.
+    last: HashSet<ParamId>,
+}
+
+/// What is known of a step's gradients before it is taken.
+#[derive(Clone)]
+struct Foreknown<B: NeoBackend> {
+    /// As [`NeoBackend::gradient_sums`] gives them.
+    sums: Tensor<B, 1>,
+    /// What the gradients are multiplied with.
+    unscale: Option<f64>,
 }
 
 impl<B: NeoBackend> Clone for SharedAdamW<B> {
@@ -48,8 +59,7 @@ impl<B: NeoBackend> Clone for SharedAdamW<B> {
 impl<B: NeoBackend> SharedAdamW<B> {
     /// A fresh optimizer.
     pub(crate) fn new(config: &TrainingConfig) -> Self {
-        let factors = GradientFactors::default();
-        Self::of(Inner { config: config.clone(), records: HashMap::new(), factors })
+        Self::of(Inner { config: config.clone(), records: HashMap::new(), next: None, last: HashSet::new() })
     }
 
     fn of(inner: Inner<B>) -> Self {
@@ -60,9 +70,17 @@ impl<B: NeoBackend> SharedAdamW<B> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the gradients of the next step, and of no other, multiplied with these.
-    pub(crate) fn scale_next(&self, factors: GradientFactors) {
-        self.lock().factors = factors;
+    /// Has the gradients of the next step, and of no other, unscaled by the scale of their loss and clipped by their `sums`;
+    /// where these are not finite, the step leaves everything as it is.
+    pub(crate) fn prepare(&self, sums: Tensor<B, 1>, loss_scale: Option<f64>) {
+        self.lock().next = Some(Foreknown { sums, unscale: loss_scale.map(|scale| 1.0 / scale) });
+    }
+
+    /// Counts the last step as none: it left everything as it was.
+    pub(crate) fn forget_last(&self, model: &FineTune<Autodiff<B>>) {
+        let inner = &mut *self.lock();
+        let last = std::mem::take(&mut inner.last);
+        model.visit(&mut Earlier { last, records: &mut inner.records });
     }
 
     /// Writes the moments of every parameter as safetensors, by PyTorch's names: `{parameter}.exp_avg`,
@@ -158,9 +176,14 @@ impl<B: NeoBackend> Inner<B> {
         model: FineTune<Autodiff<B>>,
         gradients: GradAdaptor,
     ) -> FineTune<Autodiff<B>> {
-        let (config, factors) = (&self.config, std::mem::take(&mut self.factors));
+        let config = &self.config;
+        let Foreknown { sums, unscale } = self.next.take().unwrap_or_else(|| {
+            let device = model.model.head_weight().device();
+            Foreknown { sums: Tensor::zeros([2], (&device, DType::F32)), unscale: None }
+        });
         let rule = |time| AdamWRule {
-            factors,
+            unscale,
+            max_norm: config.max_grad_norm,
             rate,
             beta_1: config.beta1 as f32,
             beta_2: config.beta2 as f32,
@@ -168,7 +191,27 @@ impl<B: NeoBackend> Inner<B> {
             weight_decay: config.weight_decay as f32,
             time,
         };
-        update::update(model, gradients, &mut self.records, rule)
+        let (model, stepped) = update::update(model, gradients, sums, &mut self.records, rule);
+        self.last = stepped;
+        model
+    }
+}
+
+/// Takes the last step off the count of some parameters.
+struct Earlier<'a, B: NeoBackend> {
+    last: HashSet<ParamId>,
+    records: &'a mut Records<B>,
+}
+
+impl<B: NeoBackend> ModuleVisitor<Autodiff<B>> for Earlier<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
+        if !self.last.remove(&param.id) {
+            return;
+        }
+        let Some(record) = self.records.remove(&param.id) else { return };
+        let mut momentum = record.into_state::<D>().momentum;
+        momentum.time -= 1;
+        self.records.insert(param.id, State::<B>::from_state(AdamWState::new(momentum)));
     }
 }
 

@@ -24,6 +24,7 @@ use crate::optim::SharedAdamW;
 use crate::parallel::Replicas;
 use crate::precision::LossScale;
 use crate::samples::SampleQuestions;
+use crate::step::Steps;
 use crate::threads::check_threads;
 use crate::tuning::device;
 use crate::{Precision, TrainingConfig, TrainingError, Tuning};
@@ -189,8 +190,11 @@ impl<B: NeoBackend> TrainingRun<B> {
         let (model, optimizer) = model_at(&state, self.model, &files.checkpoints)?;
         let rate = state.config.rate(state.total_steps);
         let mut progress = Progress {
-            replicas: Replicas::new(&model, &self.further_devices),
-            optimizer: optimizer.clone(),
+            steps: Steps::new(
+                optimizer.clone(),
+                Replicas::new(&model, &self.further_devices),
+                state.loss_scale,
+            ),
             steps_per_epoch: order.steps_per_epoch(),
             checkpoints: files.checkpoints.clone(),
             state: state.clone(),

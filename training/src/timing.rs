@@ -20,7 +20,7 @@ use crate::parallel::Replicas;
 use crate::precision::LossScale;
 use crate::run::refuse_base_dropout;
 use crate::schedule::{LearningRate, Schedule};
-use crate::step::training_step;
+use crate::step::{StepOutcome, Steps};
 use crate::step_input::StepInput;
 use crate::tuning::device;
 use crate::{Precision, TrainingConfig, TrainingError, Tuning};
@@ -39,7 +39,7 @@ pub struct TimedStep {
 
 /// Trains for `steps` steps on the same texts (token ids, all of one length), as [`TrainingConfig`] has it by default,
 /// and times each, from the end of the one before. A step ends when its loss is known: what a GPU still has to do then falls
-/// into the next, and the last is waited for.
+/// into the next, and the last is waited for to its end.
 ///
 /// # Errors
 ///
@@ -58,12 +58,7 @@ pub fn time_steps<B: NeoBackend>(
     let examples: Vec<Example> = texts.into_iter().enumerate().map(of_text).collect();
     let batch = collate(&examples, &(0..examples.len()).collect::<Vec<_>>())?;
     let mut steps_on = Stopwatch::new(model, tuning, precision, &config, config.learning_rate, batch)?;
-    let last = steps.saturating_sub(1);
-    let step = |index| match index == last {
-        true => steps_on.step_to_its_end(index as u64),
-        false => steps_on.step(index as u64),
-    };
-    (0..steps).map(step).collect()
+    steps_on.time((0..steps).map(|index| index as u64))
 }
 
 /// Takes a training step on the largest batch of `order` and says how many seconds it took.
@@ -85,16 +80,15 @@ pub fn time_largest_batch<B: NeoBackend>(
     let (config, batch) = (order.config(), order.largest_batch()?);
     // At a rate of zero no weight moves, so that the second step cannot diverge where the run would not.
     let mut steps = Stopwatch::new(model.clone(), tuning, precision, config, 0.0, batch)?;
-    let first = steps.step_to_its_end(config.seed)?.seconds;
-    if first > LONG { Ok(first) } else { Ok(steps.step_to_its_end(config.seed)?.seconds) }
+    let mut one = || steps.time([config.seed]).map(|timed| timed.iter().map(|step| step.seconds).sum());
+    let first: f64 = one()?;
+    if first > LONG { Ok(first) } else { one() }
 }
 
 /// Steps on one batch, timed.
 struct Stopwatch<B: NeoBackend> {
     learner: Learner<Components<B>>,
-    optimizer: SharedAdamW<B>,
-    scaling: Option<LossScale>,
-    max_grad_norm: f64,
+    steps: Steps<B>,
     batch: TokenBatch,
     taken: usize,
     device: B::Device,
@@ -122,33 +116,34 @@ impl<B: NeoBackend> Stopwatch<B> {
         let optimizer = SharedAdamW::new(config);
         Ok(Self {
             learner: learner(model, optimizer.clone(), rate, 0),
-            optimizer,
-            scaling: LossScale::of(precision),
-            max_grad_norm: config.max_grad_norm,
+            steps: Steps::new(optimizer, Replicas::none(), LossScale::of(precision)),
             batch,
             taken: 0,
             device,
         })
     }
 
-    fn step(&mut self, seed: u64) -> Result<TimedStep, TrainingError> {
+    /// Takes a step for each seed, the last until the device has done all of it.
+    fn time(&mut self, seeds: impl IntoIterator<Item = u64>) -> Result<Vec<TimedStep>, TrainingError> {
+        let mut timed = Vec::new();
+        let Self { learner, steps, batch, taken, device } = self;
+        let mut hear = |outcome: StepOutcome| {
+            timed.push(TimedStep { seconds: outcome.seconds, loss: outcome.loss.mean() });
+            Ok(())
+        };
+        for seed in seeds {
+            *taken += 1;
+            let micro_batches = vec![batch.clone()];
+            let input = StepInput { number: *taken, micro_batches, seed, loss_scale: 1.0 };
+            steps.take(learner, input, |_, outcome| hear(outcome))?;
+        }
+        steps.settle(learner, |_, outcome| hear(outcome))?;
         let start = Instant::now();
-        self.taken += 1;
-        let micro_batches = vec![self.batch.clone()];
-        let input = StepInput { number: self.taken, micro_batches, seed, loss_scale: 1.0 };
-        let alone = &mut Replicas::none();
-        let Self { learner, optimizer, scaling, .. } = self;
-        let taken = training_step(learner, optimizer, alone, scaling, self.max_grad_norm, input)?;
-        Ok(TimedStep { seconds: start.elapsed().as_secs_f64(), loss: taken.loss.mean() })
-    }
-
-    /// As [`Stopwatch::step`], until the device has done all of it.
-    fn step_to_its_end(&mut self, seed: u64) -> Result<TimedStep, TrainingError> {
-        let start = Instant::now();
-        let taken = self.step(seed)?;
-        B::sync(&self.device)
-            .map_err(|error| TrainingError::Model(ModelError::Device(format!("{error:?}"))))?;
+        B::sync(device).map_err(|error| TrainingError::Model(ModelError::Device(format!("{error:?}"))))?;
         gptneo_model::device_failure::check()?;
-        Ok(TimedStep { seconds: start.elapsed().as_secs_f64(), ..taken })
+        if let Some(last) = timed.last_mut() {
+            last.seconds += start.elapsed().as_secs_f64();
+        }
+        Ok(timed)
     }
 }

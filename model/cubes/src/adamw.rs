@@ -1,12 +1,13 @@
 //! AdamW (Loshchilov and Hutter 2019) on all parameters at once.
 //!
 //! With the gradient `g` after unscaling and clipping: `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
-//! `p = (1 - rate decay) p - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)`. The host works out the
-//! factors once; one launch serves as many tensors as a kernel may be given.
+//! `p = (1 - rate decay) p - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)`. Whether the step is taken and
+//! what clips it follows from the gradients' sums, on the device; the host works out the other factors once. One launch serves
+//! as many tensors as a kernel may be given.
 
 use cubecl::prelude::*;
 
-use crate::gradient_sums::at_once;
+use crate::gradient_sums::{at_once, is_finite};
 use crate::reduce::UNITS;
 
 /// Cubes that share the work.
@@ -34,8 +35,10 @@ pub struct AdamWTensors<R: Runtime> {
 pub struct AdamWFactors {
     /// Of the gradient: one over the loss's scale.
     pub unscale: f32,
-    /// Of the gradient then: below 1 where its norm is too large.
-    pub clip: f32,
+    /// The largest norm of all gradients together, which they are brought down to; 0 for any.
+    pub max_norm: f32,
+    /// What is added to the norm before it divides.
+    pub clip_epsilon: f32,
     /// The first moment's decay, beta 1.
     pub beta_1: f32,
     /// The second moment's decay, beta 2.
@@ -56,7 +59,8 @@ pub struct AdamWFactors {
 #[derive(CubeType, CubeLaunch)]
 struct Factors {
     unscale: f32,
-    clip: f32,
+    max_norm: f32,
+    clip_epsilon: f32,
     beta_1: f32,
     rest_1: f32,
     beta_2: f32,
@@ -75,8 +79,15 @@ fn step(
     firsts: &mut Sequence<Array<f32>>,
     seconds: &mut Sequence<Array<f32>>,
     updated: &mut Sequence<Array<f32>>,
+    sums: &Array<f32>,
     factors: &Factors,
 ) {
+    let sum = sums[0];
+    let is_taken = sums[1] < 1.0 && is_finite(sum);
+    let mut clip = f32::new(1.0);
+    if factors.max_norm > 0.0 {
+        clip = min(factors.max_norm / (f32::sqrt(sum) + factors.clip_epsilon), clip);
+    }
     let cubes = CUBE_COUNT;
     let stride = cubes * CUBE_DIM as usize;
     #[unroll]
@@ -90,22 +101,32 @@ fn step(
         let cube = (CUBE_POS + comptime!(tensor * 37)) % cubes;
         let mut at = cube * CUBE_DIM as usize + UNIT_POS as usize;
         while at < parameter.len() {
-            let g = gradient[at] * factors.unscale * factors.clip;
-            let m = first[at] * factors.beta_1 + g * factors.rest_1;
-            let v = second[at] * factors.beta_2 + g * g * factors.rest_2;
-            first[at] = m;
-            second[at] = v;
-            let divisor = f32::sqrt(v / factors.correction_2) + factors.epsilon;
-            let delta = m / factors.correction_1 / divisor;
-            after[at] = parameter[at] * factors.keep - delta * factors.rate;
+            let mut p = parameter[at];
+            if is_taken {
+                let g = gradient[at] * factors.unscale * clip;
+                let m = first[at] * factors.beta_1 + g * factors.rest_1;
+                let v = second[at] * factors.beta_2 + g * g * factors.rest_2;
+                first[at] = m;
+                second[at] = v;
+                let divisor = f32::sqrt(v / factors.correction_2) + factors.epsilon;
+                let delta = m / factors.correction_1 / divisor;
+                p = p * factors.keep - delta * factors.rate;
+            }
+            after[at] = p;
             at += stride;
         }
     }
 }
 
-/// Takes the step for every parameter.
-pub fn adamw<R: Runtime>(client: &ComputeClient<R>, tensors: Vec<AdamWTensors<R>>, factors: AdamWFactors) {
-    let at_once = at_once(client, OF_EACH, 0);
+/// Takes the step for every parameter, unless `sums`, of [`crate::gradient_sums()`], are not finite or say that a gradient is
+/// not: then parameters and moments stay as they are.
+pub fn adamw<R: Runtime>(
+    client: &ComputeClient<R>,
+    tensors: Vec<AdamWTensors<R>>,
+    sums: TensorBinding<R>,
+    factors: AdamWFactors,
+) {
+    let at_once = at_once(client, OF_EACH, 1);
     let mut tensors = tensors.into_iter().peekable();
     while tensors.peek().is_some() {
         let mut args: [SequenceArg<R, Array<f32>>; OF_EACH] = std::array::from_fn(|_| SequenceArg::new());
@@ -118,7 +139,8 @@ pub fn adamw<R: Runtime>(client: &ComputeClient<R>, tensors: Vec<AdamWTensors<R>
         let [parameters, gradients, firsts, seconds, updated] = args;
         let factors = FactorsLaunch::new(
             factors.unscale,
-            factors.clip,
+            factors.max_norm,
+            factors.clip_epsilon,
             factors.beta_1,
             1.0 - factors.beta_1,
             factors.beta_2,
@@ -131,6 +153,7 @@ pub fn adamw<R: Runtime>(client: &ComputeClient<R>, tensors: Vec<AdamWTensors<R>
         );
         let cubes = CubeCount::Static(CUBES, 1, 1);
         let dim = CubeDim::new_1d(UNITS);
-        step::launch::<R>(client, cubes, dim, parameters, gradients, firsts, seconds, updated, factors);
+        let sums = sums.clone().into_tensor_arg().into_array_arg();
+        step::launch::<R>(client, cubes, dim, parameters, gradients, firsts, seconds, updated, sums, factors);
     }
 }

@@ -9,12 +9,18 @@
 //! by row.
 //!
 //! A step is a wide pass where there are blocks to read, and narrow passes with a row of every sequence that goes on and,
-//! in the rows that are left, the rests of prompts.
+//! in the rows that are left, the rests of prompts. Where a device works ahead, see [`ahead`].
+
+mod ahead;
+mod shares;
 
 use burn::tensor::backend::Backend;
+use burn::tensor::ops::IntTensor;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
+use self::ahead::Chosen;
+use self::shares::Share;
 use super::event::{Event, Listener, Reason};
 use super::places::FreePlaces;
 use super::sequence::{Outcome, Sequence};
@@ -22,7 +28,7 @@ use super::{Adapter, EngineLimits, Request};
 use crate::cache::KvCache;
 use crate::device::failure;
 use crate::ops::WIDE_ROWS;
-use crate::pass::{NextTokens, Pass};
+use crate::pass::{Ids, NextTokens, Pass};
 use crate::{GptNeo, ModelError, NeoBackend};
 
 /// Rows whose logits exist at a time; whole blocks.
@@ -45,24 +51,42 @@ pub(crate) struct Batch<B: Backend, L> {
     cache: KvCache<B>,
     free: FreePlaces,
     running: Vec<Member<L>>,
+    /// Members so far.
+    joined: u64,
+    /// Whether tokens are heard of a step late, where nothing but the likeliest is asked for.
+    works_ahead: bool,
+    chosen: Option<Chosen<B>>,
 }
 
 struct Member<L> {
+    /// It has none of the others'.
+    number: u64,
     sequence: Sequence,
     listener: L,
     /// What is to be told last, once it is known.
     last: Option<Event>,
 }
 
-/// Rows of a pass: the member and how many of its next tokens.
-type Share = (usize, usize);
-
 impl<B: NeoBackend, L: Listener> Batch<B, L> {
     /// None yet; the cache's memory is taken.
     pub(crate) fn new(model: &GptNeo<B>, adapters: Vec<Adapter<B>>, limits: EngineLimits) -> Self {
         let device = model.transformer.ln_f.weight.val().device();
         let cache = KvCache::new(model.config(), limits.cache_tokens, &device);
-        Self { adapters, limits, free: FreePlaces::all(cache.places()), cache, running: Vec::new() }
+        let free = FreePlaces::all(cache.places());
+        let works_ahead = B::works_ahead() && B::finds_likeliest();
+        Self { adapters, limits, cache, free, running: Vec::new(), joined: 0, works_ahead, chosen: None }
+    }
+
+    /// As on a device that works ahead.
+    #[cfg(test)]
+    pub(crate) fn working_ahead(self) -> Self {
+        Self { works_ahead: true, ..self }
+    }
+
+    /// Whether tokens have been chosen that were not heard of.
+    #[cfg(test)]
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.chosen.is_some()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -102,7 +126,8 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
             ))
         })?;
         let sequence = Sequence::new(request, adapter, places)?;
-        self.running.push(Member { sequence, listener, last: None });
+        self.running.push(Member { number: self.joined, sequence, listener, last: None });
+        self.joined += 1;
         Ok(())
     }
 
@@ -118,12 +143,16 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
         let free = &mut self.free;
         for member in std::mem::take(&mut self.running) {
             match member {
-                Member { sequence, listener, last: Some(last) } => {
+                Member { sequence, listener, last: Some(last), .. } => {
                     free.give_back(&sequence.places);
                     parted.push((listener, last));
                 }
                 member => self.running.push(member),
             }
+        }
+        if self.running.is_empty() {
+            // Nobody is left who would hear of it.
+            self.chosen = None;
         }
         parted
     }
@@ -142,92 +171,43 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
         let mut progress = Progress { prompt_tokens: 0, new_tokens: 0, ended: self.part() };
         // A prompt of one token that is only to be scored: there is nothing to read.
         self.finish_scored();
-        // Those that go on do not wait for what this step reads of others' blocks.
-        for shares in self.narrow_passes() {
-            self.pass(model, &shares, &mut progress)?;
-        }
-        let blocks = self.blocks();
-        if !blocks.is_empty() {
-            self.pass(model, &blocks, &mut progress)?;
+        self.hear_chosen(model, &mut progress)?;
+        if self.chosen.is_none() {
+            let (narrow, blocks) = (self.narrow_passes(), self.blocks());
+            if blocks.is_empty()
+                && let [shares] = &narrow[..]
+                && self.only_chooses(shares)
+            {
+                self.choose(model, shares, &mut progress);
+            } else {
+                // Those that go on do not wait for what this step reads of others' blocks.
+                for shares in narrow {
+                    self.pass(model, &shares, &mut progress)?;
+                }
+                if !blocks.is_empty() {
+                    self.pass(model, &blocks, &mut progress)?;
+                }
+            }
         }
         progress.ended.extend(self.part());
         Ok(progress)
     }
 
-    /// Whole blocks of prompts, as many as a step may read, those that came first before others.
-    fn blocks(&self) -> Vec<Share> {
-        let mut left = self.limits.prompt_chunk.max(WIDE_ROWS);
-        let mut shares = Vec::new();
-        for (index, member) in self.running.iter().enumerate() {
-            let rows = member.sequence.in_blocks().min(left) / WIDE_ROWS * WIDE_ROWS;
-            if rows > 0 && member.last.is_none() {
-                left -= rows;
-                shares.push((index, rows));
-            }
-        }
-        self.in_order(&mut shares);
-        shares
-    }
-
-    /// A token of each sequence that goes on, and the rests of prompts in the rows that are left of a pass.
-    fn narrow_passes(&self) -> Vec<Vec<Share>> {
-        let most = B::narrow_rows();
-        let with_rows = self.running.iter().enumerate();
-        let with_rows =
-            with_rows.filter(|(_, member)| member.last.is_none() && member.sequence.beside_others() > 0);
-        let (reading, going_on): (Vec<_>, Vec<_>) =
-            with_rows.partition(|(_, member)| member.sequence.is_reading());
-        let mut shares: Vec<Share> = going_on.iter().map(|(index, _)| (*index, 1)).collect();
-        let mut left = most - shares.len() % most;
-        for (index, member) in reading {
-            let rows = member.sequence.beside_others().min(left);
-            if rows > 0 {
-                left -= rows;
-                shares.push((index, rows));
-            }
-        }
-        self.in_order(&mut shares);
-        let mut passes: Vec<Vec<Share>> = Vec::new();
-        let mut room = 0;
-        for (index, mut rows) in shares {
-            // A rest that meets the end of a pass goes on in the next.
-            while rows > 0 {
-                if room == 0 {
-                    passes.push(Vec::new());
-                    room = most;
-                }
-                let part = rows.min(room);
-                if let Some(pass) = passes.last_mut() {
-                    pass.push((index, part));
-                }
-                rows -= part;
-                room -= part;
-            }
-        }
-        passes
-    }
-
-    /// Those of one adapter together, and of these those of as many rows.
-    fn in_order(&self, shares: &mut [Share]) {
-        shares.sort_by_key(|(index, rows)| (self.running[*index].sequence.adapter, *rows));
-    }
-
-    /// Reads these tokens, and hears what comes of them.
-    fn pass(
+    /// Reads these tokens: the hidden state of each, and the pieces of them whose logits are wanted.
+    fn read(
         &mut self,
         model: &GptNeo<B>,
         shares: &[Share],
         progress: &mut Progress<L>,
-    ) -> Result<(), ModelError> {
-        let next: Vec<NextTokens<'_>> = shares
-            .iter()
-            .map(|(index, rows)| {
-                let sequence = &self.running[*index].sequence;
-                let (ids, places) = sequence.next(*rows);
-                NextTokens { ids, places, adapter: sequence.adapter }
-            })
-            .collect();
-        let pass = Pass::new(&next, &self.adapters);
+    ) -> (Tensor<B, 2>, Vec<Piece>) {
+        let (mut all, mut next) = (Vec::new(), Vec::with_capacity(shares.len()));
+        for (index, count) in shares {
+            let sequence = &self.running[*index].sequence;
+            let (ids, places) = sequence.next(*count);
+            all.extend(ids.iter().map(|id| *id as i32));
+            next.push(NextTokens { count: *count, places, adapter: sequence.adapter });
+        }
+        let pass = Pass::new(&next, Ids::Known(all), &self.adapters);
         let hidden = model.hidden_rows(&pass, &mut self.cache);
         let mut pieces = Vec::new();
         let mut row = 0;
@@ -245,6 +225,17 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
             sequence.advance(*rows);
             row += rows;
         }
+        (hidden, pieces)
+    }
+
+    /// Reads these tokens, and hears what comes of them.
+    fn pass(
+        &mut self,
+        model: &GptNeo<B>,
+        shares: &[Share],
+        progress: &mut Progress<L>,
+    ) -> Result<(), ModelError> {
+        let (hidden, pieces) = self.read(model, shares, progress);
         let mut left = &pieces[..];
         while !left.is_empty() {
             let mut rows = 0;
@@ -257,10 +248,11 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
             let vocabulary = model.config().vocab_size;
             let takes_likeliest = |piece: &Piece| self.running[piece.member].sequence.takes_likeliest();
             if B::finds_likeliest() && some.iter().all(takes_likeliest) {
-                let ids = likeliest(logits)?;
-                self.hear(some, ids.into_iter().map(Found::Likeliest), vocabulary, progress);
+                let ids = Tensor::<B, 1, Int>::from_primitive(likeliest(logits)).into_data();
+                failure::check()?;
+                self.hear(some, found_in(&ids), vocabulary, progress);
             } else {
-                let mut logits = read(logits)?;
+                let mut logits = to_host(logits)?;
                 let found = of_each(some, &mut logits, vocabulary).into_iter().map(Found::Logits);
                 self.hear(some, found, vocabulary, progress);
             }
@@ -283,7 +275,7 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
         let mut work = Vec::with_capacity(pieces.len());
         for (piece, of_piece) in pieces.iter().zip(found) {
             // A member has one piece among those whose logits exist together.
-            if let Some(Member { sequence, listener, last }) = members[piece.member].take()
+            if let Some(Member { sequence, listener, last, .. }) = members[piece.member].take()
                 && last.is_none()
             {
                 listeners.push((listener, last));
@@ -325,6 +317,13 @@ struct Piece {
     rows: usize,
 }
 
+impl Piece {
+    /// The row of a token that was chosen.
+    fn of_one(member: usize) -> Self {
+        Self { member, position: 0, first_row: 0, rows: 1 }
+    }
+}
+
 /// What the device found of a piece's rows.
 enum Found<'a> {
     /// Their logits, one row after the other.
@@ -361,15 +360,18 @@ fn logits<B: NeoBackend>(model: &GptNeo<B>, hidden: &Tensor<B, 2>, pieces: &[Pie
     model.logits(wanted).cast(DType::F32)
 }
 
-/// The likeliest token of each row of logits.
-fn likeliest<B: NeoBackend>(logits: Tensor<B, 2>) -> Result<Vec<Option<u32>>, ModelError> {
-    let ids = Tensor::<B, 1, Int>::from_primitive(B::likeliest(logits.into_primitive().tensor())).into_data();
-    failure::check()?;
-    Ok(ids.iter::<i64>().map(|id| u32::try_from(id).ok()).collect())
+/// The likeliest token of each row of logits; -1 where these are not numbers.
+fn likeliest<B: NeoBackend>(logits: Tensor<B, 2>) -> IntTensor<B> {
+    B::likeliest(logits.into_primitive().tensor())
+}
+
+/// What such tokens say.
+fn found_in(ids: &TensorData) -> impl Iterator<Item = Found<'static>> {
+    ids.iter::<i64>().map(|id| Found::Likeliest(u32::try_from(id).ok()))
 }
 
 /// Logits in the host's memory.
-fn read<B: NeoBackend>(logits: Tensor<B, 2>) -> Result<Vec<f32>, ModelError> {
+fn to_host<B: NeoBackend>(logits: Tensor<B, 2>) -> Result<Vec<f32>, ModelError> {
     let logits = logits.into_data();
     failure::check()?;
     logits.into_vec().map_err(|error| ModelError::Unanswered(format!("the logits cannot be read: {error:?}")))

@@ -81,6 +81,16 @@ impl Sequence {
         (&self.tokens[self.read..end], &self.places[..end])
     }
 
+    /// The places of all tokens up to the one that was chosen and not heard yet.
+    pub(super) fn places_to_chosen(&self) -> &[usize] {
+        &self.places[..=self.tokens.len()]
+    }
+
+    /// Whether another token is to come behind the one that was chosen and not heard yet, unless that ends the text.
+    pub(super) fn goes_on_behind_chosen(&self) -> bool {
+        self.new_tokens() + 1 < self.request.max_new_tokens
+    }
+
     /// Which of the next `count` tokens' logits are needed, as positions.
     pub(super) fn wanted(&self, count: usize) -> Range<usize> {
         let end = self.read + count;

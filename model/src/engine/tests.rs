@@ -128,17 +128,34 @@ fn random_request(random: &mut ChaCha8Rng) -> (Request, Option<usize>) {
     (request, [None, Some(0), Some(1)][random.random_range(0..3)])
 }
 
+/// Most often one that takes the likeliest tokens and asks for nothing else, and ends early.
+fn mostly_greedy_request(random: &mut ChaCha8Rng) -> (Request, Option<usize>) {
+    let (request, adapter) = random_request(random);
+    if random.random_bool(0.1) {
+        return (request, adapter);
+    }
+    let end_tokens = (0..4).map(|_| random.random_range(0..VOCABULARY as u32)).collect();
+    (Request { end_tokens, ..Request::new(request.prompt, request.max_new_tokens.max(1)) }, adapter)
+}
+
 /// Requests that join and leave at random, in batches, caches and chunks of random sizes: each hears the very events that
-/// it hears alone, up to where it leaves.
-fn assert_company_changes_nothing(model: &GptNeo<Flex>, seed: u64, rounds: usize) {
+/// it hears alone, up to where it leaves. `as_asked` settles how the batches work. Gives how many steps left tokens behind
+/// that were chosen and not heard.
+fn assert_company_changes_nothing(
+    model: &GptNeo<Flex>,
+    seed: u64,
+    rounds: usize,
+    request: impl Fn(&mut ChaCha8Rng) -> (Request, Option<usize>),
+    as_asked: impl Fn(Batch<Flex, Ear>) -> Batch<Flex, Ear>,
+) -> usize {
     let adapters = [
         Adapter::of(adapted(model, &[Target::QProj, Target::VProj], 3)),
         Adapter::of(adapted(model, &Target::ALL, 5)),
     ];
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let (mut whole, mut left) = (0, 0);
+    let (mut whole, mut left, mut late) = (0, 0, 0);
     for _ in 0..rounds {
-        let requests: Vec<_> = (0..12).map(|_| random_request(&mut random)).collect();
+        let requests: Vec<_> = (0..12).map(|_| request(&mut random)).collect();
         let ears: Vec<Ear> = requests
             .iter()
             .map(|_| Ear::new(if random.random_bool(0.3) { random.random_range(0..12) } else { usize::MAX }))
@@ -148,7 +165,7 @@ fn assert_company_changes_nothing(model: &GptNeo<Flex>, seed: u64, rounds: usize
             random.random_range(POSITIONS..4 * POSITIONS),
             [1, 64, 70, 128, 500][random.random_range(0..5)],
         );
-        let mut batch = Batch::new(model, adapters.to_vec(), limits);
+        let mut batch = as_asked(Batch::new(model, adapters.to_vec(), limits));
         let mut waiting = requests.iter().zip(&ears).peekable();
         while waiting.peek().is_some() || !batch.is_empty() {
             while let Some(((request, adapter), ear)) =
@@ -157,7 +174,9 @@ fn assert_company_changes_nothing(model: &GptNeo<Flex>, seed: u64, rounds: usize
                 batch.join(request.clone(), *adapter, ear.clone()).unwrap();
             }
             step(model, &mut batch);
+            late += usize::from(batch.is_ahead());
         }
+        assert!(!batch.is_ahead());
         assert_eq!(batch.free_tokens(), limits.cache_tokens);
         for (request, ear) in requests.iter().zip(ears) {
             let (expected, mut found) = (alone(model, &adapters, request), ear.heard.take());
@@ -172,17 +191,26 @@ fn assert_company_changes_nothing(model: &GptNeo<Flex>, seed: u64, rounds: usize
         }
     }
     assert!(whole > rounds && left > 0, "{whole} whole, {left} left");
+    late
 }
 
 #[test]
 fn company_changes_no_bit() {
-    assert_company_changes_nothing(&model(), 1, 4);
+    let late = assert_company_changes_nothing(&model(), 1, 4, random_request, |batch| batch);
+    assert_eq!(late, 0, "a processor has nothing to do ahead");
+}
+
+/// As a GPU decodes: the pass behind a token is launched before the token is heard.
+#[test]
+fn tokens_that_are_heard_late_are_the_same() {
+    let late = assert_company_changes_nothing(&model(), 4, 8, mostly_greedy_request, Batch::working_ahead);
+    assert!(late > 100, "{late} steps");
 }
 
 #[test]
 fn company_changes_no_bit_of_small_weights() {
     for (seed, format) in [(2, WeightFormat::Bf16), (3, WeightFormat::Int8)] {
-        assert_company_changes_nothing(&model().with_weights(format), seed, 1);
+        assert_company_changes_nothing(&model().with_weights(format), seed, 1, random_request, |batch| batch);
     }
 }
 
@@ -302,6 +330,27 @@ fn a_short_prompt_gets_its_first_token_in_the_step_that_it_joins() {
     step(&model, &mut batch);
     assert_eq!(ears[8].heard.borrow().len(), 1);
     assert!(ears[..8].iter().all(|ear| ear.heard.borrow().len() == 2));
+}
+
+/// Of two greedy texts one breaks in the midst: the token that could not be chosen is read as another, which nobody hears.
+#[test]
+fn a_sequence_that_breaks_ahead_is_told_so_and_the_others_go_on() {
+    let model = model();
+    let whole = alone(&model, &[], &(Request::new(ids(5), 12), None));
+    let mut broken = model.clone();
+    // The position of the breaking text's third new token has no number; the other text ends before it.
+    let nan = Tensor::<Flex, 2>::full([1, 64], f32::NAN, &Default::default());
+    broken.transformer.wpe.weight =
+        broken.transformer.wpe.weight.map(|table| table.slice_assign(s![22..23, ..], nan));
+    let mut batch = Batch::new(&broken, Vec::new(), limits(2, 2 * POSITIONS, 64)).working_ahead();
+    let (breaks, goes_on) = (Ear::new(usize::MAX), Ear::new(usize::MAX));
+    batch.join(Request::new(ids(20), 12), None, breaks.clone()).unwrap();
+    batch.join(Request::new(ids(5), 12), None, goes_on.clone()).unwrap();
+    run(&broken, &mut batch);
+    let heard = breaks.heard.take();
+    assert_eq!(heard.len(), 4, "{heard:?}");
+    assert!(matches!(&heard[3], Event::Failed(why) if why.contains("not a number after 3")), "{heard:?}");
+    assert_eq!(goes_on.heard.take(), whole);
 }
 
 #[test]

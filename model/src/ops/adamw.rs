@@ -6,7 +6,7 @@
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
-use burn::tensor::{DType, Tensor, TensorMetadata, TensorPrimitive};
+use burn::tensor::{DType, FloatDType, Tensor, TensorMetadata, TensorPrimitive};
 
 /// A parameter of any shape with all that belongs to it, each of that shape.
 #[derive(Clone, Debug)]
@@ -28,20 +28,13 @@ pub struct AdamWStep<F> {
     pub moments: [F; 2],
 }
 
-/// What gradients are multiplied with before they are used, one after the other.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct GradientFactors {
-    /// One over the scale of the loss, where it was scaled.
-    pub unscale: Option<f64>,
-    /// Below 1, where their norm is too large.
-    pub clip: Option<f64>,
-}
-
 /// The numbers of a step.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamWRule {
-    /// Of the gradients.
-    pub factors: GradientFactors,
+    /// What the gradients are multiplied with: one over the scale of the loss, where it was scaled.
+    pub unscale: Option<f64>,
+    /// The norm that all gradients together are brought down to where theirs is larger; 0 for any norm.
+    pub max_norm: f64,
     /// The learning rate.
     pub rate: f64,
     /// The first moment's decay.
@@ -68,21 +61,44 @@ impl AdamWRule {
     }
 }
 
+/// What keeps the divisor of a clip from zero, as in PyTorch's `clip_grad_norm_`.
+pub(super) const CLIP_EPSILON: f64 = 1e-6;
+
+/// What the gradients are multiplied with so that their norm is at most `max_norm`; nothing where it is not above.
+fn clip(norm: f64, max_norm: f64) -> Option<f64> {
+    let factor = max_norm / (norm + CLIP_EPSILON);
+    (max_norm > 0.0 && factor < 1.0).then_some(factor)
+}
+
 /// In one dimension: the arithmetic is elementwise.
 fn flat<B: Backend>(tensor: FloatTensor<B>) -> Tensor<B, 1> {
     let count = tensor.shape().num_elements();
     Tensor::from_primitive(TensorPrimitive::Float(B::float_reshape(tensor, [count].into())))
 }
 
+/// m and v before the first step.
+pub(super) fn no_moments<B: Backend>(parameter: &FloatTensor<B>) -> [FloatTensor<B>; 2] {
+    let device = B::float_device(parameter);
+    [(); 2].map(|()| B::float_zeros(parameter.shape(), &device, FloatDType::F32))
+}
+
 /// The default of [`super::NeoBackend::adamw`].
 pub(super) fn plain<B: Backend>(
     tensors: Vec<AdamWTensors<FloatTensor<B>>>,
+    sums: FloatTensor<B>,
     rule: AdamWRule,
 ) -> Vec<AdamWStep<FloatTensor<B>>> {
+    let sums: Vec<f64> = flat::<B>(sums).into_data().iter().collect();
+    let [sum, not_finite] = [0, 1].map(|index| sums.get(index).copied().unwrap_or(f64::NAN));
+    let (is_taken, clip) = (sum.is_finite() && not_finite < 1.0, clip(sum.sqrt(), rule.max_norm));
     let step = |tensors: AdamWTensors<FloatTensor<B>>| {
         let shape = tensors.parameter.shape();
+        if !is_taken {
+            let moments = tensors.moments.unwrap_or_else(|| no_moments::<B>(&tensors.parameter));
+            return AdamWStep { parameter: tensors.parameter, moments };
+        }
         let mut gradient = flat::<B>(tensors.gradient);
-        for factor in [rule.factors.unscale, rule.factors.clip].into_iter().flatten() {
+        for factor in [rule.unscale, clip].into_iter().flatten() {
             gradient = gradient * factor;
         }
         let new = [gradient.clone() * (1.0 - rule.beta_1), gradient.square() * (1.0 - rule.beta_2)];

@@ -25,11 +25,12 @@ mod layer_norm;
 mod linear;
 mod neo_backend;
 mod precision;
+mod reading;
 mod so_far;
 #[cfg(test)]
 mod testing;
 
-pub use adamw::{AdamWRule, AdamWStep, AdamWTensors, GradientFactors};
+pub use adamw::{AdamWRule, AdamWStep, AdamWTensors};
 pub use attention::{AttentionRule, causal_attention};
 pub use backward_from::backward_from;
 pub use biased::{biased_gelu, biased_sum};
@@ -54,6 +55,7 @@ pub use linear::{
 };
 pub use neo_backend::NeoBackend;
 pub use precision::Precision;
+pub use reading::Reading;
 
 /// The fewest rows of a pass of whole blocks over prompts; it has a multiple of these.
 pub(crate) const WIDE_ROWS: usize = 64;

@@ -8,11 +8,11 @@ use burn::tensor::{DType, Tensor, TensorPrimitive};
 
 use super::{
     AdamWRule, AdamWStep, AdamWTensors, AttentionRule, CachedTexts, Dropout, Follow, LinearGradients,
-    LinearInputs, LoraInputs, PLAIN_NARROW_ROWS, Parameters, Precision,
+    LinearInputs, LoraInputs, PLAIN_NARROW_ROWS, Parameters, Precision, Reading,
 };
 use super::{
     adamw, attention, biased, cached_attention, cross_entropy, dora, dropout, embedding, few_rows, gelu,
-    layer_norm, linear,
+    layer_norm, linear, reading,
 };
 
 /// What GPT-Neo asks of a backend beyond Burn's own operations.
@@ -224,8 +224,8 @@ pub trait NeoBackend: Backend {
         false
     }
 
-    /// The id of the largest of each row of `logits` `[rows, vocabulary]` of f32, the lowest of several, `[rows]`; a
-    /// negative one where one of the row is not a number. Only where [`NeoBackend::finds_likeliest`].
+    /// The id of the largest of each row of `logits` `[rows, vocabulary]` of f32, the lowest of several, `[rows]`;
+    /// -1 where one of the row is not a number. Only where [`NeoBackend::finds_likeliest`].
     fn likeliest(logits: FloatTensor<Self>) -> IntTensor<Self> {
         let logits = Tensor::<Self, 2>::from_primitive(TensorPrimitive::Float(logits));
         let broken = logits.clone().is_nan().any_dim(1).squeeze_dim::<1>(1);
@@ -381,17 +381,30 @@ pub trait NeoBackend: Backend {
     }
 
     /// Two numbers of all `gradients` together, at least one, f32 `[2]`: the sum of the squares of their elements, each
-    /// multiplied with `unscale` before, and 0 if every element is finite, else a positive number. Without `unscale` a
+    /// multiplied with `unscale` before, and a number below 1 if every element is finite, else 1 or more. Without `unscale` a
     /// backend need not look for the second.
     fn gradient_sums(gradients: Vec<FloatTensor<Self>>, unscale: Option<f64>) -> FloatTensor<Self> {
         adamw::plain_sums::<Self>(gradients, unscale)
     }
 
-    /// A step of AdamW for all these parameters, in their order; see [`AdamWRule`].
+    /// A step of AdamW for all these parameters, in their order; see [`AdamWRule`]. `sums` are those that
+    /// [`NeoBackend::gradient_sums`] gave of the whole step. Where they say that a gradient is not finite, or are not
+    /// finite themselves, parameters and moments come back as they are, and moments that there were not as zeros.
     fn adamw(
         tensors: Vec<AdamWTensors<FloatTensor<Self>>>,
+        sums: FloatTensor<Self>,
         rule: AdamWRule,
     ) -> Vec<AdamWStep<FloatTensor<Self>>> {
-        adamw::plain::<Self>(tensors, rule)
+        adamw::plain::<Self>(tensors, sums, rule)
+    }
+
+    /// Whether the device works on while the host is told what it found before: then it is given the next work first.
+    fn works_ahead() -> bool {
+        false
+    }
+
+    /// Sends tensors of one dimension on their way to the host as they are now, whatever the device is asked for after.
+    fn read_later(floats: Vec<FloatTensor<Self>>, ints: Vec<IntTensor<Self>>) -> Reading {
+        reading::plain::<Self>(floats, ints)
     }
 }

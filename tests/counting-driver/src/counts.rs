@@ -11,6 +11,8 @@ pub(crate) struct Counts {
     pub(crate) launches: u64,
     /// Times that the host waited for the device.
     pub(crate) host_waits: u64,
+    /// Those of them with nothing launched behind what was waited for: then the device waits for the host in its turn.
+    pub(crate) idle_waits: u64,
     pub(crate) copies_to_device: u64,
     pub(crate) bytes_to_device: u64,
     pub(crate) copies_to_host: u64,
@@ -27,6 +29,7 @@ static COUNTS: Mutex<Counts> = Mutex::new(Counts {
     kernels: 0,
     launches: 0,
     host_waits: 0,
+    idle_waits: 0,
     copies_to_device: 0,
     bytes_to_device: 0,
     copies_to_host: 0,
@@ -56,11 +59,11 @@ extern "C" fn write() {
 
 impl Counts {
     fn json(&self) -> String {
-        let Self { kernels, launches, host_waits, copies_to_device, bytes_to_device, copies_to_host, .. } =
-            self;
-        let Self { bytes_to_host, allocations, most_bytes_in_use, by_name, .. } = self;
+        let Self { kernels, launches, host_waits, idle_waits, copies_to_device, bytes_to_device, .. } = self;
+        let Self { copies_to_host, bytes_to_host, allocations, most_bytes_in_use, by_name, .. } = self;
         let mut text = format!(
             "{{\"kernels\": {kernels}, \"launches\": {launches}, \"host_waits\": {host_waits}, \
+             \"idle_waits\": {idle_waits}, \
              \"copies_to_device\": {copies_to_device}, \"bytes_to_device\": {bytes_to_device}, \
              \"copies_to_host\": {copies_to_host}, \"bytes_to_host\": {bytes_to_host}, \
              \"allocations\": {allocations}, \"most_bytes_in_use\": {most_bytes_in_use}, \"by_name\": {{"

@@ -16,6 +16,7 @@ macro_rules! on_the_gpu {
 mod decoding;
 mod halves;
 mod joined;
+mod optimizer;
 mod products;
 
 use burn::tensor::backend::Backend;
@@ -23,8 +24,7 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Int, Tensor, TensorData, TensorPrimitive};
 use burn_ndarray::NdArray;
 use gptneo_lora::model::ops::{
-    AdamWRule, AdamWTensors, AttentionRule, CachedText, CachedTexts, GradientFactors, Parameters,
-    cached_attention, causal_attention,
+    AttentionRule, CachedText, CachedTexts, Parameters, cached_attention, causal_attention,
 };
 use gptneo_lora::model::{NeoBackend, Precision};
 
@@ -219,82 +219,6 @@ fn cross_entropy<B: NeoBackend>() {
 #[test]
 fn the_loss_and_its_gradient_are_those_of_the_plain_operations() {
     on_the_gpu!(cross_entropy);
-}
-
-/// More tensors than a launch takes, of sizes from 1 to more than its units.
-const SIZES: [usize; 5] = [1, 37, 12_288, 70_001, 256];
-const TENSORS: usize = 70;
-
-fn gradients<B: Backend>(seed: u64) -> Vec<FloatTensor<B>> {
-    (0..TENSORS).map(|index| tensor::<B, 1>(seed + index as u64, [SIZES[index % SIZES.len()]])).collect()
-}
-
-fn optimizer<B: NeoBackend>() {
-    fn outcome<B: NeoBackend>() -> Vec<Vec<f32>> {
-        let rule = |time| AdamWRule {
-            factors: GradientFactors { unscale: Some(1.0 / 1024.0), clip: Some(0.3) },
-            rate: 1e-2,
-            beta_1: 0.9,
-            beta_2: 0.999,
-            epsilon: 1e-8,
-            weight_decay: 0.01,
-            time,
-        };
-        let parameters = gradients::<B>(1000).into_iter();
-        let first = parameters.zip(gradients::<B>(2000)).map(|(parameter, gradient)| AdamWTensors {
-            parameter,
-            gradient,
-            moments: None,
-        });
-        let after = B::adamw(first.collect(), rule(1)).into_iter();
-        let second = after.zip(gradients::<B>(3000)).map(|(step, gradient)| AdamWTensors {
-            parameter: step.parameter,
-            gradient,
-            moments: Some(step.moments),
-        });
-        let after = B::adamw(second.collect(), rule(2)).into_iter();
-        let all = after.flat_map(|step| {
-            let [first, second] = step.moments;
-            [step.parameter, first, second].map(read::<B, 1>)
-        });
-        all.collect()
-    }
-    for (index, (found, expected)) in outcome::<B>().iter().zip(&outcome::<NdArray>()).enumerate() {
-        // A few roundings of f32 on each element, by itself.
-        near(found, expected, 1e-6, &format!("tensor {index}"));
-    }
-}
-
-#[test]
-fn a_step_of_the_optimizer_is_that_of_the_plain_operations() {
-    on_the_gpu!(optimizer);
-}
-
-fn sums<B: NeoBackend>() {
-    let scale = Some(1.0 / 1024.0);
-    let found = read::<B, 1>(B::gradient_sums(gradients::<B>(1), scale));
-    let expected = read::<NdArray, 1>(NdArray::gradient_sums(gradients::<NdArray>(1), scale));
-    near(&found, &expected, 1e-5, "sums");
-    assert_eq!((found.len(), found[1]), (2, 0.0));
-    // One element of all is enough, wherever it stands; the largest number that is finite is none.
-    for (value, finite) in
-        [(f32::INFINITY, false), (f32::NAN, false), (f32::NEG_INFINITY, false), (f32::MAX, true)]
-    {
-        for place in [0, TENSORS - 1] {
-            let mut gradients = gradients::<B>(1);
-            let size = SIZES[place % SIZES.len()];
-            let mut numbers = vec![0.5f32; size];
-            numbers[size - 1] = value;
-            gradients[place] = given::<B, 1>(TensorData::new(numbers, [size]));
-            let met = read::<B, 1>(B::gradient_sums(gradients, scale))[1];
-            assert_eq!(met == 0.0, finite, "{value} in {place}");
-        }
-    }
-}
-
-#[test]
-fn an_overflow_is_found_and_the_norm_is_that_of_the_plain_operations() {
-    on_the_gpu!(sums);
 }
 
 /// Gradients of an attention by central differences in f32: the kernel's own forward pass, whose roundings over twice the

@@ -1,7 +1,7 @@
 //! A step of AdamW over a model: every parameter that has a gradient is gathered, all are updated together, and each is put
 //! back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use burn::backend::Autodiff;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
@@ -16,22 +16,24 @@ use gptneo_model::ops::{AdamWRule, AdamWStep, AdamWTensors};
 use super::{Records, State};
 use crate::fine_tune::FineTune;
 
-/// The model after a step in which each parameter is at the time that `records` has, which move on; `rule` is that of
-/// a time.
+/// The model after a step in which each parameter is at the time that `records` has, which move on, and the parameters that
+/// took it; `sums` are of all gradients, `rule` is that of a time.
 pub(super) fn update<B: NeoBackend>(
     model: FineTune<Autodiff<B>>,
     gradients: GradAdaptor,
+    sums: Tensor<B, 1>,
     records: &mut Records<B>,
     rule: impl Fn(usize) -> AdamWRule,
-) -> FineTune<Autodiff<B>> {
+) -> (FineTune<Autodiff<B>>, HashSet<ParamId>) {
     let mut gather = Gather { gradients, records, by_time: BTreeMap::new() };
     model.visit(&mut gather);
     let mut steps = HashMap::new();
     for (time, Gathered { ids, tensors }) in gather.by_time {
-        let taken = B::adamw(tensors, rule(time));
+        let taken = B::adamw(tensors, unwrap(sums.clone()), rule(time));
         steps.extend(ids.into_iter().zip(taken.into_iter().map(|step| (time, step))));
     }
-    model.map(&mut PutBack { steps, records })
+    let stepped = steps.keys().copied().collect();
+    (model.map(&mut PutBack { steps, records }), stepped)
 }
 
 /// The parameters that take the same step.

@@ -1,7 +1,5 @@
 //! The loop of a run: steps, and after each what it is time for: a row, a validation, a checkpoint, the end.
 
-use std::time::Instant;
-
 use burn::module::AutodiffModule;
 use burn::train::InferenceStep;
 use gptneo_model::{NeoBackend, device_failure};
@@ -12,10 +10,8 @@ use crate::checkpoint::{Best, Checkpoints, RunState};
 use crate::learner::Fitting;
 use crate::metrics::{MetricsLog, MetricsRow, TrainRow, ValidationRow};
 use crate::observer::{Event, Observer};
-use crate::optim::SharedAdamW;
-use crate::parallel::Replicas;
 use crate::samples::Samples;
-use crate::step::training_step;
+use crate::step::{StepOutcome, Steps};
 use crate::step_input::{StepInput, StepLoss};
 
 /// Where a run stands, what it writes and who hears of it.
@@ -25,10 +21,7 @@ pub(crate) struct Progress<B: NeoBackend> {
     pub(crate) samples: Option<Samples>,
     pub(crate) observer: Box<dyn Observer>,
     pub(crate) checkpoints: Checkpoints,
-    /// The learner's own, to save its state.
-    pub(crate) optimizer: SharedAdamW<B>,
-    /// The other devices' models.
-    pub(crate) replicas: Replicas<B>,
+    pub(crate) steps: Steps<B>,
     pub(crate) steps_per_epoch: usize,
 }
 
@@ -49,16 +42,15 @@ impl<B: NeoBackend> TrainingLoop<'_, B> {
         if let Some(ending) = self.after_step()? {
             return Ok(ending);
         }
-        let mut steps = self.fitting.training.iter();
-        loop {
-            let start = Instant::now();
-            let Some(input) = steps.next() else { break };
-            let mut row = self.step(input)?;
-            let seconds = start.elapsed().as_secs_f64();
-            row.seconds = Some(seconds);
-            row.tokens_per_second = Some(row.tokens as f64 / seconds);
-            self.write(MetricsRow::Train(row))?;
-            if let Some(ending) = self.after_step()? {
+        for input in self.fitting.training.iter() {
+            let number = input.number;
+            self.step(input)?;
+            if self.is_last_or_due(number) {
+                self.settle()?;
+            }
+            if !self.progress.steps.are_ahead()
+                && let Some(ending) = self.after_step()?
+            {
                 return Ok(ending);
             }
         }
@@ -71,29 +63,32 @@ impl<B: NeoBackend> TrainingLoop<'_, B> {
         Ok(Ending::Finished)
     }
 
-    fn step(&mut self, input: StepInput) -> Result<TrainRow, TrainingError> {
-        let Progress { state, optimizer, replicas, steps_per_epoch, .. } = self.progress;
-        let number = input.number;
-        let learning_rate = state.config.rate(state.total_steps).at(state.steps_taken());
-        let max_grad_norm = state.config.max_grad_norm;
-        let (learner, scaling) = (&mut *self.fitting.learner, &mut state.loss_scale);
-        let taken = training_step(learner, optimizer, replicas, scaling, max_grad_norm, input)?;
-        let tokens = taken.loss.tokens as u64;
-        state.step = number;
-        state.skipped_steps += usize::from(taken.skipped);
-        state.tokens += tokens;
-        Ok(TrainRow {
-            step: number,
-            loss: taken.loss.mean(),
-            grad_norm: taken.grad_norm,
-            learning_rate,
-            tokens,
-            loss_scale: taken.loss_scale,
-            skipped: taken.skipped,
-            epoch: Some((number - 1) / *steps_per_epoch + 1),
-            seconds: None,
-            tokens_per_second: None,
-        })
+    fn step(&mut self, input: StepInput) -> Result<(), TrainingError> {
+        let Progress { steps, state, metrics, observer, steps_per_epoch, .. } = self.progress;
+        let mut rows = Rows { state, metrics, observer, steps_per_epoch: *steps_per_epoch };
+        steps.take(self.fitting.learner, input, |steps, outcome| rows.add(steps, outcome))
+    }
+
+    /// Waits for what came of the last step.
+    fn settle(&mut self) -> Result<(), TrainingError> {
+        let Progress { steps, state, metrics, observer, steps_per_epoch, .. } = self.progress;
+        let mut rows = Rows { state, metrics, observer, steps_per_epoch: *steps_per_epoch };
+        steps.settle(self.fitting.learner, |steps, outcome| rows.add(steps, outcome))
+    }
+
+    /// Whether anything but the next step comes after this one.
+    fn is_last_or_due(&self, step: usize) -> bool {
+        let config = &self.progress.state.config;
+        let due =
+            [config.eval_steps, config.checkpoint_steps].into_iter().any(|every| self.is_due(step, every));
+        due || self.fitting.interrupter.should_stop()
+    }
+
+    /// Whether what comes every so many steps, with every epoch and at the end, comes after this one.
+    fn is_due(&self, step: usize, every: Option<usize>) -> bool {
+        step == self.progress.state.total_steps
+            || step.is_multiple_of(self.progress.steps_per_epoch)
+            || every.is_some_and(|every| step.is_multiple_of(every))
     }
 
     /// Validates and saves where the step asks for it; says whether the run ends here.
@@ -104,10 +99,8 @@ impl<B: NeoBackend> TrainingLoop<'_, B> {
             return Ok(self.fitting.interrupter.should_stop().then_some(Ending::Interrupted));
         }
         let last = step == state.total_steps;
-        let epoch_end = step.is_multiple_of(self.progress.steps_per_epoch);
-        let due = |every: Option<usize>| last || epoch_end || every.is_some_and(|n| step.is_multiple_of(n));
         let mut improved = false;
-        if due(config.eval_steps)
+        if self.is_due(step, config.eval_steps)
             && state.evaluated_step != Some(step)
             && self.fitting.validation.num_items() > 0
         {
@@ -125,7 +118,7 @@ impl<B: NeoBackend> TrainingLoop<'_, B> {
         let stalled = patience.is_some_and(|n| self.progress.state.evaluations_without_gain >= n);
         let interrupted = self.fitting.interrupter.should_stop() && !last;
         let saved = self.progress.checkpoints.stands(step);
-        if improved || (!saved && (due(config.checkpoint_steps) || stalled || interrupted)) {
+        if improved || (!saved && (self.is_due(step, config.checkpoint_steps) || stalled || interrupted)) {
             self.save()?;
         }
         Ok(match (stalled && !last, interrupted) {
@@ -179,8 +172,8 @@ impl<B: NeoBackend> TrainingLoop<'_, B> {
     }
 
     fn save(&mut self) -> Result<(), TrainingError> {
-        let Progress { state, checkpoints, optimizer, observer, .. } = self.progress;
-        checkpoints.save(&self.fitting.learner.model(), optimizer, state)?;
+        let Progress { state, checkpoints, steps, observer, .. } = self.progress;
+        checkpoints.save(&self.fitting.learner.model(), steps.optimizer(), state)?;
         observer.hear(Event::Checkpoint { step: state.step });
         Ok(())
     }
@@ -188,6 +181,41 @@ impl<B: NeoBackend> TrainingLoop<'_, B> {
     fn write(&mut self, row: MetricsRow) -> Result<(), TrainingError> {
         self.progress.metrics.append(&row)?;
         self.progress.observer.hear(Event::Row(&row));
+        Ok(())
+    }
+}
+
+/// What is noted and told of each step.
+struct Rows<'a> {
+    state: &'a mut RunState,
+    metrics: &'a mut MetricsLog,
+    observer: &'a mut Box<dyn Observer>,
+    steps_per_epoch: usize,
+}
+
+impl Rows<'_> {
+    fn add<B: NeoBackend>(&mut self, steps: &Steps<B>, outcome: StepOutcome) -> Result<(), TrainingError> {
+        let StepOutcome { step, loss, grad_norm, loss_scale, skipped, seconds } = outcome;
+        let (state, tokens) = (&mut *self.state, loss.tokens as u64);
+        let learning_rate = state.config.rate(state.total_steps).at(state.steps_taken());
+        state.step = step;
+        state.skipped_steps += usize::from(skipped);
+        state.tokens += tokens;
+        state.loss_scale = steps.scaling();
+        let row = MetricsRow::Train(TrainRow {
+            step,
+            loss: loss.mean(),
+            grad_norm,
+            learning_rate,
+            tokens,
+            loss_scale,
+            skipped,
+            epoch: Some((step - 1) / self.steps_per_epoch + 1),
+            seconds: Some(seconds),
+            tokens_per_second: Some(tokens as f64 / seconds),
+        });
+        self.metrics.append(&row)?;
+        self.observer.hear(Event::Row(&row));
         Ok(())
     }
 }

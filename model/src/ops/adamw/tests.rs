@@ -12,7 +12,8 @@ use super::super::testing::{noise, random};
 use super::*;
 
 const RULE: AdamWRule = AdamWRule {
-    factors: GradientFactors { unscale: None, clip: None },
+    unscale: None,
+    max_norm: 0.0,
     rate: 1e-2,
     beta_1: 0.9,
     beta_2: 0.999,
@@ -23,6 +24,11 @@ const RULE: AdamWRule = AdamWRule {
 
 fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
     tensor.into_primitive().tensor()
+}
+
+/// Those of finite gradients of this norm.
+fn sums<B: Backend>(norm: f32) -> FloatTensor<B> {
+    primitive(Tensor::<B, 1>::from_floats([norm * norm, 0.0], &Default::default()))
 }
 
 fn data<B: Backend>(tensor: FloatTensor<B>) -> TensorData {
@@ -42,7 +48,7 @@ fn equals_burns<B: NeoBackend>() {
         gradients.register::<B, 2>(layer.weight.id, gradient.clone());
         layer = optimizer.step(RULE.rate, layer, gradients);
         let tensors = AdamWTensors { parameter, gradient: primitive(gradient), moments };
-        let step = plain::<B>(vec![tensors], AdamWRule { time, ..RULE }).remove(0);
+        let step = plain::<B>(vec![tensors], sums::<B>(1.0), AdamWRule { time, ..RULE }).remove(0);
         let (found, expected) = (data::<B>(step.parameter.clone()), layer.weight.val().inner().into_data());
         assert_eq!(found.to_vec::<f32>().unwrap(), expected.to_vec::<f32>().unwrap(), "step {time}");
         (parameter, moments) = (step.parameter, Some(step.moments));
@@ -55,18 +61,48 @@ fn a_step_is_that_of_burns_own_adamw() {
     equals_burns::<NdArray>();
 }
 
-/// The factors are those of gradients that were multiplied one by one before.
+/// The step is that of gradients that were multiplied one by one before.
 #[test]
 fn gradients_are_unscaled_and_clipped_first() {
     let [parameter, gradient] = [1, 2].map(|seed| random::<Flex, 1>([9], seed));
-    let step = |gradient: Tensor<Flex, 1>, factors| {
-        let parameter = primitive(parameter.clone());
-        let tensors = AdamWTensors { parameter, gradient: primitive(gradient), moments: None };
-        data::<Flex>(plain::<Flex>(vec![tensors], AdamWRule { factors, ..RULE }).remove(0).moments[1].clone())
+    let step = |gradient: Tensor<Flex, 1>, unscale, max_norm| {
+        let tensors = AdamWTensors {
+            parameter: primitive(parameter.clone()),
+            gradient: primitive(gradient),
+            moments: None,
+        };
+        let rule = AdamWRule { unscale, max_norm, ..RULE };
+        data::<Flex>(plain::<Flex>(vec![tensors], sums::<Flex>(4.0), rule).remove(0).moments[1].clone())
     };
-    let factors = GradientFactors { unscale: Some(0.125), clip: Some(0.3) };
-    let expected = step(gradient.clone() * 0.125 * 0.3, GradientFactors::default());
-    assert_eq!(step(gradient, factors), expected);
+    // 1.2 / (4 + 1e-6)
+    let clip = 1.2 / 4.000_001;
+    let clipped = step(gradient.clone() * 0.125 * clip, None, 0.0);
+    assert_eq!(step(gradient.clone(), Some(0.125), 1.2), clipped);
+    let whole = step(gradient.clone() * 0.125, None, 0.0);
+    for max_norm in [0.0, 4.5] {
+        assert_eq!(step(gradient.clone(), Some(0.125), max_norm), whole);
+    }
+}
+
+#[test]
+fn a_step_of_gradients_that_are_not_finite_leaves_everything_as_it_is() {
+    let [parameter, gradient, first, second] = [1, 2, 3, 4].map(|seed| random::<Flex, 1>([9], seed));
+    for sums in [[1.0, 1.0], [f32::INFINITY, 0.0], [f32::NAN, 0.0]] {
+        let sums = Tensor::<Flex, 1>::from_floats(sums, &Default::default());
+        let step = |moments| {
+            let [parameter, gradient] = [&parameter, &gradient].map(|tensor| primitive(tensor.clone()));
+            let tensors = AdamWTensors { parameter, gradient, moments };
+            let AdamWStep { parameter, moments: [first, second] } =
+                plain::<Flex>(vec![tensors], primitive(sums.clone()), RULE).remove(0);
+            [parameter, first, second].map(data::<Flex>)
+        };
+        let moments = [&first, &second].map(|moment| moment.clone().into_data());
+        let [same, of_first, of_second] = step(Some([&first, &second].map(|m| primitive(m.clone()))));
+        assert_eq!((same, [of_first, of_second]), (parameter.clone().into_data(), moments));
+        let [same, of_first, of_second] = step(None);
+        let zeros = Tensor::<Flex, 1>::zeros([9], &Default::default()).into_data();
+        assert_eq!((same, of_first, of_second), (parameter.clone().into_data(), zeros.clone(), zeros));
+    }
 }
 
 /// What is asked of gradients: their sum of squares over all, and one element that is not finite.

@@ -11,6 +11,7 @@ use burn_cubecl::tensor::CubeTensor;
 use gptneo_cubes::{self as cubes, AdamWFactors, AttentionShape, DropoutRule, FewRowsFollow, LowRankShape};
 
 pub(super) use self::products::{product, product_by, product_of_its_own};
+use super::super::adamw::CLIP_EPSILON;
 use super::super::{AdamWRule, AdamWStep, AttentionRule, Follow};
 
 /// Room for a tensor beside `like`.
@@ -294,9 +295,10 @@ pub(super) fn gradient_sums<R: CubeRuntime>(gradients: Vec<CubeTensor<R>>, facto
 /// Two tensors.
 type Pair<R> = [CubeTensor<R>; 2];
 
-/// A step for each parameter with its gradient and its two moments.
+/// A step for each parameter with its gradient and its two moments, unless the sums forbid it.
 pub(super) fn adamw<R: CubeRuntime>(
     tensors: Vec<(Pair<R>, Pair<R>)>,
+    sums: CubeTensor<R>,
     rule: AdamWRule,
 ) -> Vec<AdamWStep<CubeTensor<R>>> {
     let Some(client) = tensors.first().map(|([parameter, _], _)| parameter.client.clone()) else {
@@ -318,10 +320,10 @@ pub(super) fn adamw<R: CubeRuntime>(
         });
     }
     let [correction_1, correction_2] = rule.corrections();
-    let factor = |factor: Option<f64>| factor.unwrap_or(1.0) as f32;
     let factors = AdamWFactors {
-        unscale: factor(rule.factors.unscale),
-        clip: factor(rule.factors.clip),
+        unscale: rule.unscale.unwrap_or(1.0) as f32,
+        max_norm: rule.max_norm as f32,
+        clip_epsilon: CLIP_EPSILON as f32,
         beta_1: rule.beta_1,
         beta_2: rule.beta_2,
         correction_1,
@@ -330,6 +332,6 @@ pub(super) fn adamw<R: CubeRuntime>(
         keep: rule.kept() as f32,
         rate: rule.rate as f32,
     };
-    cubes::adamw(&client, arguments, factors);
+    cubes::adamw(&client, arguments, into_contiguous(sums).binding(), factors);
     results
 }

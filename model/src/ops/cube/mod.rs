@@ -7,12 +7,13 @@
 mod cross_entropy;
 mod kernels;
 mod low_rank;
+mod reading;
 
 use std::ops::Range;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
-use burn::tensor::{DType, FloatDType, TensorMetadata, TensorPrimitive};
+use burn::tensor::{DType, TensorMetadata, TensorPrimitive};
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 use burn_flex::Flex;
@@ -22,8 +23,8 @@ use gptneo_kernels::SeededDropout;
 use self::cross_entropy::Head;
 use super::{
     AdamWRule, AdamWStep, AdamWTensors, AttentionRule, CachedTexts, Dropout, Follow, LinearGradients,
-    LinearInputs, LoraInputs, NeoBackend, Parameters, Precision, WIDE_ROWS, adamw, attention, biased,
-    cached_attention, dropout, few_rows, layer_norm, linear,
+    LinearInputs, LoraInputs, NeoBackend, Parameters, Precision, Reading, WIDE_ROWS, adamw, attention,
+    biased, cached_attention, dropout, few_rows, layer_norm, linear,
 };
 
 /// The most numbers of a head in a cache.
@@ -318,18 +319,27 @@ impl<B: OnCubes> NeoBackend for B {
         kernels::gradient_sums(gradients, unscale.unwrap_or(1.0) as f32)
     }
 
-    fn adamw(tensors: Vec<AdamWTensors<FloatTensor<B>>>, rule: AdamWRule) -> Vec<AdamWStep<FloatTensor<B>>> {
+    fn adamw(
+        tensors: Vec<AdamWTensors<FloatTensor<B>>>,
+        sums: FloatTensor<B>,
+        rule: AdamWRule,
+    ) -> Vec<AdamWStep<FloatTensor<B>>> {
         if !tensors.iter().all(|tensors| all_f32(&[&tensors.parameter, &tensors.gradient])) {
-            return adamw::plain::<B>(tensors, rule);
+            return adamw::plain::<B>(tensors, sums, rule);
         }
         let tensors = tensors.into_iter().map(|AdamWTensors { parameter, gradient, moments }| {
-            let moments = moments.unwrap_or_else(|| {
-                let device = B::float_device(&parameter);
-                [(); 2].map(|()| B::float_zeros(parameter.shape(), &device, FloatDType::F32))
-            });
+            let moments = moments.unwrap_or_else(|| adamw::no_moments::<B>(&parameter));
             ([parameter, gradient], moments)
         });
-        kernels::adamw(tensors.collect(), rule)
+        kernels::adamw(tensors.collect(), sums, rule)
+    }
+
+    fn works_ahead() -> bool {
+        true
+    }
+
+    fn read_later(floats: Vec<FloatTensor<B>>, ints: Vec<IntTensor<B>>) -> Reading {
+        reading::read_later(floats.into_iter().chain(ints).collect())
     }
 }
 
