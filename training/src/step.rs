@@ -10,8 +10,8 @@
 use std::time::Instant;
 
 use burn::train::{Learner, TrainOutput};
-use gptneo_model::NeoBackend;
 use gptneo_model::ops::Reading;
+use gptneo_model::{NeoBackend, device_failure};
 
 use crate::TrainingError;
 use crate::gradient_norm::{GradientNorm, gradient_sums};
@@ -150,7 +150,10 @@ impl<B: NeoBackend> Steps<B> {
             return Ok(());
         };
         // The one wait of a step.
-        let numbers = numbers.wait()?;
+        let numbers = numbers.wait();
+        // What failed on the device is the cause of whatever failed after it, and its numbers must not be learned from.
+        device_failure::check()?;
+        let numbers = numbers?;
         let mut numbers = numbers.iter().map(|data| data.iter::<f64>().collect::<Vec<_>>());
         let gradients = GradientNorm::of_sums(&numbers.next().unwrap_or_default());
         let loss = StepLoss { sum: numbers.flatten().fold(loss.sum, |all, sum| all + sum), ..loss };

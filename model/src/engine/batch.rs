@@ -53,7 +53,7 @@ pub(crate) struct Batch<B: Backend, L> {
     running: Vec<Member<L>>,
     /// Members so far.
     joined: u64,
-    /// Whether tokens are heard of a step late, where nothing but the likeliest is asked for.
+    /// Whether the device chooses the likeliest tokens, where nothing else is asked of the logits, and they are heard late.
     works_ahead: bool,
     chosen: Option<Chosen<B>>,
 }
@@ -73,8 +73,8 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
         let device = model.transformer.ln_f.weight.val().device();
         let cache = KvCache::new(model.config(), limits.cache_tokens, &device);
         let free = FreePlaces::all(cache.places());
-        let works_ahead = B::works_ahead() && B::finds_likeliest();
-        Self { adapters, limits, cache, free, running: Vec::new(), joined: 0, works_ahead, chosen: None }
+        let (running, joined, works_ahead, chosen) = (Vec::new(), 0, B::works_ahead(), None);
+        Self { adapters, limits, cache, free, running, joined, works_ahead, chosen }
     }
 
     /// As on a device that works ahead.
@@ -247,7 +247,7 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
             let logits = logits(model, &hidden, some);
             let vocabulary = model.config().vocab_size;
             let takes_likeliest = |piece: &Piece| self.running[piece.member].sequence.takes_likeliest();
-            if B::finds_likeliest() && some.iter().all(takes_likeliest) {
+            if self.works_ahead && some.iter().all(takes_likeliest) {
                 let ids = Tensor::<B, 1, Int>::from_primitive(likeliest(logits)).into_data();
                 failure::check()?;
                 self.hear(some, found_in(&ids), vocabulary, progress);

@@ -22,6 +22,7 @@ mod few_rows;
 mod flex;
 mod gelu;
 mod layer_norm;
+mod likeliest;
 mod linear;
 mod neo_backend;
 mod precision;

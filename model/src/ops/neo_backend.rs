@@ -4,15 +4,13 @@ use std::ops::Range;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
-use burn::tensor::{DType, Tensor, TensorPrimitive};
+use burn::tensor::{DType, TensorPrimitive};
 
 use super::{
     AdamWRule, AdamWStep, AdamWTensors, AttentionRule, CachedTexts, Dropout, Follow, LinearGradients,
-    LinearInputs, LoraInputs, PLAIN_NARROW_ROWS, Parameters, Precision, Reading,
-};
-use super::{
-    adamw, attention, biased, cached_attention, cross_entropy, dora, dropout, embedding, few_rows, gelu,
-    layer_norm, linear, reading,
+    LinearInputs, LoraInputs, PLAIN_NARROW_ROWS, Parameters, Precision, Reading, adamw, attention, biased,
+    cached_attention, cross_entropy, dora, dropout, embedding, few_rows, gelu, layer_norm, likeliest, linear,
+    reading,
 };
 
 /// What GPT-Neo asks of a backend beyond Burn's own operations.
@@ -219,17 +217,10 @@ pub trait NeoBackend: Backend {
         linear::plain_column_sums::<Self>(x)
     }
 
-    /// Whether it finds the likeliest tokens where their logits are. Elsewhere the host does, which has these.
-    fn finds_likeliest() -> bool {
-        false
-    }
-
     /// The id of the largest of each row of `logits` `[rows, vocabulary]` of f32, the lowest of several, `[rows]`;
-    /// -1 where one of the row is not a number. Only where [`NeoBackend::finds_likeliest`].
+    /// -1 where one of the row is not a number.
     fn likeliest(logits: FloatTensor<Self>) -> IntTensor<Self> {
-        let logits = Tensor::<Self, 2>::from_primitive(TensorPrimitive::Float(logits));
-        let broken = logits.clone().is_nan().any_dim(1).squeeze_dim::<1>(1);
-        logits.argmax(1).squeeze_dim::<1>(1).mask_fill(broken, -1).into_primitive()
+        likeliest::plain::<Self>(logits)
     }
 
     /// Seeds all that [`NeoBackend::draw_dropout`] and the backend's own operations draw from.
@@ -293,10 +284,8 @@ pub trait NeoBackend: Backend {
         biased::plain_sum::<Self>(x, bias, residual)
     }
 
-    /// Layer norm of each row; see [`layer_norm()`]. (Burn's own trait has a `layer_norm` already, without a backward
-    /// pass.)
-    ///
-    /// Shapes: `x` `[rows, hidden]`, `weight` and `bias` `[hidden]`.
+    /// Layer norm of each row of `x` `[rows, hidden]` by `weight` and `bias` `[hidden]`; see [`layer_norm()`]. (Burn's own
+    /// trait has a `layer_norm` already, without a backward pass.)
     fn layer_norm_rows(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -387,9 +376,9 @@ pub trait NeoBackend: Backend {
         adamw::plain_sums::<Self>(gradients, unscale)
     }
 
-    /// A step of AdamW for all these parameters, in their order; see [`AdamWRule`]. `sums` are those that
-    /// [`NeoBackend::gradient_sums`] gave of the whole step. Where they say that a gradient is not finite, or are not
-    /// finite themselves, parameters and moments come back as they are, and moments that there were not as zeros.
+    /// A step of AdamW for all these parameters, in their order, by the `sums` that [`NeoBackend::gradient_sums`] gave of
+    /// all gradients; see [`AdamWRule`]. Where a gradient or the sum of squares is not finite, parameters and moments come
+    /// back as they are, the latter as zeros where there were none.
     fn adamw(
         tensors: Vec<AdamWTensors<FloatTensor<Self>>>,
         sums: FloatTensor<Self>,
@@ -398,7 +387,8 @@ pub trait NeoBackend: Backend {
         adamw::plain::<Self>(tensors, sums, rule)
     }
 
-    /// Whether the device works on while the host is told what it found before: then it is given the next work first.
+    /// Whether the device is apart from the host and works on while that hears what was found: then it is given the next
+    /// work before, and what follows from logits is found where they are.
     fn works_ahead() -> bool {
         false
     }

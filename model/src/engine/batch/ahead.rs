@@ -9,6 +9,7 @@ use burn::tensor::{DType, Int, Tensor};
 
 use super::shares::Share;
 use super::{Batch, Piece, Progress, found_in, likeliest, logits};
+use crate::device::failure;
 use crate::engine::event::Listener;
 use crate::ops::Reading;
 use crate::pass::{Ids, NextTokens, Pass};
@@ -68,7 +69,10 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
         {
             self.chosen = Some(self.follow(model, &all, ids));
         }
-        let heard = reading.wait()?;
+        let heard = reading.wait();
+        // What failed on the device is the cause of whatever failed after it.
+        failure::check()?;
+        let heard = heard?;
         let found = heard.iter().flat_map(found_in);
         let (pieces, found): (Vec<Piece>, Vec<_>) = places
             .into_iter()

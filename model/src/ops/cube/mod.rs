@@ -223,10 +223,6 @@ impl<B: OnCubes> NeoBackend for B {
         if is_number(x.dtype()) { kernels::column_sums(x) } else { linear::plain_column_sums::<B>(x) }
     }
 
-    fn finds_likeliest() -> bool {
-        true
-    }
-
     fn likeliest(logits: FloatTensor<B>) -> IntTensor<B> {
         kernels::likeliest(logits)
     }
