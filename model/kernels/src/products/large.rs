@@ -29,7 +29,7 @@ const WIDEST: usize = 12;
 const NARROWEST: usize = 2;
 /// Terms of the sums that are added at a time.
 const DEPTH: usize = 768;
-/// Rows of x that meet all panels together.
+/// Rows of x that meet all panels together; twice as many, where there are no more: panels that passed by come from afar.
 const TALL: usize = 48;
 
 /// The fewest rows of a task, where rows are cut as well: each task makes its own panels.
@@ -152,8 +152,9 @@ impl Task<'_, '_> {
                 true => (terms.clone(), of_group(start + wide)),
                 false => (terms.end..factor.depth.min(terms.end + DEPTH), of_group(0)),
             };
-            for (index, rows) in rows.chunks_mut(TALL).enumerate() {
-                let first_row = first_row + index * TALL;
+            let tall = if rows.len() <= 2 * TALL { 2 * TALL } else { TALL };
+            for (index, rows) in rows.chunks_mut(tall).enumerate() {
+                let first_row = first_row + index * tall;
                 let (x, stride) = if x.has_rows_together() {
                     (&x.data[first_row * x.row_stride + terms.start..], x.row_stride)
                 } else {
@@ -315,15 +316,24 @@ mod tests {
     #[test]
     fn a_result_is_the_same_in_any_registers() {
         for [rows, depth, columns] in SIZES {
-            let (x, weight) = (numbers(5, rows * depth), numbers(6, depth * columns));
-            for factor in [
-                Factor::transposed(Weight::F32(&weight), [columns, depth]),
-                Factor::plain(Weight::F32(&weight), [depth, columns]),
+            let (x, numbers_of_weight) = (numbers(5, rows * depth), numbers(6, depth * columns));
+            let half: Vec<bf16> = numbers_of_weight.iter().map(|value| bf16::from_f32(*value)).collect();
+            let bytes: Vec<i8> = numbers_of_weight.iter().map(|value| (value * 128.0) as i8).collect();
+            let block = if depth.is_multiple_of(32) { 32 } else { 1 };
+            let scales = numbers(7, depth * columns / block);
+            for weight in [
+                Weight::F32(&numbers_of_weight),
+                Weight::Bf16(&half),
+                Weight::Int8 { values: &bytes, scales: &scales, block },
             ] {
-                let (x, bias) = (Matrix::dense(&x, rows, depth), Some(&weight[..columns]));
-                let all = each_arch().into_iter().map(|arch| product_in(arch, x, factor, bias));
-                let all: Vec<Vec<f32>> = all.collect();
-                assert!(all.iter().all(|out| *out == all[0]), "{rows} x {depth} x {columns}");
+                for factor in
+                    [Factor::transposed(weight, [columns, depth]), Factor::plain(weight, [depth, columns])]
+                {
+                    let (x, bias) = (Matrix::dense(&x, rows, depth), Some(&numbers_of_weight[..columns]));
+                    let all = each_arch().into_iter().map(|arch| product_in(arch, x, factor, bias));
+                    let all: Vec<Vec<f32>> = all.collect();
+                    assert!(all.iter().all(|out| *out == all[0]), "{rows} x {depth} x {columns}, {weight:?}");
+                }
             }
         }
     }

@@ -12,6 +12,8 @@ mod matrix;
 mod packed_row;
 mod panels;
 mod small;
+#[cfg(target_arch = "x86_64")]
+mod squares;
 mod tile;
 mod weight;
 

@@ -7,6 +7,8 @@ use pulp::Simd;
 #[cfg(target_arch = "x86_64")]
 use super::bytes;
 use super::matrix::Matrix;
+#[cfg(target_arch = "x86_64")]
+use super::squares;
 use super::weight::{Factor, Weight};
 use crate::memory::LINE;
 
@@ -30,8 +32,6 @@ impl Panels {
 
 /// Rows of a weight that become columns of a panel together.
 const TOGETHER: usize = 8;
-#[cfg(target_arch = "x86_64")]
-const _: () = assert!(TOGETHER == bytes::COLUMNS);
 /// Rows and columns that change places in registers.
 const SQUARE: usize = 4;
 /// Columns that are brought into panels together where rows stand together. As many as share a cache line would do for
@@ -68,17 +68,28 @@ fn pack_columns<S: Simd, const PANEL: usize>(
     columns: Range<usize>,
     panel: &mut [f32],
 ) {
+    let (lines, _) = panel.as_chunks_mut::<PANEL>();
+    #[cfg(target_arch = "x86_64")]
+    let (left, squared) = squares::fill::<S, PANEL>(factor, &terms, columns.clone(), lines);
+    #[cfg(not(target_arch = "x86_64"))]
+    let (left, squared) = (columns.clone(), 0);
+    let (at, there) = (left.start - columns.start, columns.start..left.start);
+    interleave_any(factor, terms.start + squared..terms.end, there, &mut lines[squared..], 0);
+    interleave_any(factor, terms, left, lines, at);
+}
+
+/// Writes columns, whose terms stand together, from `at` on, whatever they are and however many.
+#[inline(always)]
+fn interleave_any<const PANEL: usize>(
+    factor: Factor<Weight<'_>>,
+    terms: Range<usize>,
+    columns: Range<usize>,
+    lines: &mut [[f32; PANEL]],
+    at: usize,
+) {
     let Factor { values, depth, .. } = factor;
     let mut scratch: [Vec<f32>; TOGETHER] = [const { Vec::new() }; TOGETHER];
-    let (lines, _) = panel.as_chunks_mut::<PANEL>();
-    for first in columns.clone().step_by(TOGETHER) {
-        let at = first - columns.start;
-        #[cfg(target_arch = "x86_64")]
-        if first + TOGETHER <= columns.end
-            && bytes::interleave::<S, PANEL>(values, depth, first, terms.clone(), lines, at)
-        {
-            continue;
-        }
+    for (first, at) in columns.clone().step_by(TOGETHER).zip((at..).step_by(TOGETHER)) {
         let mut rows: [&[f32]; TOGETHER] = [&[]; TOGETHER];
         for ((row, column), scratch) in rows.iter_mut().zip(first..columns.end).zip(&mut scratch) {
             *row = values.floats(column * depth + terms.start..column * depth + terms.end, scratch);

@@ -8,7 +8,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Tensor};
 
 use super::shares::Share;
-use super::{Batch, Piece, Progress, found_in, likeliest, logits};
+use super::{Batch, HEAD_ROWS, Piece, Progress, found_in, likeliest, logits};
 use crate::device::failure;
 use crate::engine::event::Listener;
 use crate::ops::Reading;
@@ -41,7 +41,8 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
             let sequence = &self.running[*index].sequence;
             sequence.takes_likeliest() && sequence.wanted(*rows).len() == 1
         };
-        self.works_ahead && shares.len() == self.going_on() && shares.iter().all(chooses)
+        let all = shares.len() == self.going_on() && shares.len() <= HEAD_ROWS;
+        self.works_ahead && all && shares.iter().all(chooses)
     }
 
     /// Reads these tokens and has what follows them chosen.
