@@ -30,8 +30,8 @@ const FOUR: usize = 4;
 const WIDE: usize = 16;
 const NARROW: usize = 8;
 
-/// Fills the lines of a panel with columns of the factor, whose terms stand together: those columns that are left, fewer than a
-/// register holds, and of how many terms, whole squares, all others are there.
+/// Fills the lines of a panel with columns of the factor, whose terms stand together, as far as registers do. Gives the columns
+/// that are left, and of how many of the terms the others are there.
 #[inline(always)]
 pub(super) fn fill<S: Simd, const PANEL: usize>(
     factor: Factor<Weight<'_>>,
@@ -49,10 +49,13 @@ pub(super) fn fill<S: Simd, const PANEL: usize>(
         #[allow(unsafe_code)]
         unsafe {
             if S::F32_LANES >= WIDE && left.len() >= WIDE {
-                rows.interleave::<__m512i, WIDE, PANEL>(lines, left.start - start);
+                rows.interleave::<__m512i, WIDE, WIDE, PANEL>(lines, left.start - start);
+                left.start += WIDE;
+            } else if left.len() >= WIDE {
+                rows.interleave::<__m256i, NARROW, WIDE, PANEL>(lines, left.start - start);
                 left.start += WIDE;
             } else {
-                rows.interleave::<__m256i, NARROW, PANEL>(lines, left.start - start);
+                rows.interleave::<__m256i, NARROW, NARROW, PANEL>(lines, left.start - start);
                 left.start += NARROW;
             }
         }
@@ -86,13 +89,14 @@ struct Rows<'w> {
 
 #[allow(unsafe_code)]
 impl Rows<'_> {
-    /// Writes so many rows, as a register has columns, as columns from `at` on; a line for each of the terms.
+    /// Writes `COLUMNS` rows as columns from `at` on, a register of `WIDTH` after another, and a line for each of the terms:
+    /// sixteen columns are a whole cache line of it.
     ///
     /// # Safety
     ///
     /// The processor has these registers.
     #[inline(always)]
-    unsafe fn interleave<R: Register, const COLUMNS: usize, const PANEL: usize>(
+    unsafe fn interleave<R: Register, const WIDTH: usize, const COLUMNS: usize, const PANEL: usize>(
         &self,
         lines: &mut [[f32; PANEL]],
         at: usize,
@@ -104,13 +108,19 @@ impl Rows<'_> {
                 Weight::F32(values) => {
                     let mut parts = self.parts(values, COLUMNS);
                     for lines in lines.as_chunks_mut::<4>().0 {
-                        put(floats::<R>(parts.next()), lines, at);
+                        for first in (0..COLUMNS).step_by(WIDTH) {
+                            put(floats::<R>(parts.of_rows(first)), lines, at + first);
+                        }
+                        parts.advance();
                     }
                 }
                 Weight::Bf16(values) => {
                     let mut parts = self.parts::<u16>(values.reinterpret_cast(), COLUMNS);
                     for lines in lines.as_chunks_mut::<8>().0 {
-                        put(halves::<R>(parts.next()), lines, at);
+                        for first in (0..COLUMNS).step_by(WIDTH) {
+                            put(halves::<R>(parts.of_rows(first)), lines, at + first);
+                        }
+                        parts.advance();
                     }
                 }
                 Weight::Int8 { values, scales, block } => {
@@ -123,9 +133,12 @@ impl Rows<'_> {
                         for (scale, scales) in scale.iter_mut().zip(scales) {
                             *scale = scales[index];
                         }
-                        let scale = R::scales(&scale);
                         for lines in lines.as_chunks_mut::<16>().0 {
-                            put(bytes::<R>(parts.next(), scale), lines, at);
+                            for first in (0..COLUMNS).step_by(WIDTH) {
+                                let scale = R::scales(&scale[first..first + WIDTH]);
+                                put(bytes::<R>(parts.of_rows(first), scale), lines, at + first);
+                            }
+                            parts.advance();
                         }
                     }
                 }
@@ -151,17 +164,17 @@ struct Parts {
 
 #[allow(unsafe_code)]
 impl Parts {
-    /// The next part of all rows, in four registers.
+    /// The next part of the rows from `first` on, in four registers.
     ///
     /// # Safety
     ///
     /// The rows have it, and the processor such registers.
     #[inline(always)]
-    unsafe fn next<R: Register>(&mut self) -> [R; FOUR] {
+    unsafe fn of_rows<R: Register>(&self, first: usize) -> [R; FOUR] {
         let Self { at, stride } = *self;
         // SAFETY: the caller's.
         unsafe {
-            self.at = at.add(PART);
+            let at = at.add(first * stride);
             [
                 R::joined(at, stride),
                 R::joined(at.add(stride), stride),
@@ -169,6 +182,12 @@ impl Parts {
                 R::joined(at.add(3 * stride), stride),
             ]
         }
+    }
+
+    /// Goes on to the next parts.
+    #[inline(always)]
+    fn advance(&mut self) {
+        self.at = self.at.wrapping_add(PART);
     }
 }
 
