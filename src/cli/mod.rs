@@ -134,7 +134,7 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "tokenizer", requires = "vocab_size")]
     pub(crate) train_tokenizer: Option<PathBuf>,
     /// The most tokens that --train-tokenizer may make
-    #[arg(long, value_name = "N", requires = "train_tokenizer", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", requires = "train_tokenizer", conflicts_with = "tokenizer", value_parser = at_least_one)]
     pub(crate) vocab_size: Option<usize>,
     /// Seed of the weights
     #[arg(long, value_name = "N", default_value_t = 42, value_parser = numbers::any_seed)]

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &ChatArgs) -> Result<()> {
     let (place, weights) = (args.backend.place(), args.weights.weights);
     place.check()?;
     place.check_weights(weights)?;
-    let GenerationConfig { max_new_tokens, sampling, .. } = GenerationConfig::from(&args.generation);
+    let GenerationConfig { max_new_tokens, sampling, .. } = super::generation(&args.generation);
     sampling.validate()?;
     let Opened { folder, adapters, models } = Opened::of(&args.served)?;
     // One question at a time.

@@ -52,7 +52,7 @@ fn ask_both(args: &CompareArgs, base: &Path) -> Result<()> {
     // Taken before the work: of two at once, the second says so now.
     let output = args.output.as_ref().map(FileClaim::new).transpose().map_err(Error::from)?;
     let questions = questions(args, &settings, base.tokenizer())?;
-    let mut config = GenerationConfig::from(&args.generation);
+    let mut config = super::generation(&args.generation);
     config.end_tokens = base.end_tokens_of_tuned();
     // As the report of a run has it.
     config.sampling.penalty_scope = PenaltyScope::Answer;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use gptneo_datasets::{DEFAULT_INSTRUCTION, StreamDecoder, Tokenizer};
 use gptneo_lora::run::ModelFolder;
 use gptneo_lora::run::generate::{Generate, generate};
-use gptneo_model::generate::{FinishReason, Generation, GenerationConfig};
+use gptneo_model::generate::{FinishReason, Generation};
 use serde::Serialize;
 
 use crate::cli::GenerateArgs;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
     let texts = prompts(args, &model)?;
     let tokenizer = model.tokenizer();
     let prompts = texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
-    let mut config = GenerationConfig::from(&args.generation);
+    let mut config = super::generation(&args.generation);
     let adapter = args.adapter.as_deref();
     config.end_tokens = match (args.ignore_eos, adapter) {
         (true, _) => Vec::new(),

@@ -21,8 +21,9 @@ use std::path::{Path, PathBuf};
 
 use gptneo_datasets::{DataOptions, PromptTemplate};
 use gptneo_lora::run::ModelFolder;
+use gptneo_model::generate::GenerationConfig;
 
-use crate::cli::ReadFlags;
+use crate::cli::{GenerationFlags, ReadFlags};
 use crate::terminal::notes;
 
 /// The model of a folder, with a note where something in it is not used.
@@ -35,6 +36,17 @@ fn open_model(folder: PathBuf) -> gptneo_lora::Result<ModelFolder> {
         notes::say(note);
     }
     Ok(model)
+}
+
+/// How texts are continued, with a warning where something says what to draw from and nothing is drawn.
+fn generation(flags: &GenerationFlags) -> GenerationConfig {
+    if flags.temperature == 0.0 && (flags.top_k.is_some() || flags.top_p.is_some()) {
+        notes::warn(
+            "--top-k and --top-p do nothing at a temperature of 0, which always takes the likeliest token: give \
+             --temperature as well, 1 for example",
+        );
+    }
+    GenerationConfig::from(flags)
 }
 
 /// The template to ask with: the one given, else that which the weights were tuned with.

@@ -107,7 +107,7 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<()> {
             output::line(format_args!("\n{}{}", found.render(), found.render_more().trim_end()))?;
             found.warnings.clone()
         }
-        None => cut_answers(&report.truncation).into_iter().collect(),
+        None => cut_answers(&report.truncation, positions.unwrap_or(usize::MAX)).into_iter().collect(),
     };
     let mut warnings: Vec<String> = known.iter().chain(&problems).map(wording::of_problem).collect();
     warnings.extend(order.err().map(|error| format!("training would not start: {error}")));

@@ -33,8 +33,9 @@ impl Weights {
     /// Those asked for, else the adapter where the run has one.
     fn of(args: &PushArgs, run: &RunFolder) -> Result<Self> {
         let path = run.path();
+        let refuse = |what| Err(Misuse::error(what));
         if !path.is_dir() {
-            bail!("there is no folder {}: give the folder of a run", path.display());
+            return refuse(format!("there is no folder {}: give the folder of a run", path.display()));
         }
         let has = |weights: Self| weights.folder(run).join(weights.needed()).is_file();
         let asked = match (args.adapter, args.merged, args.exported) {
@@ -45,17 +46,21 @@ impl Weights {
         };
         match asked {
             Some(weights) if has(weights) => Ok(weights),
-            Some(Self::Exported) => {
-                bail!("{} holds no export: only a run that was told to `--export` has one", path.display())
-            }
+            Some(Self::Exported) => refuse(format!(
+                "{} holds no export: leave --exported out, or give a run that was told to `--export`",
+                path.display()
+            )),
             Some(Self::Adapter) if has(Self::Merged) => {
-                bail!("{} holds a whole model and no adapter: leave --adapter out", path.display())
+                refuse(format!("{} holds a whole model and no adapter: leave --adapter out", path.display()))
             }
-            Some(weights) => bail!(
+            Some(weights) => refuse(format!(
                 "{} is missing: only a run that went to its end can be published",
                 weights.folder(run).join(weights.needed()).display()
-            ),
-            None => bail!("{} has neither adapter/ nor merged/: give the folder of a run", path.display()),
+            )),
+            None => refuse(format!(
+                "{} has neither adapter/ nor merged/: give the folder of a run",
+                path.display()
+            )),
         }
     }
 

@@ -8,7 +8,7 @@ use gptneo_training::measure::Evaluation;
 use super::evaluate::report::{discrimination_line, render_paired};
 use crate::cli::SweepArgs;
 use crate::hub;
-use crate::terminal::{Progress, Watch, failure, notes, output, tables, wording};
+use crate::terminal::{Progress, Watch, failure, interrupt, notes, output, tables, wording};
 
 /// Runs the command.
 pub(crate) fn run(args: &SweepArgs) -> Result<()> {
@@ -16,6 +16,7 @@ pub(crate) fn run(args: &SweepArgs) -> Result<()> {
         Some(file) => Sweep::new(file, Layer::default().with("data", &args.data)?, &args.output)?,
         None => Sweep::resume(&args.output)?,
     };
+    interrupt::says_how_to_go_on("sweep", sweep.folder())?;
     let mut testing = None;
     let mut tell = |moment: Moment<'_>| match moment {
         Moment::Training { trial, trials, rung, until, settings } => {

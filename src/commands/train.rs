@@ -7,7 +7,7 @@ use gptneo_lora::settings::{Layer, Origin};
 use super::run::several_seeds;
 use crate::cli::TrainArgs;
 use crate::hub;
-use crate::terminal::{Watch, failure, notes};
+use crate::terminal::{Watch, failure, interrupt, notes};
 
 /// Runs the command.
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
@@ -19,5 +19,6 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     }
     let run = args.opening(origin, Layer::default(), None)?.read(hub::find)?;
     run.reading().iter().for_each(|reading| notes::say(format_args!("data: {reading}")));
+    interrupt::says_how_to_go_on("train", run.folder().path())?;
     run.train(watch).map_err(failure::of_run("train"))
 }

@@ -121,9 +121,16 @@ impl RunFolder {
     pub fn existing(path: impl Into<PathBuf>) -> Result<Self> {
         let run = Self { path: path.into() };
         if !run.settings_file().is_file() {
+            let (what, remedy) = match runs_in(&run.path)[..] {
+                [] => ("settings.toml is missing".into(), "give the folder of a run, or start a new one"),
+                [.., ref last] => (
+                    format!("it holds runs, such as {}", last.display()),
+                    "give one of them, or, of several seeds, how many there are",
+                ),
+            };
             return Err(Error::settings(
-                format!("there is no run in {}: settings.toml is missing", run.path.display()),
-                Remedy::say("give the folder of a run, or start a new one"),
+                format!("there is no run in {}: {what}", run.path.display()),
+                Remedy::say(remedy),
             ));
         }
         Ok(run)
@@ -264,6 +271,17 @@ impl RunFolder {
         }
         Ok(())
     }
+}
+
+/// The runs among the folders in a folder, in the order of their names.
+fn runs_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut runs: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| RunFolder::at(path).settings_file().is_file())
+        .collect();
+    runs.sort();
+    runs
 }
 
 /// Refuses an output folder that already holds something.

@@ -102,7 +102,10 @@ impl Preflight {
             checkpoint_size: state + 2 * F32 * trainable as u64,
             weights_size: weights,
             free_disk: machine::free_room(folder),
-            warnings: cut_answers(truncation).into_iter().chain(never_warm(settings, order)).collect(),
+            warnings: cut_answers(truncation, model.config().max_position_embeddings)
+                .into_iter()
+                .chain(never_warm(settings, order))
+                .collect(),
         };
         found.warn();
         Ok(found)
@@ -257,8 +260,8 @@ impl Job for Measure<'_> {
     }
 }
 
-/// The warning where more answers are cut than hardly any.
-pub fn cut_answers(truncation: &Truncation) -> Option<Problem> {
+/// The warning where more answers are cut than hardly any, for a model of so many positions.
+pub fn cut_answers(truncation: &Truncation, positions: usize) -> Option<Problem> {
     let cut = truncation.answers_cut_partly + truncation.answers_lost;
     let share = cut as f64 / truncation.records.max(1) as f64;
     (share > FEW_CUT).then(|| Problem {
@@ -269,10 +272,13 @@ pub fn cut_answers(truncation: &Truncation) -> Option<Problem> {
             grouped(truncation.records),
             truncation.max_length
         ),
-        remedy: Remedy::Either(vec![
-            Remedy::Raise("data.max_seq_length"),
-            Remedy::Set("data.overlong", "drop".into()),
-        ]),
+        remedy: match Remedy::Set("data.overlong", "drop".into()) {
+            drop if truncation.max_length < positions => {
+                Remedy::Either(vec![Remedy::Raise("data.max_seq_length"), drop])
+            }
+            // The model holds no longer ones.
+            drop => drop,
+        },
     })
 }
 
@@ -357,8 +363,14 @@ mod tests {
         found.warn();
         let said: Vec<String> = found.warnings.iter().map(ToString::to_string).collect();
         assert!(said[0].contains("lower training.batch_size") && said[1].contains("run.output"), "{said:?}");
-        let truncation = |cut| Truncation { records: 1000, answers_lost: cut, ..Truncation::default() };
-        assert_eq!(cut_answers(&truncation(10)), None);
-        assert!(cut_answers(&truncation(11)).unwrap().what.starts_with("1.1 % of the answers (11 of 1,000)"));
+        let truncation =
+            |cut| Truncation { records: 1000, answers_lost: cut, max_length: 128, ..Truncation::default() };
+        assert_eq!(cut_answers(&truncation(10), 256), None);
+        let problem = cut_answers(&truncation(11), 256).unwrap();
+        assert!(problem.what.starts_with("1.1 % of the answers (11 of 1,000)"), "{problem}");
+        assert!(problem.to_string().contains("raise data.max_seq_length"), "{problem}");
+        // Where the model holds no more, that is no way out.
+        let problem = cut_answers(&truncation(11), 128).unwrap().to_string();
+        assert!(problem.contains("overlong") && !problem.contains("max_seq_length"), "{problem}");
     }
 }

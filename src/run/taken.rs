@@ -30,6 +30,12 @@ impl Taken {
         if lock.is_file() && Lock::take(&lock).is_ok_and(|taken| taken.is_none()) {
             return Err(busy(folder.path()));
         }
+        if folder.settings_file().is_file() {
+            return Err(Error::settings(
+                format!("{} holds a run", folder.path().display()),
+                Remedy::say("resume it, or give a new folder, so that nothing is overwritten"),
+            ));
+        }
         let claim = Claim::new(folder.path())?;
         let lock = hold(&RunFolder::at(claim.folder()))?;
         Ok(Self { folder, claim: Some(claim), _lock: lock })
@@ -110,7 +116,7 @@ mod tests {
             assert!(message(taken).contains("at work on the run"));
         }
         drop(taken);
-        assert!(message(Taken::new(&path)).contains("not empty"));
+        assert!(message(Taken::new(&path)).contains("holds a run"));
         std::fs::create_dir(path.join(".merged.partial")).unwrap();
         std::fs::write(path.join(".merged.partial/.lock"), "").unwrap();
         let mut taken = Taken::begun(&path).unwrap();

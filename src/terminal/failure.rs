@@ -12,7 +12,7 @@ use gptneo_datasets::DataError;
 use gptneo_model::ModelError;
 use gptneo_training::TrainingError;
 
-use super::{notes, wording};
+use super::{interrupt, notes, wording};
 
 /// The command line or the settings file asks for something that cannot be.
 #[derive(Debug)]
@@ -47,11 +47,7 @@ pub(crate) struct Interrupted {
 impl std::fmt::Display for Interrupted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { step, folder, command } = self;
-        let folder = folder.display();
-        write!(
-            f,
-            "interrupted after step {step}; go on with: gptneo-lora {command} --resume --output {folder}"
-        )
+        write!(f, "interrupted after step {step}; {}", interrupt::goes_on(command, folder))
     }
 }
 
@@ -120,14 +116,21 @@ fn is_refused_setting(cause: &(dyn std::error::Error + 'static)) -> bool {
         _ => {}
     }
     match cause.downcast_ref::<TrainingError>() {
-        Some(TrainingError::Settings(_) | TrainingError::Setting { .. }) => return true,
+        Some(TrainingError::Settings(_) | TrainingError::Setting { .. } | TrainingError::NoTokens { .. }) => {
+            return true;
+        }
         Some(TrainingError::Model(inner)) => return is_refused_setting(inner),
         Some(TrainingError::Data(inner)) => return is_refused_setting(inner),
         _ => {}
     }
     let data = matches!(
         cause.downcast_ref::<DataError>(),
-        Some(DataError::Setting { .. } | DataError::Template { .. } | DataError::UnknownFormat { .. })
+        Some(
+            DataError::Setting { .. }
+                | DataError::Template { .. }
+                | DataError::UnknownFormat { .. }
+                | DataError::NothingLeft { .. }
+        )
     );
     let model = matches!(
         cause.downcast_ref::<ModelError>(),

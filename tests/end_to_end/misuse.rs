@@ -33,7 +33,8 @@ fn misuse_and_failure_have_one_message_and_their_exit_codes() {
     std::fs::write(&settings, "[training]\nlearning_rat = 1.0\n").unwrap();
     let damaged = folder.path().join("damaged").display().to_string();
     not_numbers(&window, Path::new(&damaged));
-    let cases: [(i32, &[&str], &str); 24] = [
+    let config = format!("{window}/config.json");
+    let cases: [(i32, &[&str], &str); 27] = [
         (2, &["train", "--model", &window, "--output", &output], "data"),
         (
             2,
@@ -117,6 +118,27 @@ fn misuse_and_failure_have_one_message_and_their_exit_codes() {
         (2, &["run", "--output", &output, "--max-positions", "99999999999999999999"], "--max-positions"),
         (2, &["evaluate", "--model", &window, "--data", &records, "--max-new-tokens", "5"], "--questions"),
         (2, &["train", "--output", &output, "--seeds", "2"], "--data is missing"),
+        (
+            2,
+            &[
+                "init",
+                "--config",
+                &config,
+                "--tokenizer",
+                &window,
+                "--vocab-size",
+                "300",
+                "--output",
+                &output,
+            ],
+            "--vocab-size",
+        ),
+        (2, &["push", &window, "--repo", "a/b"], "give the folder of a run"),
+        (
+            2,
+            &["evaluate", "--model", &window, "--data", &records, "--max-seq-length", "2"],
+            "records that have some",
+        ),
         // No exam is held for the first of two models if the second has too few positions.
         (
             2,

@@ -73,6 +73,8 @@ fn a_second_process_says_at_once_that_it_is_not_alone() {
     refused(&["train", "--resume", "--output", &output], "another process is at work on the run");
     refused(&borrowed(&short(&run)), "another process is at work on the run");
     drop(lock);
+    let (code, said) = bad(&borrowed(&short(&run)));
+    assert!(code == 2 && said.contains("holds a run: resume it"), "{said}");
 
     let merged = folder.path().join("merged");
     let (adapter, to) = (run.join("adapter").display().to_string(), merged.display().to_string());

@@ -98,6 +98,8 @@ fn training_alone_takes_several_seeds_too() {
     let (code, said) = bad(&["train", "--resume", "--output", &whole, "--seeds", "3", "--data", &data]);
     assert!(code == 1 && said.contains("data changed since the run in"), "{said}");
     assert!(!output.join("seed-5").exists());
+    let (code, said) = bad(&["train", "--resume", "--output", &whole]);
+    assert!(code == 2 && said.contains("it holds runs") && said.contains("seed-4"), "{said}");
     let losses = [3, 4].map(|seed| {
         let rows =
             rows(&output.join(format!("seed-{seed}"))).into_iter().filter(|row| row["split"] == "validation");

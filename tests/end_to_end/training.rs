@@ -164,6 +164,35 @@ fn an_interrupt_saves_and_says_how_to_go_on() {
     assert_eq!((timeless(&output), adapter_bytes(&output)), (timeless(&whole), adapter_bytes(&whole)));
 }
 
+/// While the base is measured nothing waits for an interrupt; it ends the run, and says the same.
+#[test]
+#[cfg(unix)]
+fn an_interrupt_outside_the_training_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (output, held) = (folder.path().join("run"), folder.path().join("held.json"));
+    let records = json(fixture("records.json"));
+    let many: Vec<_> = std::iter::repeat_n(records.as_array().unwrap(), 60).flatten().collect();
+    std::fs::write(&held, serde_json::to_string(&many).unwrap()).unwrap();
+    let shown = output.display().to_string();
+    let held = held.display().to_string();
+    let (model, data) = (fixture("window"), fixture("records.json"));
+    let arguments =
+        ["run", "--model", &model, "--data", &data, "--validation-data", &held, "--output", &shown];
+    let child = program(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    while !output.join("settings.toml").is_file() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let result = child.wait_with_output().unwrap();
+    let said = text(&result.stderr);
+    assert_eq!(result.status.code(), Some(130), "{said}");
+    assert!(
+        said.contains(&format!("interrupted; go on with: gptneo-lora run --resume --output {shown}")),
+        "{said}"
+    );
+    assert!(!output.join("metrics.jsonl").exists(), "the training had begun");
+}
+
 #[test]
 fn gradient_checkpointing_takes_less_memory_and_learns_the_same() {
     let folder = tempfile::tempdir().unwrap();

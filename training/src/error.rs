@@ -105,8 +105,8 @@ pub enum TrainingError {
     },
     /// Nothing to take a mean over.
     #[error(
-        "{examples} examples have no token that {measure} counts; expected at least one. Give more records or a \
-         larger longest length"
+        "{examples} examples have no token that {measure} counts; expected at least one. Give records that have some, \
+         or a larger longest length where texts are cut before them"
     )]
     NoTokens {
         /// What was to be measured.

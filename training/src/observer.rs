@@ -6,7 +6,8 @@ use crate::samples::SampleRow;
 /// What happens in a run.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// A step or a validation was done; its row stands in the metrics file.
+    /// A step or a validation was done; its row stands in the metrics file. On a GPU the next step has begun by then, where
+    /// nothing else comes between, and is taken whoever stops the run now.
     Row(&'a MetricsRow),
     /// A validation goes on.
     Validating {

@@ -138,7 +138,7 @@ impl<B: NeoBackend> TrainingRun<B> {
         Self { observer: Box::new(observer), ..self }
     }
 
-    /// A handle that ends the run after the current step; by default nobody holds one.
+    /// A handle that ends the run after the step that it is at; by default nobody holds one.
     pub fn interrupter(self, interrupter: Interrupter) -> Self {
         Self { interrupter, ..self }
     }

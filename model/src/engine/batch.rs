@@ -150,10 +150,6 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
                 member => self.running.push(member),
             }
         }
-        if self.running.is_empty() {
-            // Nobody is left who would hear of it.
-            self.chosen = None;
-        }
         parted
     }
 

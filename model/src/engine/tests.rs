@@ -176,7 +176,6 @@ fn assert_company_changes_nothing(
             step(model, &mut batch);
             late += usize::from(batch.is_ahead());
         }
-        assert!(!batch.is_ahead());
         assert_eq!(batch.free_tokens(), limits.cache_tokens);
         for (request, ear) in requests.iter().zip(ears) {
             let (expected, mut found) = (alone(model, &adapters, request), ear.heard.take());
@@ -198,6 +197,22 @@ fn assert_company_changes_nothing(
 fn company_changes_no_bit() {
     let late = assert_company_changes_nothing(&model(), 1, 4, random_request, |batch| batch);
     assert_eq!(late, 0, "a processor has nothing to do ahead");
+}
+
+/// The first token of a prompt is not kept back for a pass that is launched before it is heard.
+#[test]
+fn a_first_token_is_heard_in_its_step_where_others_are_late() {
+    let model = model();
+    let mut batch = Batch::new(&model, Vec::new(), limits(1, POSITIONS, 64)).working_ahead();
+    let ear = Ear::new(usize::MAX);
+    batch.join(Request::new(ids(40), 10), None, ear.clone()).unwrap();
+    let heard: Vec<usize> = (0..4)
+        .map(|_| {
+            step(&model, &mut batch);
+            ear.heard.borrow().len()
+        })
+        .collect();
+    assert_eq!(heard, [1, 1, 2, 3]);
 }
 
 /// As a GPU decodes: the pass behind a token is launched before the token is heard.

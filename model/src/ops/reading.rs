@@ -38,9 +38,14 @@ impl Reading {
 impl Drop for Reading {
     /// The device writes to memory that is held until it has.
     fn drop(&mut self) {
-        if let Some(wait) = self.wait.take() {
-            // Nobody wants the numbers, and a failure shows where the next are read.
-            let _ = wait();
+        match self.wait.take() {
+            // A wait that failed in the midst of a failure would end the program.
+            Some(wait) if std::thread::panicking() => std::mem::forget(wait),
+            Some(wait) => {
+                // Numbers of work that is thrown away, and so is a failure on their way.
+                let _ = wait();
+            }
+            None => {}
         }
     }
 }

@@ -54,6 +54,7 @@ impl<B: NeoBackend> TrainingLoop<'_, B> {
                 return Ok(ending);
             }
         }
+        self.settle()?;
         let RunState { step, total_steps, .. } = self.progress.state;
         if step < total_steps {
             return Err(TrainingError::Settings(format!(

@@ -222,14 +222,16 @@ mod tests {
     use crate::testing::numbers;
 
     /// One of each, sizes that fill no tile, square, panel or task, more terms than are added at a time, blocks of 64
-    /// terms and of 96 columns, and more operations than one thread makes.
-    const SIZES: [[usize; 3]; 9] = [
+    /// terms and of 96 columns, more operations than one thread makes, and bytes of more terms than are added at a time, with
+    /// more rows than many would share a panel by.
+    const SIZES: [[usize; 3]; 10] = [
         [1, 1, 1],
         [3, 7, 5],
         [25, 6, 33],
         [9, 65, WIDEST * STRIP + 34],
         [5, DEPTH + 3, 40],
         [7, 128, 44],
+        [70, 2 * DEPTH, 44],
         [9, 70, 192],
         [30, 2 * DEPTH + 1, 4],
         [2 * ROWS + 5, 70, 130],

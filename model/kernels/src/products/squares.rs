@@ -1,5 +1,5 @@
-//! Rows of a weight that become columns of a panel, in the widest registers there are, as they are stored: a part of four
-//! rows stands in a register, 16 bytes of each, so that the squares of all its quarters are turned at once, and numbers
+//! Rows of a weight that become columns of a panel, in the widest registers there are, as they are stored: a register holds
+//! 16 bytes of each of four rows, in AVX2 of two, so that the squares of all its parts are turned at once, and numbers
 //! become f32 in the registers that are written.
 
 use std::arch::x86_64::{
@@ -150,7 +150,8 @@ impl Rows<'_> {
     #[inline(always)]
     fn parts<T: Pod>(&self, values: &[T], rows: usize) -> Parts {
         let rows = &values[self.first * self.depth..][..(rows - 1) * self.depth + self.terms.end];
-        let first = rows[self.terms.clone()].as_ptr();
+        // A pointer of all the rows, not of the first one's terms.
+        let first = rows.as_ptr().wrapping_add(self.terms.start);
         Parts { at: first.cast(), stride: self.depth * size_of::<T>() }
     }
 }

@@ -1,8 +1,9 @@
 //! Tokens that the device has chosen and the host has not heard of yet. The next pass reads them where they are, and is
 //! launched before they are waited for, so that the device has work while the host tells them.
 //!
-//! That needs every sequence to take its likeliest token and none to read a prompt, else a step is heard before the next
-//! begins. A text that turns out to have ended has been read one token too far, which nobody hears of.
+//! That needs every sequence to take its likeliest token and none to read a prompt, whose first token is told at once; and where
+//! one has its last token, or joins or leaves, a step is heard before the next begins. A text that turns out to have ended has
+//! been read one token too far, which nobody hears of.
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Tensor};
@@ -39,7 +40,7 @@ impl<B: NeoBackend, L: Listener> Batch<B, L> {
     pub(super) fn only_chooses(&self, shares: &[Share]) -> bool {
         let chooses = |(index, rows): &Share| {
             let sequence = &self.running[*index].sequence;
-            sequence.takes_likeliest() && sequence.wanted(*rows).len() == 1
+            sequence.takes_likeliest() && !sequence.is_reading() && *rows == 1
         };
         let all = shares.len() == self.going_on() && shares.len() <= HEAD_ROWS;
         self.works_ahead && all && shares.iter().all(chooses)
