@@ -38,7 +38,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     }
     let run = args.train.opening(origin, layer, Some(folder))?.read(hub::find)?;
     let (folder, decoding) = (run.folder().clone(), run.decoding());
-    interrupt::says_how_to_go_on("run", folder.path())?;
+    interrupt::says_how_to_go_on("run", folder.path());
     if story::can_be_told() && !args.train.tui {
         return told_as_story(run, &folder, decoding);
     }
@@ -103,7 +103,7 @@ pub(super) fn several_seeds(
 ) -> Result<()> {
     let whole = seeds.folder().to_path_buf();
     let command = format!("{command} --seeds {}", seeds.count());
-    interrupt::says_how_to_go_on(command.clone(), &whole)?;
+    interrupt::says_how_to_go_on(command.clone(), &whole);
     for (number, due) in seeds.openings().enumerate() {
         let (seed, opening) = due?;
         notes::say(format_args!("{}seed {seed}", if number == 0 { "" } else { "\n" }));

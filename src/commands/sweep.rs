@@ -16,7 +16,7 @@ pub(crate) fn run(args: &SweepArgs) -> Result<()> {
         Some(file) => Sweep::new(file, Layer::default().with("data", &args.data)?, &args.output)?,
         None => Sweep::resume(&args.output)?,
     };
-    interrupt::says_how_to_go_on("sweep", sweep.folder())?;
+    interrupt::says_how_to_go_on("sweep", sweep.folder());
     let mut testing = None;
     let mut tell = |moment: Moment<'_>| match moment {
         Moment::Training { trial, trials, rung, until, settings } => {

@@ -19,6 +19,6 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     }
     let run = args.opening(origin, Layer::default(), None)?.read(hub::find)?;
     run.reading().iter().for_each(|reading| notes::say(format_args!("data: {reading}")));
-    interrupt::says_how_to_go_on("train", run.folder().path())?;
+    interrupt::says_how_to_go_on("train", run.folder().path());
     run.train(watch).map_err(failure::of_run("train"))
 }

@@ -2,9 +2,9 @@
 //! listens to, ends the program at once, as it would without this.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use super::notes;
 
@@ -23,21 +23,19 @@ pub(crate) fn goes_on(command: &str, folder: &Path) -> String {
     format!("go on with: gptneo-lora {command} --resume --output {}", folder.display())
 }
 
-/// Has an interrupt that nobody listens to say how `command` goes on, once anything is in `folder`.
-///
-/// # Errors
-/// The system refuses a signal handler.
-pub(crate) fn says_how_to_go_on(command: impl Into<String>, folder: &Path) -> Result<()> {
-    install()?;
+/// Has an interrupt that nobody listens to say how `command` goes on, once anything is in `folder`. Where the system refuses
+/// a signal handler, it ends the program without a word.
+pub(crate) fn says_how_to_go_on(command: impl Into<String>, folder: &Path) {
     *GOES_ON.lock().unwrap_or_else(PoisonError::into_inner) = Some((command.into(), folder.into()));
-    Ok(())
+    // Whoever listens later is told that it failed.
+    let _ = install();
 }
 
+/// Has the system call [`handle`], once for all.
 fn install() -> Result<()> {
-    static HANDLER: Once = Once::new();
-    let mut installed = Ok(());
-    HANDLER.call_once(|| installed = ctrlc::set_handler(handle));
-    Ok(installed?)
+    static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
+    let installed = INSTALLED.get_or_init(|| ctrlc::set_handler(handle).map_err(|error| error.to_string()));
+    installed.clone().map_err(Error::msg)
 }
 
 /// While this lives, the first interrupt is told.

@@ -178,8 +178,9 @@ fn an_interrupt_outside_the_training_says_how_to_go_on() {
     let (model, data) = (fixture("window"), fixture("records.json"));
     let arguments =
         ["run", "--model", &model, "--data", &data, "--validation-data", &held, "--output", &shown];
-    let child = program(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = program(&arguments).stderr(Stdio::piped()).spawn().unwrap();
     while !output.join("settings.toml").is_file() {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it began");
         std::thread::sleep(Duration::from_millis(2));
     }
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();

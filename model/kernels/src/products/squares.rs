@@ -157,7 +157,7 @@ impl Rows<'_> {
 }
 
 /// Where the next part of the first row stands, and the bytes from one row to the next. A check of each row's place would take
-/// longer than its turn.
+/// more instructions than its turn.
 struct Parts {
     at: *const u8,
     stride: usize,
